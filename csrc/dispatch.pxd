@@ -1,0 +1,98 @@
+# The function tables as Cython sees them. A module calls import_tables() once when it is
+# imported; then the wrappers below reach the chosen level, by dtype, at no cost beyond
+# the indirect call. `real` is the one fused type of the whole package.
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+
+ctypedef fused real:
+    float
+    double
+
+cdef extern from "fm_table.h" nogil:
+    enum:
+        FM_EXP, FM_LOG, FM_RELU, FM_LEAKY_RELU, FM_ELU, FM_GELU, FM_SILU, FM_SOFTPLUS
+        FM_TANH, FM_SIGMOID
+        FM_RELU_BACKWARD, FM_LEAKY_RELU_BACKWARD, FM_ELU_BACKWARD, FM_GELU_BACKWARD
+        FM_SILU_BACKWARD, FM_SOFTPLUS_BACKWARD, FM_TANH_BACKWARD, FM_SIGMOID_BACKWARD
+        FM_STORE_SET, FM_STORE_ADD, FM_STORE_RELU
+        FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS
+    ctypedef void (*fm_strip_f32)(
+        Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
+        Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, float, int, float *) noexcept nogil
+    ctypedef struct fm_table_f32:
+        int lanes
+        int tile_rows[4]
+        fm_strip_f32 strip[4][25]
+        fm_strip_f32 packing_strip[25]
+        void (*store_sums)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t,
+                           Py_ssize_t, float, int) noexcept nogil
+        float (*multiply_adds)(Py_ssize_t) noexcept nogil
+        void (*pack_transposed)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
+                                float *) noexcept nogil
+        void (*pack_rows)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
+                          float *) noexcept nogil
+        void (*unary[10])(Py_ssize_t, const float *, float *, float) noexcept nogil
+        void (*backward[8])(Py_ssize_t, const float *, const float *, float *,
+                            float) noexcept nogil
+        void (*axpy)(Py_ssize_t, float, const float *, float *) noexcept nogil
+        void (*add)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        double (*squared_difference)(Py_ssize_t, float, const float *, const float *,
+                                     float *) noexcept nogil
+        float (*row_max)(Py_ssize_t, const float *) noexcept nogil
+        float (*row_exp_sum)(Py_ssize_t, const float *, float, float *) noexcept nogil
+        void (*row_affine)(Py_ssize_t, float, const float *, float, float *) noexcept nogil
+        float (*row_dot)(Py_ssize_t, const float *, const float *) noexcept nogil
+        float (*row_sum)(Py_ssize_t, const float *) noexcept nogil
+        void (*row_softmax_backward)(Py_ssize_t, const float *, const float *, float,
+                                     float *) noexcept nogil
+        void (*row_log_softmax_backward)(Py_ssize_t, const float *, const float *, float,
+                                         float *) noexcept nogil
+    ctypedef void (*fm_strip_f64)(
+        Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
+        Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, double, int, double *) noexcept nogil
+    ctypedef struct fm_table_f64:
+        int lanes
+        int tile_rows[4]
+        fm_strip_f64 strip[4][25]
+        fm_strip_f64 packing_strip[25]
+        void (*store_sums)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t,
+                           Py_ssize_t, double, int) noexcept nogil
+        double (*multiply_adds)(Py_ssize_t) noexcept nogil
+        void (*pack_transposed)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
+                                double *) noexcept nogil
+        void (*pack_rows)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
+                          double *) noexcept nogil
+        void (*unary[10])(Py_ssize_t, const double *, double *, double) noexcept nogil
+        void (*backward[8])(Py_ssize_t, const double *, const double *, double *,
+                            double) noexcept nogil
+        void (*axpy)(Py_ssize_t, double, const double *, double *) noexcept nogil
+        void (*add)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        double (*squared_difference)(Py_ssize_t, double, const double *, const double *,
+                                     double *) noexcept nogil
+        double (*row_max)(Py_ssize_t, const double *) noexcept nogil
+        double (*row_exp_sum)(Py_ssize_t, const double *, double, double *) noexcept nogil
+        void (*row_affine)(Py_ssize_t, double, const double *, double, double *) noexcept nogil
+        double (*row_dot)(Py_ssize_t, const double *, const double *) noexcept nogil
+        double (*row_sum)(Py_ssize_t, const double *) noexcept nogil
+        void (*row_softmax_backward)(Py_ssize_t, const double *, const double *, double,
+                                     double *) noexcept nogil
+        void (*row_log_softmax_backward)(Py_ssize_t, const double *, const double *, double,
+                                         double *) noexcept nogil
+
+cdef extern from *:
+    """
+    static const fm_table_f32 *fm_f32;
+    static const fm_table_f64 *fm_f64;
+    """
+    const fm_table_f32 *fm_f32
+    const fm_table_f64 *fm_f64
+
+
+cdef inline int import_tables() except -1:
+    """Take the tables that the module cpu chose when it was imported."""
+    global fm_f32, fm_f64
+    from fastmlp._kernels.cpu import tables
+
+    fm_f32 = <const fm_table_f32 *>PyCapsule_GetPointer(tables[0], "fastmlp.table_f32")
+    fm_f64 = <const fm_table_f64 *>PyCapsule_GetPointer(tables[1], "fastmlp.table_f64")
+    return 0

@@ -1,0 +1,124 @@
+"""Softmax, log-softmax, losses with their gradients and batch sums (arrays C-contiguous)."""
+
+from libc.stdint cimport int64_t
+
+from dispatch cimport fm_f32, fm_f64, import_tables, real
+from rows cimport (
+    count_correct_rows, cross_entropy_rows, log_softmax_backward_rows, log_softmax_rows,
+    softmax_backward_rows, softmax_rows, sum_batch_rows,
+)
+
+import_tables()
+
+
+def softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
+    """Write softmax over the last axis of x (N, C) to out (N, C); out may be x."""
+    if x.shape[0] and x.shape[1]:
+        with nogil:
+            softmax_rows(x.shape[0], x.shape[1], &x[0, 0], &out[0, 0])
+
+
+def log_softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
+    """Write log-softmax over the last axis of x (N, C) to out (N, C); out may be x."""
+    if x.shape[0] and x.shape[1]:
+        with nogil:
+            log_softmax_rows(x.shape[0], x.shape[1], &x[0, 0], &out[0, 0])
+
+
+def softmax_backward(
+    const real[:, ::1] dy not None, const real[:, ::1] y not None, real[:, ::1] out not None
+):
+    """Write the gradient by the input of softmax, from that by its output y, to out (N, C)."""
+    if y.shape[0] and y.shape[1]:
+        with nogil:
+            softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
+
+
+def log_softmax_backward(
+    const real[:, ::1] dy not None, const real[:, ::1] y not None, real[:, ::1] out not None
+):
+    """Write the gradient by the input of log-softmax, from that by its output y, to out (N, C)."""
+    if y.shape[0] and y.shape[1]:
+        with nogil:
+            log_softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
+
+
+def first_outside(const int64_t[::1] labels not None, Py_ssize_t classes):
+    """Return the index of the first label outside 0 .. classes - 1, or -1."""
+    cdef Py_ssize_t i, at = -1
+    with nogil:
+        for i in range(labels.shape[0]):
+            if labels[i] < 0 or labels[i] >= classes:
+                at = i
+                break
+    return at
+
+
+def cross_entropy_labels(
+    const real[:, ::1] logits not None, const int64_t[::1] labels not None,
+    real[:, ::1] out not None,
+):
+    """Return the mean cross-entropy of logits (N, C), N >= 1, with labels (N,); gradient to out."""
+    cdef double loss
+    with nogil:
+        loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0], &labels[0],
+                                  <const real *>NULL, &out[0, 0])
+    return loss
+
+
+def cross_entropy_targets(
+    const real[:, ::1] logits not None, const real[:, ::1] targets not None,
+    real[:, ::1] out not None,
+):
+    """The same with targets (N, C): one-hot rows or probabilities."""
+    cdef double loss
+    with nogil:
+        loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0],
+                                  <const int64_t *>NULL, &targets[0, 0], &out[0, 0])
+    return loss
+
+
+def count_correct_labels(
+    const real[:, ::1] scores not None, const int64_t[::1] labels not None
+):
+    """Return how many rows of scores (N, C), C >= 1, have their largest value at the label."""
+    cdef Py_ssize_t correct = 0
+    if scores.shape[0]:
+        with nogil:
+            correct = count_correct_rows(scores.shape[0], scores.shape[1], &scores[0, 0],
+                                         &labels[0], <const real *>NULL)
+    return correct
+
+
+def count_correct_targets(
+    const real[:, ::1] scores not None, const real[:, ::1] targets not None
+):
+    """The same with targets (N, C) in place of labels."""
+    cdef Py_ssize_t correct = 0
+    if scores.shape[0]:
+        with nogil:
+            correct = count_correct_rows(scores.shape[0], scores.shape[1], &scores[0, 0],
+                                         <const int64_t *>NULL, &targets[0, 0])
+    return correct
+
+
+def mse(
+    const real[::1] prediction not None, const real[::1] target not None, real[::1] out not None
+):
+    """Return mean((prediction - target)^2) of n >= 1 values; its gradient to out."""
+    cdef Py_ssize_t n = prediction.shape[0]
+    cdef double total
+    with nogil:
+        if real is float:
+            total = fm_f32.squared_difference(n, <float>(2.0 / n), &prediction[0], &target[0],
+                                              &out[0])
+        else:
+            total = fm_f64.squared_difference(n, 2.0 / n, &prediction[0], &target[0], &out[0])
+    return total / n
+
+
+def sum_batch(const real[:, ::1] x not None, real[::1] out not None):
+    """Write the sum over the rows of x (N, O) to out (O,)."""
+    if out.shape[0]:
+        with nogil:
+            sum_batch_rows(x.shape[0], x.shape[1], &x[0, 0] if x.shape[0] else NULL, &out[0])

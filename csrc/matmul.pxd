@@ -1,0 +1,330 @@
+# The loop nest of every matrix product around the register tile of csrc/simd/fm_tile.body.h.
+#
+# One operand goes through the vector lanes, in panels of two vectors; the other is broadcast,
+# value by value, in row tiles of at most six rows (AVX2). Two orders of the loops:
+#
+#   panel order   for each panel: for each row tile    few rows: the broadcast operand stays in
+#                                                      cache, each panel is read from memory once
+#   row order     for each row tile: for each panel    many rows or a short sum: the panels stay
+#                                                      in L2, c is written in order
+#
+# In both the first row tile reads the lanes operand where the user has it and packs it on the
+# way, so packing costs next to nothing. Where the lanes operand must be transposed, or a panel
+# is not full, it is packed before.
+
+from dispatch cimport (
+    FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS, FM_STORE_ADD, FM_STORE_RELU,
+    FM_STORE_SET, fm_f32, fm_f64, real,
+)
+
+cdef enum:
+    WORKSPACE_BYTES = 320 * 1024  # a product's scratch, at most: panels and one row tile
+    PANEL_BYTES = 256 * 1024      # packed panels in row order: half of a 512 KiB L2
+    ROWS_BYTES = 128 * 1024       # rows of the broadcast operand beside them
+    # Reduction blocks, in values.
+    FEW_ROWS_BLOCK = 256          # one or two row tiles: the packed panel stays in L1
+    PANEL_ORDER_BLOCK = 1024
+    ROW_ORDER_BLOCK = 384
+    PARTIAL_BLOCK = 512
+    # Row order pays from so many rows, or where the sums are at most so long.
+    MANY_ROWS = 128
+    SHORT_SUM = 64
+
+
+cdef inline int lanes_of(const real *tag) noexcept nogil:
+    if real is float:
+        return fm_f32.lanes
+    else:
+        return fm_f64.lanes
+
+
+cdef inline int tile_rows_of(const real *tag, int vectors) noexcept nogil:
+    if real is float:
+        return fm_f32.tile_rows[vectors]
+    else:
+        return fm_f64.tile_rows[vectors]
+
+
+cdef inline void strip(
+    bint packing, Py_ssize_t rows, int vectors, Py_ssize_t panels, Py_ssize_t k,
+    const real *a, Py_ssize_t a_row, Py_ssize_t a_col,
+    const real *b, Py_ssize_t b_row, Py_ssize_t b_panel,
+    const real *init, Py_ssize_t init_row, real *c, Py_ssize_t c_row, real alpha, int store,
+    real *pack,
+) noexcept nogil:
+    if real is float:
+        if packing:
+            fm_f32.packing_strip[rows](panels, k, a, a_row, a_col, b, b_row, b_panel, init,
+                                       init_row, c, c_row, alpha, store, pack)
+        else:
+            fm_f32.strip[vectors][rows](panels, k, a, a_row, a_col, b, b_row, b_panel, init,
+                                        init_row, c, c_row, alpha, store, pack)
+    else:
+        if packing:
+            fm_f64.packing_strip[rows](panels, k, a, a_row, a_col, b, b_row, b_panel, init,
+                                       init_row, c, c_row, alpha, store, pack)
+        else:
+            fm_f64.strip[vectors][rows](panels, k, a, a_row, a_col, b, b_row, b_panel, init,
+                                        init_row, c, c_row, alpha, store, pack)
+
+
+cdef inline void pack_panel(
+    bint transposed, Py_ssize_t k, Py_ssize_t count, Py_ssize_t width,
+    const real *source, Py_ssize_t source_row, real *to,
+) noexcept nogil:
+    if real is float:
+        if transposed:
+            fm_f32.pack_transposed(k, count, width, source, source_row, to)
+        else:
+            fm_f32.pack_rows(k, count, width, source, source_row, to)
+    else:
+        if transposed:
+            fm_f64.pack_transposed(k, count, width, source, source_row, to)
+        else:
+            fm_f64.pack_rows(k, count, width, source, source_row, to)
+
+
+cdef inline void store_sums(
+    Py_ssize_t rows, Py_ssize_t lanes, const real *sums, Py_ssize_t width,
+    real *c, Py_ssize_t c_row, Py_ssize_t c_lane, real alpha, int store,
+) noexcept nogil:
+    if real is float:
+        fm_f32.store_sums(rows, lanes, sums, width, c, c_row, c_lane, alpha, store)
+    else:
+        fm_f64.store_sums(rows, lanes, sums, width, c, c_row, c_lane, alpha, store)
+
+
+# A product's constants, so that the passes below need not hand on twenty arguments.
+cdef struct Shape:
+    Py_ssize_t rows, lanes, k_count
+    Py_ssize_t a_row, a_col, b_row, c_row, c_lane
+    bint b_transposed
+    int store
+
+
+cdef inline Py_ssize_t even_block(Py_ssize_t count, Py_ssize_t limit) noexcept nogil:
+    """The block size, at most limit, that splits count evenly (no short last block)."""
+    cdef Py_ssize_t blocks = max(<Py_ssize_t>1, (count + limit - 1) // limit)
+    return (count + blocks - 1) // blocks
+
+
+cdef inline void block_store(
+    const Shape *s, Py_ssize_t k0, Py_ssize_t kb, real alpha, bint chained,
+    int *store, bint *from_c,
+) noexcept nogil:
+    # Plain sums are continued from c, so that blocks do not show in the result; others are
+    # added block by block.
+    cdef bint last = k0 + kb >= s.k_count
+    store[0] = s.store if last else s.store & ~FM_STORE_RELU
+    from_c[0] = chained and k0 > 0
+    if k0 > 0 and not chained:
+        store[0] |= FM_STORE_ADD
+
+
+cdef inline void full_panels(
+    const Shape *s, Py_ssize_t panels, const real *a, const real *b, const real *init, real *c,
+    real alpha, bint panel_order, Py_ssize_t k_block, real *workspace,
+) noexcept nogil:
+    # Columns 0 .. panels * width of c, all lanes in use, c written directly.
+    cdef Py_ssize_t width = 2 * lanes_of(b)
+    cdef Py_ssize_t row_limit = tile_rows_of(b, 2)
+    cdef Py_ssize_t tiles = (s.rows + row_limit - 1) // row_limit
+    cdef bint chained = not s.store & FM_STORE_ADD and alpha == 1
+    cdef Py_ssize_t k0 = 0, kb, p0, pb, t, m, here, a_row, a_col, group, b_step, b_panel
+    cdef Py_ssize_t init_row
+    cdef const real *a_t
+    cdef const real *b_t
+    cdef const real *start
+    cdef real *a_pack = workspace + PANEL_BYTES // sizeof(real)
+    cdef int store
+    cdef bint from_c, packing, pack_a
+
+    while True:
+        kb = min(k_block, s.k_count - k0)
+        block_store(s, k0, kb, alpha, chained, &store, &from_c)
+        group = 1
+        if not panel_order:
+            group = even_block(
+                panels, max(<Py_ssize_t>1, <Py_ssize_t>(PANEL_BYTES // sizeof(real))
+                            // max(<Py_ssize_t>1, kb * width)))
+        p0 = 0
+        while p0 < panels:
+            pb = min(group, panels - p0)
+            if s.b_transposed:
+                for t in range(pb):
+                    pack_panel(True, kb, width, width, b + (p0 + t) * width * s.b_row + k0,
+                               s.b_row, workspace + t * kb * width)
+            # Columns of a that lie a row apart are gathered once for a group of panels.
+            pack_a = s.a_col > 1 and pb >= 4 and kb > SHORT_SUM
+            m = 0
+            for t in range(tiles):
+                here = (s.rows - m + tiles - t - 1) // (tiles - t)
+                a_t = a + m * s.a_row + k0 * s.a_col
+                a_row = s.a_row
+                a_col = s.a_col
+                if pack_a:
+                    pack_panel(False, kb, here, here, a_t, s.a_col, a_pack)
+                    a_t = a_pack
+                    a_row = 1
+                    a_col = here
+                b_t = workspace
+                b_step = width
+                b_panel = kb * width
+                packing = False
+                if t == 0 and not s.b_transposed:
+                    b_t = b + k0 * s.b_row + p0 * width
+                    b_step = s.b_row
+                    b_panel = width
+                    packing = tiles > 1
+                start = NULL
+                init_row = 0
+                if from_c:
+                    start = c + m * s.c_row + p0 * width
+                    init_row = s.c_row
+                elif init != NULL and k0 == 0:
+                    start = init + p0 * width
+                strip(packing, here, 2, pb, kb, a_t, a_row, a_col, b_t, b_step, b_panel,
+                      start, init_row, c + m * s.c_row + p0 * width, s.c_row, alpha, store,
+                      workspace)
+                m += here
+            p0 += pb
+        k0 += kb
+        if k0 >= s.k_count:
+            return
+
+
+cdef inline void partial_panels(
+    const Shape *s, const real *a, const real *b, const real *init, real *c, real alpha,
+    Py_ssize_t k_block, real *workspace,
+) noexcept nogil:
+    # All columns through sums that are then copied: panels with idle lanes, or a
+    # transposed c. The panels of a group are packed first; then, panel by panel, so many row
+    # tiles pass that their rows of a stay in cache for the next panel.
+    cdef real sums[FM_MAX_TILE_ROWS * FM_MAX_LANES * FM_MAX_TILE_VECTORS]
+    cdef real padded_init[FM_MAX_LANES * FM_MAX_TILE_VECTORS]
+    cdef Py_ssize_t lanes = lanes_of(b)
+    cdef int vectors = 1 if s.lanes <= lanes else 3 if 2 * lanes < s.lanes <= 3 * lanes else 2
+    cdef Py_ssize_t width = vectors * lanes
+    cdef Py_ssize_t panels = (s.lanes + width - 1) // width
+    cdef Py_ssize_t row_limit = tile_rows_of(b, vectors)
+    cdef Py_ssize_t tiles = (s.rows + row_limit - 1) // row_limit
+    cdef Py_ssize_t k0 = 0, kb, p0, pb, p, t0, tb, t, m, m0, here, group, count
+    cdef const real *start
+    cdef int store
+    cdef bint from_c
+
+    while True:
+        kb = min(k_block, s.k_count - k0)
+        block_store(s, k0, kb, alpha, False, &store, &from_c)
+        # Row tiles whose rows of a stay in L2 while all panels of the group pass.
+        tb = max(<Py_ssize_t>1, ROWS_BYTES // <Py_ssize_t>sizeof(real)
+                 // max(<Py_ssize_t>1, kb * row_limit))
+        group = even_block(
+            panels, max(<Py_ssize_t>1, <Py_ssize_t>(PANEL_BYTES // sizeof(real))
+                        // max(<Py_ssize_t>1, kb * width)))
+        p0 = 0
+        while p0 < panels:
+            pb = min(group, panels - p0)
+            for p in range(pb):
+                count = min(width, s.lanes - (p0 + p) * width)
+                if s.b_transposed:
+                    start = b + (p0 + p) * width * s.b_row + k0
+                else:
+                    start = b + k0 * s.b_row + (p0 + p) * width
+                pack_panel(s.b_transposed, kb, count, width, start, s.b_row,
+                           workspace + p * kb * width)
+            m = m0 = 0
+            t0 = 0
+            while t0 < tiles:
+                for p in range(pb):
+                    count = min(width, s.lanes - (p0 + p) * width)
+                    start = NULL
+                    if init != NULL and k0 == 0:
+                        pack_panel(False, 1, count, width, init + (p0 + p) * width, 0,
+                                   padded_init)
+                        start = padded_init
+                    m = m0
+                    for t in range(t0, min(t0 + tb, tiles)):
+                        here = (s.rows - m + tiles - t - 1) // (tiles - t)
+                        strip(False, here, vectors, 1, kb, a + m * s.a_row + k0 * s.a_col,
+                              s.a_row, s.a_col, workspace + p * kb * width, width, 0, start, 0,
+                              sums, width, <real>1, FM_STORE_SET, <real *>NULL)
+                        store_sums(here, count, sums, width,
+                                   c + m * s.c_row + (p0 + p) * width * s.c_lane, s.c_row,
+                                   s.c_lane, alpha, store)
+                        m += here
+                m0 = m
+                t0 += tb
+            p0 += pb
+        k0 += kb
+        if k0 >= s.k_count:
+            return
+
+
+cdef inline void product(
+    Py_ssize_t rows, Py_ssize_t lanes, Py_ssize_t k_count,
+    const real *a, Py_ssize_t a_row, Py_ssize_t a_col,
+    const real *b, Py_ssize_t b_row, bint b_transposed,
+    const real *init, real *c, Py_ssize_t c_row, Py_ssize_t c_lane, real alpha, int store,
+    real *workspace,
+) noexcept nogil:
+    """C[m, n] (store) alpha * (init[n] + sum_k A[m, k] B[k, n]).
+
+    A[m, k] = a[m * a_row + k * a_col] is broadcast. B[k, n] = b[k * b_row + n], or
+    b[n * b_row + k] where b_transposed, goes through the lanes. C[m, n] = c[m * c_row +
+    n * c_lane]. init may be NULL; with it alpha must be 1 and store not FM_STORE_ADD.
+    workspace: WORKSPACE_BYTES, 64-byte aligned, may hold anything.
+    """
+    cdef Shape s
+    cdef Py_ssize_t width = 2 * lanes_of(b)
+    cdef Py_ssize_t panels = lanes // width
+    cdef Py_ssize_t limit, done = 0
+    cdef bint panel_order
+
+    if rows <= 0 or lanes <= 0:
+        return
+    s.rows = rows
+    s.lanes = lanes
+    s.k_count = k_count
+    s.a_row = a_row
+    s.a_col = a_col
+    s.b_row = b_row
+    s.c_row = c_row
+    s.c_lane = c_lane
+    s.b_transposed = b_transposed
+    s.store = store
+    panel_order = rows < MANY_ROWS and k_count > SHORT_SUM and (a_col == 1 or panels < 4)
+    limit = ROW_ORDER_BLOCK
+    if panel_order:
+        limit = FEW_ROWS_BLOCK if rows <= 2 * tile_rows_of(b, 2) else PANEL_ORDER_BLOCK
+    if c_lane == 1 and panels:
+        # Half a panel or less that is left over joins the last panel, in tiles of three vectors.
+        if 0 < lanes - panels * width <= width // 2:
+            panels -= 1
+        if panels:
+            full_panels(&s, panels, a, b, init, c, alpha, panel_order,
+                        even_block(k_count, limit), workspace)
+            done = panels * width
+    if done < lanes:
+        s.lanes = lanes - done
+        partial_panels(&s, a, b + done * (b_row if b_transposed else 1),
+                       init + done if init != NULL else NULL, c + done * c_lane, alpha,
+                       even_block(k_count, PARTIAL_BLOCK), workspace)
+
+
+cdef inline void matmul(
+    bint transpose_a, bint transpose_b, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
+    const real *a, Py_ssize_t lda, const real *b, Py_ssize_t ldb,
+    real *c, Py_ssize_t ldc, real alpha, int store, real *workspace,
+) noexcept nogil:
+    """C (m, n) (store) alpha * op(A) (m, k) @ op(B) (k, n), all row-major.
+
+    The lanes run along n where B lies ready for it, else along m where A does; where neither
+    does, the smaller operand is transposed while it is packed.
+    """
+    if not transpose_b or (not transpose_a and m > n):
+        product(m, n, k, a, 1 if transpose_a else lda, lda if transpose_a else 1,
+                b, ldb, transpose_b, <const real *>NULL, c, ldc, 1, alpha, store, workspace)
+    else:
+        product(n, m, k, b, ldb, 1, a, lda, not transpose_a, <const real *>NULL,
+                c, 1, ldc, alpha, store, workspace)

@@ -1,0 +1,187 @@
+# Softmax and the losses, row by row, and sums over the batch: loop nests around the row
+# functions of the table.
+
+from libc.math cimport isnan
+from libc.stdint cimport int64_t
+
+from dispatch cimport fm_f32, fm_f64, real
+
+
+cdef inline real row_max(Py_ssize_t n, const real *x) noexcept nogil:
+    if real is float:
+        return fm_f32.row_max(n, x)
+    else:
+        return fm_f64.row_max(n, x)
+
+
+cdef inline real row_exp_sum(Py_ssize_t n, const real *x, real shift, real *y) noexcept nogil:
+    if real is float:
+        return fm_f32.row_exp_sum(n, x, shift, y)
+    else:
+        return fm_f64.row_exp_sum(n, x, shift, y)
+
+
+cdef inline void row_affine(
+    Py_ssize_t n, real a, const real *x, real b, real *y
+) noexcept nogil:
+    if real is float:
+        fm_f32.row_affine(n, a, x, b, y)
+    else:
+        fm_f64.row_affine(n, a, x, b, y)
+
+
+cdef inline real row_dot(Py_ssize_t n, const real *x, const real *y) noexcept nogil:
+    if real is float:
+        return fm_f32.row_dot(n, x, y)
+    else:
+        return fm_f64.row_dot(n, x, y)
+
+
+cdef inline real row_sum(Py_ssize_t n, const real *x) noexcept nogil:
+    if real is float:
+        return fm_f32.row_sum(n, x)
+    else:
+        return fm_f64.row_sum(n, x)
+
+
+cdef inline real log_of(real x) noexcept nogil:
+    cdef real y
+    if real is float:
+        fm_f32.unary[1](1, &x, &y, 0)
+    else:
+        fm_f64.unary[1](1, &x, &y, 0)
+    return y
+
+
+cdef inline void axpy(Py_ssize_t n, real a, const real *x, real *y) noexcept nogil:
+    if real is float:
+        fm_f32.axpy(n, a, x, y)
+    else:
+        fm_f64.axpy(n, a, x, y)
+
+
+cdef inline void softmax_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, real *y
+) noexcept nogil:
+    """y (rows, n) = softmax of every row of x; y may be x."""
+    cdef Py_ssize_t i
+    cdef real total
+    for i in range(rows):
+        total = row_exp_sum(n, x + i * n, row_max(n, x + i * n), y + i * n)
+        row_affine(n, 1 / total, y + i * n, <real>0, y + i * n)
+
+
+cdef inline void log_softmax_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, real *y
+) noexcept nogil:
+    """y (rows, n) = x - log(sum(exp(x))) of every row; y may be x."""
+    cdef Py_ssize_t i
+    cdef real high, total
+    for i in range(rows):
+        high = row_max(n, x + i * n)
+        total = row_exp_sum(n, x + i * n, high, <real *>NULL)
+        # In two steps: high + log(total) in one number would lose the low digits of x - high.
+        row_affine(n, <real>1, x + i * n, -high, y + i * n)
+        row_affine(n, <real>1, y + i * n, -log_of(total), y + i * n)
+
+
+cdef inline void softmax_backward_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *dy, const real *y, real *dx
+) noexcept nogil:
+    """dx = y * (dy - sum(dy * y)) of every row; dx may be dy or y."""
+    cdef Py_ssize_t i
+    cdef real dot
+    for i in range(rows):
+        dot = row_dot(n, dy + i * n, y + i * n)
+        if real is float:
+            fm_f32.row_softmax_backward(n, dy + i * n, y + i * n, dot, dx + i * n)
+        else:
+            fm_f64.row_softmax_backward(n, dy + i * n, y + i * n, dot, dx + i * n)
+
+
+cdef inline void log_softmax_backward_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *dy, const real *y, real *dx
+) noexcept nogil:
+    """dx = dy - exp(y) * sum(dy) of every row; dx may be dy or y."""
+    cdef Py_ssize_t i
+    cdef real total
+    for i in range(rows):
+        total = row_sum(n, dy + i * n)
+        if real is float:
+            fm_f32.row_log_softmax_backward(n, dy + i * n, y + i * n, total, dx + i * n)
+        else:
+            fm_f64.row_log_softmax_backward(n, dy + i * n, y + i * n, total, dx + i * n)
+
+
+cdef inline double cross_entropy_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *logits, const int64_t *labels,
+    const real *targets, real *dlogits,
+) noexcept nogil:
+    """Mean of -sum(target * log_softmax(logits)) over the rows; writes its gradient.
+
+    Integer labels (rows,), or targets (rows, n) where labels is NULL. dlogits may be logits.
+    dlogits = (softmax * sum(target) - target) / rows; a row of targets normally sums to 1.
+    """
+    cdef Py_ssize_t i, j
+    cdef double loss = 0, weight
+    cdef real high, total, log_total, scale, inverse = <real>1 / <real>rows
+    cdef const real *row
+    cdef real *out
+    for i in range(rows):
+        row = logits + i * n
+        out = dlogits + i * n
+        high = row_max(n, row)
+        if labels != NULL:
+            # Before the row is overwritten, should dlogits be logits.
+            weight = 1
+            loss -= <double>row[labels[i]] - <double>high
+        else:
+            weight = 0
+            for j in range(n):
+                weight += targets[i * n + j]
+                if targets[i * n + j] != 0:
+                    loss -= <double>targets[i * n + j] * (<double>row[j] - <double>high)
+        total = row_exp_sum(n, row, high, out)
+        log_total = log_of(total)
+        loss += weight * log_total
+        scale = <real>(weight * <double>inverse / <double>total)
+        row_affine(n, scale, out, <real>0, out)
+        if labels != NULL:
+            out[labels[i]] -= inverse
+        else:
+            axpy(n, -inverse, targets + i * n, out)
+    return loss / <double>rows
+
+
+cdef inline Py_ssize_t count_correct_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *scores, const int64_t *labels, const real *targets,
+) noexcept nogil:
+    """How many rows have their largest score (the first of equals, or the first NaN) at the label."""
+    cdef Py_ssize_t i, correct = 0
+    for i in range(rows):
+        if labels != NULL:
+            correct += argmax(n, scores + i * n) == labels[i]
+        else:
+            correct += argmax(n, scores + i * n) == argmax(n, targets + i * n)
+    return correct
+
+
+cdef inline Py_ssize_t argmax(Py_ssize_t n, const real *x) noexcept nogil:
+    cdef Py_ssize_t j, best = 0
+    for j in range(1, n):
+        if isnan(x[best]):
+            break
+        if x[j] > x[best] or isnan(x[j]):
+            best = j
+    return best
+
+
+cdef inline void sum_batch_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, real *total
+) noexcept nogil:
+    """total (n,) = the sum of the rows of x (rows, n), in their order."""
+    cdef Py_ssize_t i, j
+    for j in range(n):
+        total[j] = 0
+    for i in range(rows):
+        axpy(n, <real>1, x + i * n, total)

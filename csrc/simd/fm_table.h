@@ -1,0 +1,109 @@
+/* The function table: everything that Cython calls, one per (dtype, instruction set).
+ *
+ * Lengths are ptrdiff_t, strides count elements. Preconditions are the callers' business
+ * (fastmlp/kernels.py checks; kernels cannot fail).
+ */
+#ifndef FM_TABLE_H
+#define FM_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define FM_HIDDEN __attribute__((visibility("hidden")))
+#else
+#define FM_HIDDEN
+#endif
+
+/* y[i] = f(x[i]); y may be x. p: negative_slope of leaky_relu, alpha of elu. */
+enum fm_unary {
+    FM_EXP,
+    FM_LOG,
+    FM_RELU,
+    FM_LEAKY_RELU,
+    FM_ELU,
+    FM_GELU,
+    FM_SILU,
+    FM_SOFTPLUS,
+    FM_TANH,
+    FM_SIGMOID,
+    FM_UNARY_COUNT
+};
+
+/* dx[i] = dy[i] * f'(.); s is the output y of f, or its input x for gelu, silu and softplus.
+ * dx may be dy or s. */
+enum fm_backward {
+    FM_RELU_BACKWARD,
+    FM_LEAKY_RELU_BACKWARD,
+    FM_ELU_BACKWARD,
+    FM_GELU_BACKWARD,
+    FM_SILU_BACKWARD,
+    FM_SOFTPLUS_BACKWARD,
+    FM_TANH_BACKWARD,
+    FM_SIGMOID_BACKWARD,
+    FM_BACKWARD_COUNT
+};
+
+/* What a tile does with its sums (acc) at C; flags. */
+enum fm_store {
+    FM_STORE_SET = 0,  /* C = alpha * acc         */
+    FM_STORE_ADD = 1,  /* C += alpha * acc        */
+    FM_STORE_RELU = 2, /* then C = max(0, C)      */
+};
+
+#define FM_MAX_TILE_VECTORS 3
+#define FM_MAX_TILE_ROWS 24
+#define FM_MAX_LANES 16
+
+#define FM_DECLARE_TABLE(REAL, SUFFIX)                                                             \
+    /* One row tile of csrc/simd/fm_tile.body.h against `panels` panels of b. */                  \
+    typedef void (*fm_strip_##SUFFIX)(                                                             \
+        ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col,      \
+        const REAL *b, ptrdiff_t b_row, ptrdiff_t b_panel, const REAL *init, ptrdiff_t init_row,   \
+        REAL *c, ptrdiff_t c_row, REAL alpha, int store, REAL *pack);                              \
+    typedef struct {                                                                               \
+        int lanes;                                                                                 \
+        int tile_rows[FM_MAX_TILE_VECTORS + 1]; /* largest row count, by vectors */                \
+        fm_strip_##SUFFIX strip[FM_MAX_TILE_VECTORS + 1][FM_MAX_TILE_ROWS + 1];                    \
+        fm_strip_##SUFFIX packing_strip[FM_MAX_TILE_ROWS + 1]; /* of two vectors */                \
+        void (*store_sums)(ptrdiff_t rows, ptrdiff_t lanes, const REAL *sums, ptrdiff_t width,     \
+                           REAL *c, ptrdiff_t c_row, ptrdiff_t c_lane, REAL alpha, int store);     \
+        /* n rounds of 12 multiply-adds on registers: the machine's peak, for benchmarks */        \
+        REAL (*multiply_adds)(ptrdiff_t n);                                                        \
+        /* to[k * width + i] = from[i * from_row + k], i < count, zero for count <= i < width */   \
+        void (*pack_transposed)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width,               \
+                                const REAL *from, ptrdiff_t from_row, REAL *to);                   \
+        /* to[k * width + i] = from[k * from_row + i], i < count, zero for count <= i < width */   \
+        void (*pack_rows)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width, const REAL *from,   \
+                          ptrdiff_t from_row, REAL *to);                                           \
+        void (*unary[FM_UNARY_COUNT])(ptrdiff_t n, const REAL *x, REAL *y, REAL p);                \
+        void (*backward[FM_BACKWARD_COUNT])(ptrdiff_t n, const REAL *dy, const REAL *s, REAL *dx,  \
+                                            REAL p);                                               \
+        /* y[i] += a * x[i] */                                                                     \
+        void (*axpy)(ptrdiff_t n, REAL a, const REAL *x, REAL *y);                                 \
+        /* y[i] = x[i] + b[i] */                                                                   \
+        void (*add)(ptrdiff_t n, const REAL *x, const REAL *b, REAL *y);                           \
+        /* y[i] = a * (x[i] - b[i]); returns the sum of (x[i] - b[i])^2 in double */               \
+        double (*squared_difference)(ptrdiff_t n, REAL a, const REAL *x, const REAL *b, REAL *y);  \
+        /* largest value (NaN if any is), n >= 1 */                                                \
+        REAL (*row_max)(ptrdiff_t n, const REAL *x);                                               \
+        /* y[i] = exp(x[i] - shift); returns their sum. y may be x; y may be NULL: sum only */     \
+        REAL (*row_exp_sum)(ptrdiff_t n, const REAL *x, REAL shift, REAL *y);                      \
+        /* y[i] = a * x[i] + b; y may be x */                                                      \
+        void (*row_affine)(ptrdiff_t n, REAL a, const REAL *x, REAL b, REAL *y);                   \
+        /* sum of x[i] * y[i] */                                                                   \
+        REAL (*row_dot)(ptrdiff_t n, const REAL *x, const REAL *y);                                \
+        /* sum of x[i] */                                                                          \
+        REAL (*row_sum)(ptrdiff_t n, const REAL *x);                                               \
+        /* dx[i] = y[i] * (dy[i] - shift) */                                                       \
+        void (*row_softmax_backward)(ptrdiff_t n, const REAL *dy, const REAL *y, REAL shift,       \
+                                     REAL *dx);                                                    \
+        /* dx[i] = dy[i] - exp(y[i]) * total */                                                    \
+        void (*row_log_softmax_backward)(ptrdiff_t n, const REAL *dy, const REAL *y, REAL total,   \
+                                         REAL *dx);                                                \
+    } fm_table_##SUFFIX;
+
+FM_DECLARE_TABLE(float, f32)
+FM_DECLARE_TABLE(double, f64)
+
+#endif

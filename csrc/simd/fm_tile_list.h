@@ -1,0 +1,16 @@
+/* The tile instances of a level: FM_ROWS_n(X, v) expands X(1, v) ... X(n, v). */
+#ifndef FM_TILE_LIST_H
+#define FM_TILE_LIST_H
+
+#define FM_ROWS_4(X, v) X(1, v) X(2, v) X(3, v) X(4, v)
+#define FM_ROWS_6(X, v) FM_ROWS_4(X, v) X(5, v) X(6, v)
+#define FM_ROWS_8(X, v) FM_ROWS_6(X, v) X(7, v) X(8, v)
+#define FM_ROWS_9(X, v) FM_ROWS_8(X, v) X(9, v)
+#define FM_ROWS_12(X, v) FM_ROWS_9(X, v) X(10, v) X(11, v) X(12, v)
+#define FM_ROWS_14(X, v) FM_ROWS_12(X, v) X(13, v) X(14, v)
+#define FM_ROWS_16(X, v) FM_ROWS_14(X, v) X(15, v) X(16, v)
+#define FM_ROWS_24(X, v) FM_ROWS_16(X, v) X(17, v) X(18, v) X(19, v) X(20, v) X(21, v) X(22, v) X(23, v) X(24, v)
+
+#define FM_ROWS(n) FM_PASTE(FM_ROWS_, n)
+
+#endif

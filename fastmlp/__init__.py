@@ -1,0 +1,51 @@
+"""fastmlp: the fastest way to train and run small neural networks on a CPU from Python.
+
+``import fastmlp as fm`` and see ``fm.MLP``, ``fm.Sequential`` and ``fm.datasets``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from fastmlp import initializers, reference
+from fastmlp.callbacks import Callback
+from fastmlp.errors import DivergenceError, FastmlpFormatError
+from fastmlp.gradcheck import gradcheck
+from fastmlp.history import History
+from fastmlp.layers import Activation, Dense, Flatten, Layer
+from fastmlp.model import MLP, Sequential, load_model
+from fastmlp.optimizers import SGD
+
+# TODO: from fastmlp._config import show_config, once that file is there
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Activation",
+    "Callback",
+    "Dense",
+    "DivergenceError",
+    "FastmlpFormatError",
+    "Flatten",
+    "History",
+    "Layer",
+    "Sequential",
+    "datasets",
+    "gradcheck",
+    "initializers",
+    "kernels",
+    "load_model",
+    "reference",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    # Imported when first used: models need neither of them to be made.
+    if name in ("datasets", "kernels"):
+        return importlib.import_module(f"fastmlp.{name}")
+    raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

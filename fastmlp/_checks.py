@@ -1,0 +1,295 @@
+"""Every check of what users pass in, and its message.
+
+A check returns its argument in the one form the rest of the package expects, or raises ValueError
+(a wrong value or shape) or TypeError (a wrong kind of thing), naming the argument, what it must be
+and what it was. Cheap checks come first: an array is converted only when its shape is right.
+Nothing here changes what it is given.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "array",
+    "boolean",
+    "features",
+    "float_dtype",
+    "integer",
+    "labels",
+    "lookup",
+    "metrics",
+    "number",
+    "pair",
+    "parameter_values",
+    "regression_targets",
+    "same_length",
+    "shape",
+    "verbosity",
+]
+
+T = TypeVar("T")
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+
+# --- Single values ------------------------------------------------------------------------------
+
+
+def integer(value: Any, name: str, *, minimum: int) -> int:
+    """Return a Python int of at least ``minimum``; numpy integers will do, bools and floats not."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    try:
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be an integer, got {_short(value)} of type {type(value).__name__}."
+        ) from None
+    if result < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {result}.")
+    return result
+
+
+def number(value: Any, name: str, *, minimum: float) -> float:
+    """Return a finite Python float of at least ``minimum``."""
+    kind = np.asarray(value).dtype.kind if isinstance(value, (np.generic, np.ndarray)) else ""
+    real = isinstance(value, (int, float)) or (kind in ("i", "u", "f") and np.ndim(value) == 0)
+    if not real or isinstance(value, bool):
+        raise TypeError(
+            f"{name} must be a number, got {_short(value)} of type {type(value).__name__}."
+        )
+    result = float(value)
+    if not math.isfinite(result) or result < minimum:
+        raise ValueError(f"{name} must be finite and at least {minimum:g}, got {result}.")
+    return result
+
+
+def boolean(value: Any, name: str) -> bool:
+    """Return a Python bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {_short(value)}.")
+    return bool(value)
+
+
+def lookup(name: Any, table: Mapping[str, T], what: str) -> T:
+    """Return ``table[name]``; the message lists the known names."""
+    known = ", ".join(table)
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be one of {known}, got {_short(name)}.")
+    if name not in table:
+        raise ValueError(f"{what} must be one of {known}, got {name!r}.")
+    return table[name]
+
+
+def float_dtype(value: Any) -> np.dtype[Any]:
+    """Return the native float32 or float64 dtype."""
+    try:
+        dtype = np.dtype(value) if value is not None else None
+    except TypeError:
+        dtype = None
+    if dtype not in (np.float32, np.float64) or dtype is None:
+        raise ValueError(f'dtype must be "float32" or "float64", got {_short(value)}.')
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
+
+
+def shape(value: Any, name: str) -> Shape:
+    """Return a tuple of positive ints; a single int is a shape of one dimension."""
+    sizes = value if isinstance(value, (tuple, list)) else (value,)
+    if not sizes:
+        raise ValueError(f"{name} must have at least one dimension, got {value!r}.")
+    return tuple(integer(size, name, minimum=1) for size in sizes)
+
+
+def pair(value: Any, name: str) -> tuple[Any, Any]:
+    """Return the two elements of a tuple or list (x, y)."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        got = f"{len(value)} elements" if isinstance(value, (tuple, list)) else type(value).__name__
+        raise ValueError(f"{name} must be a tuple (x, y), got {got}.")
+    return value[0], value[1]
+
+
+def metrics(value: Any, classifies: bool) -> tuple[str, ...]:
+    """Return the names of the metrics: none, or "accuracy" where the loss has classes."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"metrics must be a list of names, got {_short(value)}.")
+    names = tuple(value)
+    for name in names:
+        lookup(name, {"accuracy": None}, "a metric")
+        if not classifies:
+            raise ValueError("metrics: accuracy needs a loss with classes, such as cross_entropy.")
+    return names
+
+
+def verbosity(value: Any) -> Literal["auto", 0, 1, 2]:
+    """Return how much to show; True and False will do for 1 and 0."""
+    if isinstance(value, str) and value == "auto":
+        return "auto"
+    if isinstance(value, (int, np.integer)) and value in (0, 1, 2):
+        return cast("Literal[0, 1, 2]", int(value))
+    raise ValueError(f'verbose must be "auto", 0, 1 or 2, got {_short(value)}.')
+
+
+# --- Arrays -------------------------------------------------------------------------------------
+
+
+def array(value: Any, name: str) -> Array:
+    """Return an array of real numbers, of any shape and layout, and still without a copy."""
+    if value is None:
+        raise TypeError(f"{name} must be an array, got None.")
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be an ordinary array, got a masked array. Fill it first, for instance "
+            f"with {name}.filled(0)."
+        )
+    try:
+        result = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if result.dtype.kind not in ("f", "i", "u", "b"):
+        raise TypeError(f"{name} must be an array of numbers, {_not_numbers(value, result)}.")
+    return result
+
+
+def same_length(x: Array, y: Array, x_name: str, y_name: str) -> None:
+    """Refuse samples and targets of different numbers, before either is looked at closely."""
+    if x.ndim and y.ndim and len(x) != len(y):
+        raise ValueError(
+            f"{x_name} and {y_name} must have the same length, got {len(x)} and {len(y)}."
+        )
+
+
+def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "x") -> Array:
+    """Return samples as a C-contiguous ``dtype`` array (N, *input_shape), finite and not empty.
+
+    Samples of a flat ``input_shape`` (D,) may have any shape of D elements, images for instance.
+    """
+    x = array(value, name)
+    flat = len(input_shape) == 1
+    expected = "(" + ", ".join(["N", *map(str, input_shape)]) + ")"
+    fits = x.ndim >= 2 and (
+        math.prod(x.shape[1:]) == input_shape[0] if flat else x.shape[1:] == input_shape
+    )
+    if not fits:
+        hint = ""
+        if x.shape == input_shape:
+            hint = f" For a single sample pass {name}[None]."
+        raise ValueError(f"{name} must have shape {expected}, got {x.shape}.{hint}")
+    if len(x) == 0:
+        raise ValueError(f"{name} must hold at least one sample, got shape {x.shape}.")
+    return _finite(x, dtype, name).reshape(len(x), *input_shape)
+
+
+def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:
+    """Return labels in [0, classes) as int64 (n,), or probabilities as ``dtype`` (n, classes)."""
+    y = array(value, name)
+    _one_each(y, n, name)
+    if y.ndim == 2:
+        return _probabilities(y, classes, dtype, name)
+    if y.ndim != 1:
+        raise ValueError(
+            f"{name} must have shape (N,) for labels or (N, {classes}) for one-hot rows, "
+            f"got {y.shape}."
+        )
+    # NaN fails the first comparison; whole floats are labels as well as integers are.
+    with np.errstate(invalid="ignore"):
+        wrong = ~((y >= 0) & (y < classes))
+        if y.dtype.kind == "f":
+            wrong |= y != np.trunc(y)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise ValueError(
+            f"{name} must hold integer labels from 0 to {classes - 1} (the model has {classes} "
+            f"outputs), got {y[index].item()!r} at index {index}."
+        )
+    return np.ascontiguousarray(y, dtype=np.int64)
+
+
+def regression_targets(
+    value: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
+) -> Array:
+    """Return targets as a C-contiguous ``dtype`` array (n, *output_shape)."""
+    y = array(value, name)
+    _one_each(y, n, name)
+    if y.shape[1:] != output_shape and not (y.ndim == 1 and output_shape == (1,)):
+        expected = "(" + ", ".join(["N", *map(str, output_shape)]) + ")"
+        raise ValueError(f"{name} must have shape {expected} for this loss, got {y.shape}.")
+    return _finite(y, dtype, name).reshape(n, *output_shape)
+
+
+def parameter_values(
+    values: Any, shapes: Mapping[str, Shape], dtype: np.dtype[Any]
+) -> dict[str, Array]:
+    """Return new values of parameters as finite ``dtype`` arrays; all are checked, or none pass."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"parameters must be a dict of name to array, got {type(values).__name__}.")
+    checked = {}
+    for name, value in values.items():
+        wanted = lookup(name, shapes, "the name of a parameter")
+        new = array(value, name)
+        if new.shape != wanted:
+            raise ValueError(f"{name} must have shape {wanted}, got {new.shape}.")
+        checked[name] = _finite(new, dtype, name)
+    return checked
+
+
+def _finite(x: Array, dtype: np.dtype[Any], name: str) -> Array:
+    """Return ``x`` as aligned, native, C-contiguous ``dtype`` without NaN or infinity."""
+    with np.errstate(all="ignore"):
+        result = np.require(x, dtype=dtype, requirements=["C", "A"])
+        # A sum is the cheapest test: it is finite unless a value is not, or it overflows.
+        if x.dtype.kind == "f" and not np.isfinite(result.sum()):
+            finite = np.isfinite(result)
+            if not finite.all():
+                index = np.unravel_index(int(finite.argmin()), x.shape)
+                raise ValueError(
+                    f"{name} must hold finite {dtype} numbers, got {x[index].item()!r} at index "
+                    f"{tuple(map(int, index))}."
+                )
+    return result
+
+
+def _one_each(y: Array, n: int, name: str) -> None:
+    if y.ndim == 0 or len(y) != n:
+        got = "a single value" if y.ndim == 0 else str(len(y))
+        raise ValueError(f"{name} must have one target a sample, that is {n}, got {got}.")
+
+
+def _probabilities(y: Array, classes: int, dtype: np.dtype[Any], name: str) -> Array:
+    if y.shape[1] != classes:
+        hint = f" For integer labels pass {name}.ravel()." if y.shape[1] == 1 else ""
+        raise ValueError(
+            f"{name} must have one-hot rows of width {classes}, got shape {y.shape}.{hint}"
+        )
+    result = _finite(y, dtype, name)
+    wrong = (result.min(axis=1) < 0) | (np.abs(result.sum(axis=1) - 1) > 1e-3)
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise ValueError(
+            f"{name} must have rows of probabilities that sum to 1, "
+            f"got {_short(y[index].tolist())} at index {index}."
+        )
+    return result
+
+
+def _not_numbers(value: Any, converted: Array) -> str:
+    """Say what a value is that did not become an array of numbers."""
+    if converted.dtype.names is not None:
+        return "got a structured array"
+    if converted.dtype.kind in ("O", "U", "S"):
+        for index, item in enumerate(np.asarray(value, dtype=object).flat):
+            if isinstance(item, (str, bytes)):
+                return f"got {_short(item)} at index {index}"
+        return f"got objects such as {_short(converted.flat[0])}" if converted.size else "got none"
+    return f"got dtype {converted.dtype}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,106 @@
+"""Random numbers that are a pure function of (seed, purpose, index).
+
+Everything is drawn from raw Philox words, which numpy keeps stable for ever, and made with
+exactly rounded operations only. So weights and batch orders are the same bits on every
+Python, numpy and machine, and nothing has to be fast-forwarded to resume a run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["BATCH_ORDER", "WEIGHTS", "normal", "permutation", "random_words", "uniform"]
+
+# Purposes: one independent stream each.
+WEIGHTS = 1
+BATCH_ORDER = 2
+
+
+def random_words(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
+    """Return n random uint64 words of the stream (seed, purpose, index)."""
+    key = np.array([seed & (2**64 - 1), (purpose << 56) ^ index], dtype=np.uint64)
+    words: np.ndarray = np.random.Philox(key=key).random_raw(n)
+    return words
+
+
+def uniform(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
+    """Return n float64 values, uniform on [0, 1) with 53 random bits."""
+    values: np.ndarray = (random_words(seed, purpose, index, n) >> np.uint64(11)) * 2.0**-53
+    return values
+
+
+def permutation(seed: int, index: int, n: int) -> np.ndarray:
+    """Return the batch order of epoch ``index``: a permutation of range(n), int64.
+
+    Rows are sorted by one random 64-bit key each (a stable sort, so equal keys stay defined).
+    """
+    keys = random_words(seed, BATCH_ORDER, index, n)
+    order: np.ndarray = np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+    return order
+
+
+def normal(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
+    """Return n float64 values of N(0, 1), by inversion (Wichura 1988, AS 241, PPND16)."""
+    words = random_words(seed, purpose, index, n) >> np.uint64(12)
+    p = (words + 0.5) * 2.0**-52  # exact, and inside the open interval (0, 1)
+    q = p - 0.5
+    r = np.where(np.abs(q) <= 0.425, 0.180625 - q * q, 0.0)
+    central = q * _ratio(r, _CENTRAL)
+    tail = np.sqrt(-_log(np.minimum(p, 1.0 - p)))
+    near = _ratio(tail - 1.6, _NEAR)
+    far = _ratio(tail - 5.0, _FAR)
+    outer = np.copysign(np.where(tail <= 5.0, near, far), q)
+    values: np.ndarray = np.where(np.abs(q) <= 0.425, central, outer)
+    return values
+
+
+def _ratio(x: np.ndarray, coefficients: tuple[tuple[float, ...], ...]) -> np.ndarray:
+    top, bottom = (np.full_like(x, c[0]) for c in coefficients)
+    for a, b in zip(coefficients[0][1:], coefficients[1][1:], strict=True):
+        top = top * x + a
+        bottom = bottom * x + b
+    ratio: np.ndarray = top / bottom
+    return ratio
+
+
+def _log(x: np.ndarray) -> np.ndarray:
+    # libm's log differs between machines in the last bit; this one (the series of
+    # atanh, on [sqrt(1/2), sqrt(2)]) uses only operations that IEEE 754 rounds exactly.
+    mantissa, exponent = np.frexp(x)
+    low = mantissa < 0.7071067811865476
+    mantissa = np.where(low, 2.0 * mantissa, mantissa)
+    exponent = exponent - low
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    s2 = s * s
+    series = np.zeros_like(x)
+    for k in range(23, 0, -2):
+        series = series * s2 + 1.0 / k
+    result: np.ndarray = 2.0 * s * series + exponent * 0.6931471805599453
+    return result
+
+
+# Numerators and denominators, highest power first (AS 241, PPND16).
+_CENTRAL = (
+    (2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4,
+     4.5921953931549871457e4, 1.3731693765509461125e4, 1.9715909503065514427e3,
+     1.3314166789178437745e2, 3.3871328727963666080e0),
+    (5.2264952788528545610e3, 2.8729085735721942674e4, 3.9307895800092710610e4,
+     2.1213794301586595867e4, 5.3941960214247511077e3, 6.8718700749205790830e2,
+     4.2313330701600911252e1, 1.0),
+)  # fmt: skip
+_NEAR = (
+    (7.74545014278341407640e-4, 2.27238449892691845833e-2, 2.41780725177450611770e-1,
+     1.27045825245236838258e0, 3.64784832476320460504e0, 5.76949722146069140550e0,
+     4.63033784615654529590e0, 1.42343711074968357734e0),
+    (1.05075007164441684324e-9, 5.47593808499534494600e-4, 1.51986665636164571966e-2,
+     1.48103976427480074590e-1, 6.89767334985100004550e-1, 1.67638483018380384940e0,
+     2.05319162663775882187e0, 1.0),
+)  # fmt: skip
+_FAR = (
+    (2.01033439929228813265e-7, 2.71155556874348757815e-5, 1.24266094738807843860e-3,
+     2.65321895265761230930e-2, 2.96560571828504891230e-1, 1.78482653991729133580e0,
+     5.46378491116411436990e0, 6.65790464350110377720e0),
+    (2.04426310338993978564e-15, 1.42151175831644588870e-7, 1.84631831751005468180e-5,
+     7.86869131145613259100e-4, 1.48753612908506148525e-2, 1.36929880922735805310e-1,
+     5.99832206555887937690e-1, 1.0),
+)  # fmt: skip

@@ -1,0 +1,229 @@
+"""Comparison of a model's gradients with finite differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks, _random, losses
+from fastmlp.network import Network, Workspace
+
+__all__ = ["GradcheckResult", "gradcheck"]
+
+Array = npt.NDArray[Any]
+
+# Steps tried to get away from a kink, each a quarter of the one before.
+_ATTEMPTS = 5
+# Gradients that the rounding of the loss changes by more than 1e-8 of themselves are too small to
+# be measured against themselves.
+_MEASURABLE = 1e8
+
+
+@dataclass(frozen=True)
+class GradcheckResult:
+    """What ``gradcheck`` found; ``print`` it for a table.
+
+    Attributes
+    ----------
+    errors : dict of str to float
+        Largest relative error of each parameter's gradient; NaN if no element could be checked.
+    checked : dict of str to int
+        Number of elements of each parameter that were compared.
+    kinks : dict of str to int
+        Number of elements at a kink: the smallest step still moved an activation across the point
+        where its derivative jumps, so the difference quotient says nothing about them.
+    tolerance : float
+        Largest error that passes.
+    """
+
+    errors: dict[str, float]
+    checked: dict[str, int]
+    kinks: dict[str, int]
+    tolerance: float
+
+    @property
+    def max_error(self) -> float:
+        """Largest relative error over all parameters; NaN if nothing could be checked."""
+        known = [error for error in self.errors.values() if not math.isnan(error)]
+        return max(known, default=math.nan)
+
+    @property
+    def passed(self) -> bool:
+        """Whether some elements were checked and none has a larger error than the tolerance."""
+        return self.max_error <= self.tolerance
+
+    def __repr__(self) -> str:
+        verdict = "passed" if self.passed else "FAILED"
+        width = max(map(len, ["parameter", *self.errors]))
+        lines = [
+            f"gradcheck {verdict}: max relative error {self.max_error:.2g}, "
+            f"tolerance {self.tolerance:.2g}",
+            f"{'parameter':<{width}}  max error  checked  at a kink",
+        ]
+        lines += [
+            f"{name:<{width}}  {error:9.2e}  {self.checked[name]:7d}  {self.kinks[name]:9d}"
+            for name, error in self.errors.items()
+        ]
+        return "\n".join(lines)
+
+
+def gradcheck(
+    model: Network,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    loss: str | losses.Loss | None = None,
+    eps: float = 2.0**-6,
+    max_per_parameter: int | None = None,
+    seed: int = 0,
+    tolerance: float = 1e-7,
+) -> GradcheckResult:
+    """Compare the gradients of a model with central differences, in float64.
+
+    Parameters
+    ----------
+    model : Sequential
+        The model. A float64 copy of it is checked, on its backend; the model is not changed.
+    x, y : array
+        A few samples and their targets.
+    loss : str or Loss, default=None
+        The loss; None means the model's.
+    eps : float, default=2**-6
+        First step of the differences, times max(1, abs(weight)). Larger ones truncate more,
+        smaller ones round more. Near a kink of an activation it is made smaller.
+    max_per_parameter : int, default=None
+        Check no more than so many elements of each parameter, drawn by ``seed``; None checks all.
+    seed : int, default=0
+        Key of that draw.
+    tolerance : float, default=1e-7
+        Largest relative error that passes.
+
+    Returns
+    -------
+    result : GradcheckResult
+        ``result.passed``, ``result.max_error``, and a table when printed.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as above, or x or y does not fit the model.
+
+    Notes
+    -----
+    Central differences at steps h, h/2 and h/4 are extrapolated to one of sixth order. The error of
+    an element is its difference relative to the larger of both values, but to no less than 1e-3
+    of the parameter's largest gradient, and no less than 1e8 times what one rounding of the loss
+    does to the quotient (6e-6 of the loss with the default ``eps``): smaller values only measure
+    the rounding. Costs six forward passes an element.
+
+    References
+    ----------
+    Richardson, The approximate arithmetical solution by finite differences, 1911.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> model = fm.MLP(4, [5], 3, activation="tanh")
+    >>> fm.gradcheck(model, [[0.5, -1.0, 2.0, 0.1]], [2]).passed
+    True
+    """
+    eps = _checks.number(eps, "eps", minimum=1e-12)
+    tolerance = _checks.number(tolerance, "tolerance", minimum=0.0)
+    limit = math.inf
+    if max_per_parameter is not None:
+        limit = _checks.integer(max_per_parameter, "max_per_parameter", minimum=1)
+    chosen = losses.get(getattr(model, "loss", "cross_entropy") if loss is None else loss)
+    network = model.copy("float64")
+    base, gradients = network.gradients(x, y, chosen)
+    probe = _Probe(network, chosen, x, y)
+
+    errors, checked, kinks = {}, {}, {}
+    for index, (name, gradient) in enumerate(gradients.items()):
+        value = network._parameters[name].value.reshape(-1)
+        analytic = gradient.reshape(-1)
+        elements = range(value.size)
+        if value.size > limit:
+            elements = _random.permutation(seed, index, value.size)[: int(limit)].tolist()
+        largest = float(np.abs(analytic).max())
+        errors[name], checked[name], kinks[name] = math.nan, 0, 0
+        for element in elements:
+            found = _derivative(probe, value, element, eps)
+            if found is None:
+                kinks[name] += 1
+                continue
+            numeric, step = found
+            exact = float(analytic[element])
+            rounding = 2.0**-52 * abs(base) / step
+            scale = max(abs(exact), abs(numeric), 1e-3 * largest, _MEASURABLE * rounding)
+            error = abs(exact - numeric) / scale if scale else 0.0
+            errors[name] = error if not checked[name] else max(errors[name], error)
+            checked[name] += 1
+    return GradcheckResult(errors, checked, kinks, tolerance)
+
+
+class _Probe:
+    """The loss as a function of the network's weights, and which side of every kink it is on."""
+
+    def __init__(self, network: Network, loss: losses.Loss, x: Any, y: Any) -> None:
+        self._x, self._y = network.data(x, y, loss)
+        self._network, self._loss, self._ops = network, loss, network.ops
+        self._workspace = Workspace(network, len(self._x))
+        self.loss()
+        self._sides = [sides.copy() for sides in self._current_sides()]
+
+    def loss(self) -> float:
+        """Return the loss at the current weights."""
+        output = self._network.forward(self._ops, self._x, self._workspace)
+        value, _ = self._loss(self._ops, output, self._y, self._workspace.dy)
+        return value
+
+    def crossed_kink(self) -> bool:
+        """Return whether any activation is now on another side of its kink than at first."""
+        pairs = zip(self._current_sides(), self._sides, strict=True)
+        return any(not np.array_equal(now, before) for now, before in pairs)
+
+    def _current_sides(self) -> list[Array]:
+        sides = [layer.kink_sides(buffers) for layer, buffers in self._workspace.pairs]
+        return [side for side in sides if side is not None]
+
+
+def _derivative(
+    probe: _Probe, value: Array, element: int, eps: float
+) -> tuple[float, float] | None:
+    """Return the derivative by one element and the smallest step used; None at a kink."""
+    here = float(value[element])
+    # A power of two: adding it loses as few bits as possible.
+    step = 2.0 ** round(math.log2(eps * max(1.0, abs(here))))
+
+    def central(h: float) -> float | None:
+        ends = []
+        for point in (here + h, here - h):
+            value[element] = point
+            ends.append(probe.loss())
+            if probe.crossed_kink():
+                return None
+        return (ends[0] - ends[1]) / ((here + h) - (here - h))
+
+    try:
+        for _ in range(_ATTEMPTS):
+            result = _extrapolate(central, step)
+            if result is not None:
+                return result, step / 4
+            step /= 4
+        return None
+    finally:
+        value[element] = here
+
+
+def _extrapolate(central: Callable[[float], float | None], step: float) -> float | None:
+    """Return the limit of central differences (Richardson); None where one of them has none."""
+    first, second, third = central(step), central(step / 2), central(step / 4)
+    if first is None or second is None or third is None:
+        return None
+    fourth_order = (4 * second - first) / 3
+    finer = (4 * third - second) / 3
+    return (16 * finer - fourth_order) / 15

@@ -1,0 +1,218 @@
+"""Initial values of weights.
+
+An initializer is any function ``(shape, fan_in, fan_out, seed, index) -> array``, where ``index``
+is the number of the parameter in its network. The classes here draw from ``fastmlp._random``, so
+their weights are the same bits on every machine, and know how to write themselves to a model file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks, _random
+from fastmlp.parameter import Initializer
+
+__all__ = [
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "LecunNormal",
+    "Normal",
+    "Uniform",
+    "Zeros",
+    "get",
+]
+
+Array = npt.NDArray[Any]
+
+
+class _Scheme:
+    """An initializer that draws from one distribution, times a scale that the fans decide."""
+
+    name: str
+    draw = staticmethod(_random.normal)
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return the standard deviation, or half the width of a uniform distribution."""
+        raise NotImplementedError
+
+    def __call__(
+        self, shape: tuple[int, ...], fan_in: int, fan_out: int, seed: int, index: int
+    ) -> Array:
+        """Return a float64 array of ``shape``, a function of (seed, index)."""
+        values = self.draw(seed, _random.WEIGHTS, index, math.prod(shape))
+        values *= self.scale(fan_in, fan_out)
+        return values.reshape(shape)
+
+    def config(self) -> dict[str, Any]:
+        """Return what ``get`` makes an equal initializer of: the name and the arguments."""
+        return {"name": self.name, **vars(self)}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def _symmetric(seed: int, purpose: int, index: int, n: int) -> Array:
+    """Return n float64 values, uniform on [-1, 1)."""
+    values = _random.uniform(seed, purpose, index, n)
+    values -= 0.5
+    values *= 2.0
+    return values
+
+
+class Zeros(_Scheme):
+    """All zeros: right for biases; as weights they keep all units of a layer equal for ever."""
+
+    name = "zeros"
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return 0."""
+        return 0.0
+
+    def __call__(
+        self, shape: tuple[int, ...], fan_in: int, fan_out: int, seed: int, index: int
+    ) -> Array:
+        """Return a float64 array of zeros."""
+        return np.zeros(shape)
+
+
+class Normal(_Scheme):
+    """N(0, std**2).
+
+    Parameters
+    ----------
+    std : float, default=1.0
+        Standard deviation, at least 0.
+    """
+
+    name = "normal"
+
+    def __init__(self, std: float = 1.0) -> None:
+        self.std = _checks.number(std, "std", minimum=0.0)
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return the given standard deviation."""
+        return self.std
+
+
+class Uniform(_Scheme):
+    """Uniform on [-limit, limit).
+
+    Parameters
+    ----------
+    limit : float, default=0.05
+        Half the width, at least 0. The default is that of Keras.
+    """
+
+    name = "uniform"
+    draw = staticmethod(_symmetric)
+
+    def __init__(self, limit: float = 0.05) -> None:
+        self.limit = _checks.number(limit, "limit", minimum=0.0)
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return the given limit."""
+        return self.limit
+
+
+class GlorotUniform(_Scheme):
+    """Uniform on [-d, d) with d = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
+
+    name = "glorot_uniform"
+    draw = staticmethod(_symmetric)
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return d."""
+        return math.sqrt(6.0 / (fan_in + fan_out))
+
+
+class GlorotNormal(_Scheme):
+    """N(0, 2 / (fan_in + fan_out)), not truncated (Glorot and Bengio 2010, eq. 12)."""
+
+    name = "glorot_normal"
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return the standard deviation."""
+        return math.sqrt(2.0 / (fan_in + fan_out))
+
+
+class HeUniform(_Scheme):
+    """Uniform on [-d, d) with d = sqrt(6 / fan_in), for relu and its kin (He et al. 2015)."""
+
+    name = "he_uniform"
+    draw = staticmethod(_symmetric)
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return d."""
+        return math.sqrt(6.0 / fan_in)
+
+
+class HeNormal(_Scheme):
+    """N(0, 2 / fan_in), not truncated, for relu and its kin (He et al. 2015, eq. 10)."""
+
+    name = "he_normal"
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return the standard deviation."""
+        return math.sqrt(2.0 / fan_in)
+
+
+class LecunNormal(_Scheme):
+    """N(0, 1 / fan_in), not truncated (LeCun et al. 1998, eq. 16)."""
+
+    name = "lecun_normal"
+
+    def scale(self, fan_in: int, fan_out: int) -> float:
+        """Return the standard deviation."""
+        return math.sqrt(1.0 / fan_in)
+
+
+INITIALIZERS: dict[str, type[_Scheme]] = {
+    "zeros": Zeros,
+    "normal": Normal,
+    "uniform": Uniform,
+    "glorot_uniform": GlorotUniform,
+    "glorot": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_normal": HeNormal,
+    "he_uniform": HeUniform,
+    "lecun_normal": LecunNormal,
+}
+
+
+def get(init: str | dict[str, Any] | Initializer) -> Initializer:
+    """Return an initializer from its name, its ``config()`` or itself.
+
+    Raises
+    ------
+    ValueError
+        If there is no initializer of that name; the message lists those there are.
+    TypeError
+        If it is neither a name nor a function.
+    """
+    if isinstance(init, (str, dict)):
+        arguments = dict(init) if isinstance(init, dict) else {"name": init}
+        return _checks.lookup(arguments.pop("name", None), INITIALIZERS, "initializer")(**arguments)
+    if not callable(init) or isinstance(init, type):
+        raise TypeError(
+            "initializer must be a name or a function "
+            f"(shape, fan_in, fan_out, seed, index) -> array, got {init!r}."
+        )
+    return init
+
+
+def config(initializer: Initializer) -> dict[str, Any] | None:
+    """Return what ``get`` makes the initializer of again; None for a function of the user's."""
+    return initializer.config() if isinstance(initializer, _Scheme) else None

@@ -1,0 +1,66 @@
+"""Writing a file so that it is never seen half written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+__all__ = ["write_atomically"]
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write ``data`` to ``path``: after a crash at any moment the old file stands, or the new one.
+
+    The data go to a new file in the same directory, reach the disk, and take the name in one
+    step; then the directory reaches the disk. A symbolic link stays one.
+
+    Raises
+    ------
+    OSError
+        If that fails. The old file is intact and nothing else is left, unless only the last step
+        failed: then the new file stands but may not outlast a loss of power, as the message says.
+
+    References
+    ----------
+    Pillai et al., All file systems are not created equal, OSDI 2014.
+    """
+    target = os.path.realpath(os.fspath(path))
+    directory, name = os.path.split(target)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(temporary, flags, 0o666)
+    except OSError as error:  # of the path asked for, not of a name the user has never seen
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_directory(directory, os.fspath(path))
+
+
+def _sync_directory(directory: str, path: str) -> None:
+    if os.name == "nt":  # directories cannot be opened there
+        return
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOTSUP):  # a file system without such a thing
+            return
+        message = f"{error.strerror}; the file is written but may not outlast a loss of power"
+        raise OSError(error.errno, message, path) from error

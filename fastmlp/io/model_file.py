@@ -1,0 +1,266 @@
+"""The model file: safetensors, with the architecture and a checksum in its metadata.
+
+A file is 8 bytes with the length of the header, the header (JSON) and the data. The header names
+every tensor with its dtype, shape and place, and has three entries of metadata: "fastmlp", the
+version of this format; "architecture", JSON that says how to build the model; and "sha256", the
+digest of the whole file with these 64 digits set to zero, so that one changed bit anywhere shows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp.errors import FastmlpFormatError
+from fastmlp.io.atomic import write_atomically
+
+__all__ = ["ModelFile", "write_model"]
+
+Array = npt.NDArray[Any]
+
+FORMAT_VERSION = "1"
+_NO_DIGEST = "0" * 64
+_DTYPES = {"float32": "F32", "float64": "F64"}
+_MAX_HEADER = 1 << 20
+_MAX_TENSORS = 4096
+_MAX_DIMENSIONS = 8
+_MAX_NAME = 512
+
+
+def write_model(
+    path: str | os.PathLike[str], config: Mapping[str, Any], values: Mapping[str, Array]
+) -> None:
+    """Write a model file, atomically.
+
+    Parameters
+    ----------
+    path : str or path
+        The file; replaced if there is one.
+    config : dict
+        How to build the model, of plain values.
+    values : dict of str to array
+        The parameters, float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
+    OSError
+        If the file cannot be written; then the old one is intact.
+    """
+    from safetensors.numpy import save  # here, so that importing fastmlp does not wait for it
+
+    for name, value in values.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} has NaN or infinity in it; the model is not saved.")
+    metadata = {
+        "fastmlp": FORMAT_VERSION,
+        "architecture": json.dumps(config, allow_nan=False),
+        "sha256": _NO_DIGEST,
+    }
+    content = save({name: np.ascontiguousarray(v) for name, v in values.items()}, metadata)
+    length = int.from_bytes(content[:8], "little")
+    # The library writes metadata in random order; sorted, the same model is the same bytes.
+    header = _dump_sorted(json.loads(content[8 : 8 + length]))
+    data = content[8 + length :]
+    digest = _digest(header, data)
+    write_atomically(
+        path, _prefix(header) + header.replace(_entry(_NO_DIGEST), _entry(digest)) + data
+    )
+
+
+class ModelFile:
+    """A model file open for reading; everything is checked before it is used.
+
+    Use in a ``with`` block: what the block raises about a wrong value becomes a
+    FastmlpFormatError that names the file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Attributes
+    ----------
+    config : dict
+        How to build the model, as it was given to ``write_model``; not checked here.
+
+    Raises
+    ------
+    FastmlpFormatError
+        If the header is not that of a model of this format.
+    OSError
+        If the file cannot be read.
+    """
+
+    config: dict[str, Any]
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._file = open(self._path, "rb")
+        try:
+            self._read_header()
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            self._file.close()
+            raise self._wrong(error) from error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> ModelFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if isinstance(error, (ValueError, TypeError, LookupError, AttributeError, OverflowError)):
+            raise self._wrong(error) from error
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
+        """Raise ValueError unless the file has exactly these tensors; takes no memory."""
+        if self._shapes != dict(shapes):
+            names = sorted(self._shapes.keys() ^ shapes.keys())
+            names += [n for n in shapes if n in self._shapes and self._shapes[n] != shapes[n]]
+            raise ValueError(f"the tensors do not fit the architecture: {', '.join(names[:5])}")
+        if self._dtypes - {_DTYPES[str(dtype)]}:
+            raise ValueError(f"the tensors are {', '.join(self._dtypes)}, the model is {dtype}")
+
+    def read(self) -> dict[str, Array]:
+        """Return the tensors as arrays of their own, checksum and values verified."""
+        from safetensors.numpy import load
+
+        data = self._file.read(self._data_size + 1)
+        if len(data) != self._data_size:
+            raise ValueError("its size changed while it was read")
+        blank = self._header.replace(_entry(self._sha256), _entry(_NO_DIGEST))
+        if _digest(blank, data) != self._sha256:
+            raise ValueError("the checksum is wrong: the file was changed or damaged")
+        values = load(_prefix(self._header) + self._header + data)
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name} has NaN or infinity in it")
+        return {name: np.array(value, order="C") for name, value in values.items()}
+
+    def _read_header(self) -> None:
+        size = os.fstat(self._file.fileno()).st_size
+        start = self._file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > size - 8:
+            raise ValueError("it is cut short or not a safetensors file")
+        if length > _MAX_HEADER:
+            raise ValueError(f"a header of {length} bytes is too long, the limit is {_MAX_HEADER}")
+        self._header = self._file.read(length)
+        self._data_size = size - 8 - length
+        if len(self._header) != length or not self._header.startswith(b"{"):
+            raise ValueError("it is not a safetensors file")
+        header = _object(_parse(self._header.decode()), "the header")
+        metadata = _object(header.pop("__metadata__", None), "the metadata")
+        if metadata.get("fastmlp") != FORMAT_VERSION:
+            raise ValueError(
+                f"it is not a model of format {FORMAT_VERSION}, got {metadata.get('fastmlp')!r}"
+            )
+        self._sha256 = metadata["sha256"]
+        if not isinstance(self._sha256, str) or self._header.count(_entry(self._sha256)) != 1:
+            raise ValueError("the checksum is missing")
+        self._shapes, self._dtypes = _check_tensors(header, self._data_size)
+        self.config = _object(_parse(metadata["architecture"]), "the architecture")
+
+    def _wrong(self, error: BaseException) -> FastmlpFormatError:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        return FastmlpFormatError(f"{self._path} is not a readable fastmlp model: {reason}")
+
+
+def _check_tensors(
+    header: Mapping[str, Any], data_size: int
+) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """Return shapes and dtypes of the tensors, whose places must fill the data without a gap."""
+    if len(header) > _MAX_TENSORS:
+        raise ValueError(f"{len(header)} tensors are too many, the limit is {_MAX_TENSORS}")
+    shapes, places, dtypes = {}, [], set()
+    for name, entry in header.items():
+        if len(name.encode(errors="replace")) > _MAX_NAME or "\0" in name:
+            raise ValueError("a tensor has a name that is too long or has NUL in it")
+        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+            raise ValueError(f"the entry of tensor {name!r} is not one")
+        if entry["dtype"] not in _DTYPES.values():
+            raise ValueError(f"tensor {name!r} has dtype {entry['dtype']!r}")
+        shape = _integers(entry["shape"], f"the shape of {name!r}")
+        offsets = _integers(entry["data_offsets"], f"the place of {name!r}")
+        if len(shape) > _MAX_DIMENSIONS or len(offsets) != 2:
+            raise ValueError(f"tensor {name!r} has {len(shape)} dimensions, {len(offsets)} offsets")
+        if offsets[1] - offsets[0] != math.prod(shape) * int(entry["dtype"][1:]) // 8:
+            raise ValueError(f"tensor {name!r} has a place that does not fit its shape")
+        shapes[name] = shape
+        dtypes.add(entry["dtype"])
+        places.append(offsets)
+    end = 0
+    for begin, stop in sorted(places):
+        if begin != end:
+            raise ValueError("the tensors overlap or leave gaps")
+        end = stop
+    if end != data_size:
+        raise ValueError(f"the tensors need {end} bytes, the file has {data_size}")
+    return shapes, dtypes
+
+
+def _digest(header: bytes, data: bytes) -> str:
+    import hashlib  # here for the same reason as safetensors
+
+    digest = hashlib.sha256(_prefix(header))
+    digest.update(header)
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _prefix(header: bytes) -> bytes:
+    return len(header).to_bytes(8, "little")
+
+
+def _entry(digest: str) -> bytes:
+    return f'"sha256":"{digest}"'.encode()
+
+
+def _dump_sorted(header: dict[str, Any]) -> bytes:
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def _parse(text: Any) -> Any:
+    """Parse JSON and nothing else: no NaN, no key twice."""
+    if not isinstance(text, str):
+        raise TypeError("the architecture is not text")
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice in the header")
+    return result
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{what} is not a JSON object")
+    return value
+
+
+def _integers(value: Any, what: str) -> tuple[int, ...]:
+    if not isinstance(value, list) or any(type(v) is not int or v < 0 for v in value):
+        raise ValueError(f"{what} is not a list of integers")
+    return tuple(value)

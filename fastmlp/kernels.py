@@ -1,0 +1,483 @@
+"""The operations of :mod:`fastmlp.reference`, compiled: same names, arguments and meaning.
+
+Arrays are float32 or float64 (the result has their dtype) and may have any layout: what is not
+C-contiguous, aligned and native is copied once. ``out`` must be a C-contiguous array of the
+result's shape and dtype; elementwise functions may write over their input. float16 input counts
+as float32, integers as float64. Errors are ValueError (shapes, values) and TypeError (kinds,
+dtypes), raised before any work.
+
+exp, log, tanh and sigmoid differ from the exact value by at most 2 units in the last place, for
+every input; NaN and infinities propagate. Which instruction set runs: :func:`fastmlp.show_config`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmlp._arrays import FLOAT32, Array, empty, labels as integer_labels, operand, output
+from fastmlp._kernels import elementwise, losses
+from fastmlp._kernels import matmul as products
+
+__all__ = [
+    "add_bias",
+    "count_correct",
+    "dense",
+    "elu",
+    "elu_backward",
+    "exp",
+    "gelu",
+    "gelu_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "log",
+    "log_softmax",
+    "log_softmax_backward",
+    "matmul",
+    "mse",
+    "relu",
+    "relu_backward",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softplus",
+    "softplus_backward",
+    "sum_batch",
+    "tanh",
+    "tanh_backward",
+]
+
+# The compiled functions, by dtype: choosing here is quicker than Cython's own dispatch.
+_UNARY = (elementwise.unary["float"], elementwise.unary["double"])
+_BACKWARD = (elementwise.backward["float"], elementwise.backward["double"])
+_ADD_BIAS = (elementwise.add_bias["float"], elementwise.add_bias["double"])
+_SGD_UPDATE = (elementwise.sgd_update["float"], elementwise.sgd_update["double"])
+_MATMUL = (products.matmul["float"], products.matmul["double"])
+_DENSE = (products.dense["float"], products.dense["double"])
+_SOFTMAX = (losses.softmax["float"], losses.softmax["double"])
+_LOG_SOFTMAX = (losses.log_softmax["float"], losses.log_softmax["double"])
+_SOFTMAX_BACKWARD = (losses.softmax_backward["float"], losses.softmax_backward["double"])
+_LOG_SOFTMAX_BACKWARD = (
+    losses.log_softmax_backward["float"],
+    losses.log_softmax_backward["double"],
+)
+_CROSS_ENTROPY_LABELS = (
+    losses.cross_entropy_labels["float"],
+    losses.cross_entropy_labels["double"],
+)
+_CROSS_ENTROPY_TARGETS = (
+    losses.cross_entropy_targets["float"],
+    losses.cross_entropy_targets["double"],
+)
+_COUNT_LABELS = (losses.count_correct_labels["float"], losses.count_correct_labels["double"])
+_COUNT_TARGETS = (losses.count_correct_targets["float"], losses.count_correct_targets["double"])
+_MSE = (losses.mse["float"], losses.mse["double"])
+_SUM_BATCH = (losses.sum_batch["float"], losses.sum_batch["double"])
+
+
+# --- Products -----------------------------------------------------------------------------------
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    out: Array | None = None,
+    accumulate: bool = False,
+    alpha: float = 1.0,
+) -> Array:
+    """Return ``alpha * op(a) @ op(b)``, added to ``out`` if ``accumulate``.
+
+    Parameters
+    ----------
+    a : array of shape (M, K), or (K, M) if transpose_a
+    b : array of shape (K, N), or (N, K) if transpose_b
+    transpose_a, transpose_b : bool, default=False
+        Take the transpose of a, of b. None is copied for it.
+    out : array of shape (M, N), optional
+        Where the result goes. It must not overlap a or b.
+    accumulate : bool, default=False
+        Add to ``out`` instead of overwriting it.
+    alpha : float, default=1.0
+        Factor of the product.
+
+    Returns
+    -------
+    out : array of shape (M, N)
+
+    Raises
+    ------
+    ValueError
+        If an array has not two dimensions, the inner sizes differ, or out does not fit.
+    TypeError
+        If the dtypes differ or are not float32 or float64, or accumulate is set without out.
+    """
+    a = operand(a, "a")
+    b = operand(b, "b", a.dtype)
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"a and b must have two dimensions, got shapes {a.shape} and {b.shape}.")
+    k, m = a.shape if transpose_a else a.shape[::-1]
+    n, k_b = b.shape if transpose_b else b.shape[::-1]
+    if k != k_b:
+        raise ValueError(
+            f"a and b must agree in the summed size, got {k} of a's shape {a.shape} and {k_b} of "
+            f"b's shape {b.shape}"
+            + (" (a transposed)" if transpose_a else "")
+            + (" (b transposed)" if transpose_b else "")
+            + "."
+        )
+    if accumulate and out is None:
+        raise TypeError("out must be given with accumulate=True, got None.")
+    out = output(out, (m, n), a.dtype, a, b)
+    _MATMUL[a.dtype is not FLOAT32](
+        a, b, out, bool(transpose_a), bool(transpose_b), bool(accumulate), alpha
+    )
+    return out
+
+
+def dense(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    relu: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """Return ``x @ weight + bias``, (N, I), (I, O), (O,) -> (N, O), and its relu if asked."""
+    x = operand(x, "x")
+    weight = operand(weight, "weight", x.dtype)
+    if x.ndim != 2 or weight.ndim != 2 or x.shape[1] != weight.shape[0]:
+        raise ValueError(
+            f"x and weight must have shapes (N, I) and (I, O), got {x.shape} and {weight.shape}."
+        )
+    units = weight.shape[1]
+    if bias is not None:
+        bias = operand(bias, "bias", x.dtype)
+        if bias.shape != (units,):
+            raise ValueError(f"bias must have shape ({units},), got {bias.shape}.")
+        out = output(out, (x.shape[0], units), x.dtype, x, weight, bias)
+    else:
+        out = output(out, (x.shape[0], units), x.dtype, x, weight)
+    _DENSE[x.dtype is not FLOAT32](x, weight, bias, out, bool(relu))
+    return out
+
+
+def add_bias(x: Array, bias: Array, *, out: Array | None = None) -> Array:
+    """Return ``x + bias``, (N, O) and (O,) -> (N, O). ``out`` may be ``x``."""
+    x = operand(x, "x")
+    bias = operand(bias, "bias", x.dtype)
+    if x.ndim != 2 or bias.shape != x.shape[1:]:
+        raise ValueError(
+            f"x and bias must have shapes (N, O) and (O,), got {x.shape} and {bias.shape}."
+        )
+    out = output(out, x.shape, x.dtype, x, same=True)
+    _ADD_BIAS[x.dtype is not FLOAT32](x, bias, out)
+    return out
+
+
+def sum_batch(x: Array, *, out: Array | None = None) -> Array:
+    """Return the sum over the batch axis, (N, O) -> (O,)."""
+    x = operand(x, "x")
+    if x.ndim != 2:
+        raise ValueError(f"x must have shape (N, O), got {x.shape}.")
+    out = output(out, x.shape[1:], x.dtype, x)
+    _SUM_BATCH[x.dtype is not FLOAT32](x, out)
+    return out
+
+
+def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
+    """Subtract ``learning_rate * gradient`` from ``weight``, in place. Any one shape."""
+    if type(weight) is not np.ndarray:
+        raise TypeError(f"weight must be a numpy array, got {type(weight).__name__}.")
+    if weight.dtype not in _FLOATS or not weight.flags.carray:
+        raise ValueError(
+            "weight must be a C-contiguous, writeable array of native float32 or float64, got "
+            f"dtype {weight.dtype.str} with\n{weight.flags}"
+        )
+    gradient = operand(gradient, "gradient", weight.dtype)
+    if gradient.shape != weight.shape:
+        raise ValueError(
+            f"gradient must have the shape of weight, {weight.shape}, got {gradient.shape}."
+        )
+    _SGD_UPDATE[weight.dtype != FLOAT32](weight.reshape(-1), gradient.reshape(-1), learning_rate)
+
+
+# --- Elementwise --------------------------------------------------------------------------------
+
+
+def _unary(function: int, x: Array, out: Array | None, parameter: float = 0.0) -> Array:
+    x = operand(x, "x")
+    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype, x, same=True)
+    if x.ndim == 1:
+        _UNARY[x.dtype is not FLOAT32](function, x, out, parameter)
+    else:
+        _UNARY[x.dtype is not FLOAT32](function, x.reshape(-1), out.reshape(-1), parameter)
+    return out
+
+
+def _backward(
+    function: int,
+    dy: Array,
+    saved: Array,
+    name: str,
+    out: Array | None,
+    parameter: float = 0.0,
+) -> Array:
+    dy = operand(dy, "dy")
+    saved = operand(saved, name, dy.dtype)
+    if dy.shape != saved.shape:
+        raise ValueError(
+            f"dy and {name} must have one shape, got {dy.shape} and {saved.shape}."
+        )
+    out = output(out, dy.shape, dy.dtype, dy, saved, same=True)
+    if dy.ndim == 1:
+        _BACKWARD[dy.dtype is not FLOAT32](function, dy, saved, out, parameter)
+    else:
+        _BACKWARD[dy.dtype is not FLOAT32](
+            function, dy.reshape(-1), saved.reshape(-1), out.reshape(-1), parameter
+        )
+    return out
+
+def exp(x: Array, *, out: Array | None = None) -> Array:
+    """Return e to the power of every element. ``out`` may be ``x``."""
+    return _unary(elementwise.EXP, x, out)
+
+
+def log(x: Array, *, out: Array | None = None) -> Array:
+    """Return the natural logarithm of every element; -inf of 0, NaN of negative numbers. ``out`` may be ``x``."""
+    return _unary(elementwise.LOG, x, out)
+
+
+def relu(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``max(x, 0)``; NaN stays NaN. ``out`` may be ``x``."""
+    return _unary(elementwise.RELU, x, out)
+
+
+def relu_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`relu`, from its output ``y``. ``out`` may be ``dy``."""
+    return _backward(elementwise.RELU_BACKWARD, dy, y, "y", out)
+
+
+def leaky_relu(x: Array, *, negative_slope: float = 0.01, out: Array | None = None) -> Array:
+    """Return ``x`` where positive, else ``negative_slope * x``. ``out`` may be ``x``."""
+    return _unary(elementwise.LEAKY_RELU, x, out, negative_slope)
+
+
+def leaky_relu_backward(
+    dy: Array, y: Array, *, negative_slope: float = 0.01, out: Array | None = None
+) -> Array:
+    """Return the gradient by the input of :func:`leaky_relu`, from its output ``y``. ``out`` may be ``dy``."""
+    return _backward(elementwise.LEAKY_RELU_BACKWARD, dy, y, "y", out, negative_slope)
+
+
+def elu(x: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
+    """Return ``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2015). ``out`` may be ``x``."""
+    return _unary(elementwise.ELU, x, out, alpha)
+
+
+def elu_backward(dy: Array, y: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`elu`, from its output ``y``. ``out`` may be ``dy``."""
+    return _backward(elementwise.ELU_BACKWARD, dy, y, "y", out, alpha)
+
+
+def gelu(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``x * Phi(x)``, Phi the normal distribution function (Hendrycks & Gimpel 2016), exact form. ``out`` may be ``x``."""
+    return _unary(elementwise.GELU, x, out)
+
+
+def gelu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`gelu`, from its input ``x``. ``out`` may be ``dy``."""
+    return _backward(elementwise.GELU_BACKWARD, dy, x, "x", out)
+
+
+def silu(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``x * sigmoid(x)`` (Elfwing et al. 2017), also called swish. ``out`` may be ``x``."""
+    return _unary(elementwise.SILU, x, out)
+
+
+def silu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`silu`, from its input ``x``. ``out`` may be ``dy``."""
+    return _backward(elementwise.SILU_BACKWARD, dy, x, "x", out)
+
+
+def softplus(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``log(1 + exp(x))``. ``out`` may be ``x``."""
+    return _unary(elementwise.SOFTPLUS, x, out)
+
+
+def softplus_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`softplus`, from its input ``x``. ``out`` may be ``dy``."""
+    return _backward(elementwise.SOFTPLUS_BACKWARD, dy, x, "x", out)
+
+
+def tanh(x: Array, *, out: Array | None = None) -> Array:
+    """Return the hyperbolic tangent of every element. ``out`` may be ``x``."""
+    return _unary(elementwise.TANH, x, out)
+
+
+def tanh_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`tanh`, from its output ``y``. ``out`` may be ``dy``."""
+    return _backward(elementwise.TANH_BACKWARD, dy, y, "y", out)
+
+
+def sigmoid(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``1 / (1 + exp(-x))``. ``out`` may be ``x``."""
+    return _unary(elementwise.SIGMOID, x, out)
+
+
+def sigmoid_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`sigmoid`, from its output ``y``. ``out`` may be ``dy``."""
+    return _backward(elementwise.SIGMOID_BACKWARD, dy, y, "y", out)
+
+
+# --- Rows ---------------------------------------------------------------------------------------
+
+
+def softmax(x: Array, *, out: Array | None = None) -> Array:
+    """Return softmax over the last axis. ``out`` may be ``x``."""
+    return _rows(_SOFTMAX, x, out)
+
+
+def softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`softmax`, from its output ``y``."""
+    return _rows_backward(_SOFTMAX_BACKWARD, dy, y, out)
+
+
+def log_softmax(x: Array, *, out: Array | None = None) -> Array:
+    """Return the logarithm of softmax over the last axis. ``out`` may be ``x``."""
+    return _rows(_LOG_SOFTMAX, x, out)
+
+
+def log_softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return the gradient by the input of :func:`log_softmax`, from its output ``y``."""
+    return _rows_backward(_LOG_SOFTMAX_BACKWARD, dy, y, out)
+
+
+def _rows(functions: Any, x: Array, out: Array | None) -> Array:
+    x = operand(x, "x")
+    if x.ndim == 0:
+        raise ValueError("x must have at least one dimension, got a single number.")
+    out = output(out, x.shape, x.dtype, x, same=True)
+    if x.size:
+        shape = (-1, x.shape[-1])
+        functions[x.dtype is not FLOAT32](x.reshape(shape), out.reshape(shape))
+    return out
+
+
+def _rows_backward(functions: Any, dy: Array, y: Array, out: Array | None) -> Array:
+    dy = operand(dy, "dy")
+    y = operand(y, "y", dy.dtype)
+    if dy.shape != y.shape or y.ndim == 0:
+        raise ValueError(
+            f"dy and y must have one shape of at least one dimension, got {dy.shape} and {y.shape}."
+        )
+    out = output(out, y.shape, y.dtype, dy, y, same=True)
+    if y.size:
+        shape = (-1, y.shape[-1])
+        functions[y.dtype is not FLOAT32](dy.reshape(shape), y.reshape(shape), out.reshape(shape))
+    return out
+
+
+# --- Losses -------------------------------------------------------------------------------------
+
+
+def softmax_cross_entropy(
+    logits: Array, labels: Array, *, out: Array | None = None
+) -> tuple[float, Array]:
+    """Return the mean of ``-log(softmax(logits)[label])`` over the rows, and its gradient.
+
+    Parameters
+    ----------
+    logits : array of shape (N, C)
+    labels : integer array of shape (N,), or array of shape (N, C)
+        Class numbers from 0 to C - 1, or one row of probabilities a sample.
+    out : array of shape (N, C), optional
+        Where the gradient goes; may be ``logits``.
+
+    Returns
+    -------
+    loss : float
+        Summed in float64.
+    gradient : array of shape (N, C)
+        ``(softmax(logits) - one_hot) / N``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, there is no row, or a label is not in 0 .. C - 1.
+    """
+    logits = operand(logits, "logits")
+    if logits.ndim != 2 or not logits.size:
+        raise ValueError(f"logits must have shape (N, C), not empty, got {logits.shape}.")
+    classes = integer_labels(labels, logits.shape[0], "labels")
+    if classes is not None:
+        _check_range(classes, logits.shape[1])
+        out = output(out, logits.shape, logits.dtype, logits, same=True)
+        return _CROSS_ENTROPY_LABELS[logits.dtype is not FLOAT32](logits, classes, out), out
+    targets = _targets(labels, logits)
+    out = output(out, logits.shape, logits.dtype, logits, same=True)
+    if np.may_share_memory(out, targets):
+        raise ValueError("out must not overlap labels.")
+    return _CROSS_ENTROPY_TARGETS[logits.dtype is not FLOAT32](logits, targets, out), out
+
+
+def mse(prediction: Array, target: Array, *, out: Array | None = None) -> tuple[float, Array]:
+    """Return the mean of ``(prediction - target) ** 2`` over all elements, and its gradient.
+
+    The loss is summed in float64. ``out``, for the gradient, may be ``prediction``.
+    """
+    prediction = operand(prediction, "prediction")
+    target = operand(target, "target", prediction.dtype)
+    if prediction.shape != target.shape or not target.size:
+        raise ValueError(
+            "prediction and target must have one shape and not be empty, got "
+            f"{prediction.shape} and {target.shape}."
+        )
+    out = output(out, target.shape, target.dtype, prediction, target, same=True)
+    loss = _MSE[target.dtype is not FLOAT32](
+        prediction.reshape(-1), target.reshape(-1), out.reshape(-1)
+    )
+    return loss, out
+
+
+def count_correct(logits: Array, labels: Array) -> int:
+    """Return how many rows of logits (N, C) are largest at the label; of equals the first counts.
+
+    ``labels`` as in :func:`softmax_cross_entropy`.
+    """
+    logits = operand(logits, "logits")
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(f"logits must have shape (N, C), C at least 1, got {logits.shape}.")
+    classes = integer_labels(labels, logits.shape[0], "labels")
+    if classes is not None:
+        return _COUNT_LABELS[logits.dtype is not FLOAT32](logits, classes)
+    return _COUNT_TARGETS[logits.dtype is not FLOAT32](logits, _targets(labels, logits))
+
+
+def _check_range(classes: Array, count: int) -> None:
+    at = losses.first_outside(classes, count)
+    if at >= 0:
+        raise ValueError(
+            f"labels must lie from 0 to {count - 1}, got {classes[at]} at index {at}."
+        )
+
+
+def _targets(labels: Array, logits: Array) -> Array:
+    targets = operand(labels, "labels", logits.dtype)
+    if targets.shape != logits.shape:
+        raise ValueError(
+            f"labels must be integers of shape ({logits.shape[0]},) or rows of shape "
+            f"{logits.shape}, got {targets.dtype} of shape {targets.shape}."
+        )
+    return targets
+
+
+_FLOATS = (FLOAT32, np.dtype(np.float64))

@@ -1,0 +1,81 @@
+"""An activation function as a layer of its own."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import activations
+from fastmlp.layers.base import GradientSink, Layer
+
+__all__ = ["Activation"]
+
+Array = npt.NDArray[Any]
+
+
+class Activation(Layer):
+    """Apply an activation function to every element (softmax: to the last axis).
+
+    Parameters
+    ----------
+    activation : str
+        Name of the activation; see ``fastmlp.activations``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+
+    Notes
+    -----
+    ``Dense(units, activation=...)`` does the same in one pass over memory.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.Activation("tanh")
+    Activation('tanh')
+    """
+
+    def __init__(self, activation: str) -> None:
+        super().__init__()
+        self.activation = activations.get(activation)
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+        """Return the output buffer for a batch of ``n`` samples."""
+        return _Workspace((n, *(self.output_shape or ())), dtype)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
+        """Return the activation of ``x``, any shape."""
+        y = self.activation.forward(ops, x, workspace.y)
+        workspace.saved = x if self.activation.saves == "input" else y
+        return y
+
+    def backward(
+        self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
+    ) -> Array | None:
+        """Return the gradient by the input."""
+        return self.activation.backward(ops, dy, workspace.saved)
+
+    def kink_sides(self, workspace: _Workspace) -> Array | None:
+        """Return which outputs are positive, if the activation has a kink."""
+        return workspace.y > 0 if self.activation.kinked else None
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"activation": self.activation.name}
+
+    def __repr__(self) -> str:
+        return f"Activation({self.activation.name!r})"
+
+
+class _Workspace:
+    __slots__ = ("saved", "y")
+
+    saved: Array
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.y = np.empty(shape, dtype)

@@ -1,0 +1,100 @@
+"""What a layer is: shapes, parameters, forward and backward."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp.parameter import Parameter
+
+__all__ = ["GradientSink", "Layer"]
+
+Array = npt.NDArray[Any]
+Shape = tuple[int, ...]
+
+
+class GradientSink(Protocol):
+    """Where a layer hands the gradients of its parameters, as the factors they are made of.
+
+    So an optimizer may compute the gradient and keep it, or update the weights without ever
+    storing it: the layer does not know.
+    """
+
+    def product(self, parameter: Parameter, x: Array, dz: Array) -> None:
+        """Take the gradient ``x.T @ dz``: (N, I), (N, O) for a parameter (I, O)."""
+
+    def row_sum(self, parameter: Parameter, dz: Array) -> None:
+        """Take the gradient ``dz.sum(axis=0)``: (N, O) for a parameter (O,)."""
+
+
+class Layer:
+    """Base class of all layers.
+
+    A layer is described when it is made and gets its shapes when its network is. What one batch
+    needs (inputs to remember, buffers to write to) lives in a *workspace* made for a number of
+    rows, never in the layer, so any number of threads can run the same layer.
+
+    Attributes
+    ----------
+    name : str
+        Its name within the network, such as "dense_0"; empty before.
+    input_shape, output_shape : tuple of int or None
+        Shapes of one sample; None before the layer is part of a network.
+    parameters : list of Parameter
+        The trainable arrays, in the order of their names in the network.
+    """
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.input_shape: Shape | None = None
+        self.output_shape: Shape | None = None
+        self.parameters: list[Parameter] = []
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Check the shape of one sample, declare the parameters, return the shape that comes out.
+
+        Raises
+        ------
+        ValueError
+            If the layer cannot take that shape.
+        """
+        return input_shape
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> Any:
+        """Return what ``forward`` and ``backward`` need to pass ``n`` samples."""
+        return None
+
+    def forward(self, ops: ModuleType, x: Array, workspace: Any) -> Array:
+        """Return the output for ``x`` (n, *input_shape), computed with the operations ``ops``.
+
+        ``x`` must be left as it is. The result may be a buffer of the workspace.
+        """
+        raise NotImplementedError
+
+    def backward(
+        self, ops: ModuleType, dy: Array, workspace: Any, sink: GradientSink, need_dx: bool
+    ) -> Array | None:
+        """Hand the parameters' gradients to ``sink`` and return the gradient by the input.
+
+        ``dy`` (n, *output_shape) may be overwritten. ``sink`` may update a parameter at once, so
+        the input's gradient is computed first. Without ``need_dx`` nothing reads the result.
+        """
+        raise NotImplementedError
+
+    def kink_sides(self, workspace: Any) -> Array | None:
+        """Return which values are above the point where a derivative jumps; None if none does.
+
+        Of the last ``forward``; ``gradcheck`` asks, because no difference quotient holds there.
+        """
+        return None
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments an equal layer is made with, as plain values for a model file."""
+        return {}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
+        return f"{type(self).__name__}({arguments})"

@@ -1,0 +1,40 @@
+"""The layer that makes every sample one row."""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import Any
+
+import numpy.typing as npt
+
+from fastmlp.layers.base import GradientSink, Layer, Shape
+
+__all__ = ["Flatten"]
+
+Array = npt.NDArray[Any]
+
+
+class Flatten(Layer):
+    """Make every sample one row, in C order: (N, 28, 28) becomes (N, 784), without a copy.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.Sequential([fm.Flatten(), fm.Dense(10)], input_shape=(28, 28)).num_parameters
+    7850
+    """
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Return the number of elements of a sample."""
+        return (math.prod(input_shape),)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: Any) -> Array:
+        """Return ``x`` as (N, elements), a view."""
+        return x.reshape(len(x), -1)
+
+    def backward(
+        self, ops: ModuleType, dy: Array, workspace: Any, sink: GradientSink, need_dx: bool
+    ) -> Array | None:
+        """Return ``dy`` in the shape of the input, a view."""
+        return dy.reshape(len(dy), *(self.input_shape or ()))

@@ -1,0 +1,433 @@
+"""The model users train: a network with compile, fit, evaluate, predict and save."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks, io, losses, optimizers, training
+from fastmlp.callbacks import Callback
+from fastmlp.errors import DivergenceError
+from fastmlp.history import History
+from fastmlp.layers import Dense, Layer
+from fastmlp.losses import Loss
+from fastmlp.network import Network, Workspace
+from fastmlp.optimizers import Optimizer
+from fastmlp.parameter import Initializer
+from fastmlp.progress import Progress, Verbosity
+
+__all__ = ["MLP", "Sequential", "load_model"]
+
+Array = npt.NDArray[Any]
+
+
+class Sequential(Network):
+    """A chain of layers that can be trained.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        At least one. A layer object belongs to one model.
+    input_shape : tuple of int, or int
+        Shape of one sample. A flat shape (784,) also takes samples of 784 elements in another
+        shape, such as images (28, 28).
+    dtype : {"float32", "float64"}, default="float32"
+        Type of the parameters and of all computation.
+    seed : int, default=0
+        Key of the initial weights and of the batch orders, at least 0. Same seed, same data, same
+        backend: the same run.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    input_shape, output_shape : tuple of int
+        Shapes of one sample.
+    dtype : numpy.dtype
+    seed : int
+    backend : {"kernels", "numpy"}
+        What it runs on; may be set at any time between calls.
+    optimizer, loss
+        Those of the last ``compile`` or ``fit``; at first ``SGD(0.01)`` and cross_entropy.
+    history : History or None
+        Of the last ``fit``.
+    epochs_begun : int
+        Number of epochs begun so far, over all calls of ``fit``: it keys the next batch order.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as above or a layer cannot take the shape it would get.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> model = fm.Sequential([fm.Dense(8, activation="relu"), fm.Dense(3)], input_shape=(4,))
+    >>> model.num_parameters
+    67
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        input_shape: int | tuple[int, ...],
+        dtype: npt.DTypeLike = "float32",
+        seed: int = 0,
+        *,
+        initialize: bool = True,
+    ) -> None:
+        super().__init__(layers, input_shape, dtype, seed, initialize=initialize)
+        self.optimizer: Optimizer = optimizers.SGD()
+        self.loss: Loss = losses.CrossEntropy()
+        self.metrics: tuple[str, ...] | None = None
+        self.history: History | None = None
+        self._trainer: training.Trainer | None = None
+
+    # --- Training -------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: str | Optimizer = "sgd",
+        loss: str | Loss = "cross_entropy",
+        metrics: Sequence[str] | None = None,
+    ) -> None:
+        """Choose how to train.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer, default="sgd"
+            A name means its defaults.
+        loss : str or Loss, default="cross_entropy"
+            "cross_entropy" (from logits) or "mse".
+        metrics : list of str, default=None
+            ["accuracy"] or []; None means accuracy wherever the loss has classes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a name is unknown, or the loss or metric does not fit the model. Then nothing has
+            changed.
+        """
+        chosen, kept = optimizers.get(optimizer), losses.get(loss)
+        kept.check_output(self.output_shape)
+        checked = None if metrics is None else _checks.metrics(metrics, kept.classifies)
+        self.optimizer, self.loss, self.metrics = chosen, kept, checked
+
+    def fit(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        epochs: int = 10,
+        batch_size: int = 32,
+        optimizer: str | Optimizer | None = None,
+        loss: str | Loss | None = None,
+        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        shuffle: bool = True,
+        callbacks: Iterable[Callback] | None = None,
+        verbose: Verbosity = "auto",
+    ) -> History:
+        """Train by mini-batches.
+
+        Parameters
+        ----------
+        x : array of shape (N, *input_shape)
+            Samples: any real dtype and layout, finite. Converted once if need be, never changed.
+        y : array of shape (N,), (N, classes) or (N, *output_shape)
+            Integer labels or one-hot rows for cross_entropy, targets for mse.
+        epochs : int, default=10
+            Passes over the data, at least 1.
+        batch_size : int, default=32
+            Samples a step, at least 1. A last, shorter batch is trained with its own mean.
+        optimizer : str or Optimizer, default=None
+            None means that of ``compile`` or the last ``fit``, at first ``SGD(0.01)``.
+        loss : str or Loss, default=None
+            None likewise, at first "cross_entropy".
+        validation_data : tuple (x, y), default=None
+            Evaluated after every epoch.
+        shuffle : bool, default=True
+            Whether every epoch has a new order, which (seed, number of the epoch) decides.
+        callbacks : iterable of Callback, default=None
+            Run in their order.
+        verbose : {"auto", 0, 1, 2}, default="auto"
+            0 silent, 1 a bar and a line an epoch, 2 lines only; "auto" is 1 in a terminal, else 0.
+
+        Returns
+        -------
+        history : History
+            One value an epoch; also in ``model.history``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as above. Then nothing has changed.
+        DivergenceError
+            If the loss or a weight becomes NaN or infinite. The weights are again those of the
+            start of that epoch, and ``model.history`` keeps the epochs before.
+
+        Notes
+        -----
+        Ctrl-C ends the run after the current step and ``fit`` returns normally, with
+        ``history.interrupted`` true and the weights of the last complete step: in a notebook
+        training goes on with the next ``fit``. A second Ctrl-C raises KeyboardInterrupt.
+        """
+        chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
+        used = self.loss if loss is None else losses.get(loss)
+        samples, targets = self.data(x, y, used)
+        validation = None
+        if validation_data is not None:
+            pair = _checks.pair(validation_data, "validation_data")
+            validation = self.data(*pair, used, "validation_data[0]", "validation_data[1]")
+        n_epochs = _checks.integer(epochs, "epochs", minimum=1)
+        run = training.Run(
+            x=samples,
+            y=targets,
+            epochs=n_epochs,
+            batch_size=_checks.integer(batch_size, "batch_size", minimum=1),
+            shuffle=_checks.boolean(shuffle, "shuffle"),
+            validation=validation,
+            callbacks=_check_callbacks(callbacks),
+            progress=Progress(_checks.verbosity(verbose), n_epochs, len(samples)),
+        )
+        self.optimizer, self.loss = chosen, used
+        self.history = history = History()
+        training.fit(training.Trainer(self, used, chosen, counts=self._counts(used)), run, history)
+        return history
+
+    def train_on_batch(self, x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+        """Do one step on all of ``x``, with the optimizer and loss of ``compile`` or ``fit``.
+
+        Returns
+        -------
+        loss : float
+            Mean over the batch, before the update.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x or y does not fit the model.
+        DivergenceError
+            If the loss is not finite. Then nothing has changed.
+        """
+        samples, targets = self.data(x, y, self.loss)
+        loss = self._step_trainer().step(samples, targets)
+        if not math.isfinite(loss):
+            rate = self.optimizer.learning_rate
+            raise DivergenceError(
+                f"train_on_batch: the loss is {loss}, so no step was made (learning rate {rate:g})."
+                " Lower the learning rate, and check that the inputs are scaled.",
+                epoch=self.epochs_begun,
+                step=1,
+                learning_rate=rate,
+            )
+        return loss
+
+    def _step_trainer(self) -> training.Trainer:
+        """Return the trainer of the current loss, optimizer and backend; it keeps its buffers."""
+        kept, now = self._trainer, (self, self.loss, self.optimizer, self.ops)
+        if kept is None or (kept.network, kept.loss, kept.optimizer, kept.ops) != now:
+            kept = training.Trainer(self, self.loss, self.optimizer, counts=False)
+            self._trainer = kept
+        return kept
+
+    # --- Use ------------------------------------------------------------------------------------
+
+    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike) -> dict[str, float]:
+        """Return the mean loss over all of ``x``, and the accuracy if the loss has classes.
+
+        Returns
+        -------
+        measurements : dict
+            {"loss": float, "accuracy": float}.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x or y does not fit the model.
+        """
+        samples, targets = self.data(x, y, self.loss)
+        return training.evaluate(self, self.loss, samples, targets, self._counts(self.loss))
+
+    def predict(self, x: npt.ArrayLike) -> Array:
+        """Return the raw outputs; for a classifier, the logits.
+
+        Parameters
+        ----------
+        x : array of shape (N, *input_shape)
+            Samples, as for ``fit``.
+
+        Returns
+        -------
+        outputs : array of shape (N, *output_shape), the model's dtype
+            A new array.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x does not fit the model.
+
+        Notes
+        -----
+        Any number of threads may predict at once: every call has its own buffers.
+        """
+        samples = _checks.features(x, self.input_shape, self.dtype)
+        n, ops = len(samples), self.ops
+        result = np.empty((n, *self.output_shape), self.dtype)
+        size = min(training.CHUNK, n)
+        workspace = Workspace(self, size)
+        for start in range(0, n, size):
+            chunk = samples[start : start + size]
+            if len(chunk) < size:
+                workspace = Workspace(self, len(chunk))
+            result[start : start + size] = self.forward(ops, chunk, workspace)
+        return result
+
+    def predict_proba(self, x: npt.ArrayLike) -> Array:
+        """Return probabilities: the softmax of the outputs, or the sigmoid of a single output.
+
+        If the last layer is a softmax or sigmoid already, its outputs are returned as they are.
+
+        Returns
+        -------
+        probabilities : array of shape (N, classes), the model's dtype
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x does not fit the model.
+        """
+        outputs = self.predict(x)
+        if self.output_activation in ("softmax", "sigmoid"):
+            return outputs
+        ops = self.ops
+        squash = ops.sigmoid if self.output_shape == (1,) else ops.softmax
+        result: Array = squash(outputs, out=outputs)
+        return result
+
+    # --- Files ----------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one safetensors file, atomically.
+
+        The file holds the weights, the layers and how the model is trained; a crash at any moment
+        leaves either the old file or the new one. Initializers that are functions of the user's
+        are left out: they are not needed again.
+
+        Raises
+        ------
+        ValueError
+            If a weight is not finite.
+        OSError
+            If the file cannot be written; then the old one is intact.
+        """
+        config = self.config() | {
+            "optimizer": optimizers.config(self.optimizer),
+            "loss": losses.config(self.loss),
+            "metrics": None if self.metrics is None else list(self.metrics),
+            "epochs_begun": self.epochs_begun,
+        }
+        io.write_model(path, config, self.parameters)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_trainer": None}  # buffers, made again when needed
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(repr, self.layers))
+        return (
+            f"Sequential([{layers}], input_shape={self.input_shape}, dtype='{self.dtype}', "
+            f"seed={self.seed})"
+        )
+
+    def _counts(self, loss: Loss) -> bool:
+        return loss.classifies and (self.metrics is None or "accuracy" in self.metrics)
+
+
+def MLP(
+    in_features: int,
+    hidden: Iterable[int],
+    out_features: int,
+    activation: str = "relu",
+    init: str | Initializer = "glorot_uniform",
+    dtype: npt.DTypeLike = "float32",
+    seed: int = 0,
+) -> Sequential:
+    """Return a Sequential of dense layers, the last one linear.
+
+    Parameters
+    ----------
+    in_features : int
+        Number of inputs.
+    hidden : list of int
+        Units of the hidden layers, may be empty.
+    out_features : int
+        Number of outputs.
+    activation : str, default="relu"
+        Activation of the hidden layers.
+    init : str or initializer, default="glorot_uniform"
+        Initial weights; biases start at zero.
+    dtype, seed
+        As for Sequential.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.MLP(784, [512, 256], 10).num_parameters
+    535818
+    """
+    if isinstance(hidden, (str, bytes)) or not isinstance(hidden, Iterable):
+        raise TypeError(f"hidden must be a list of integers, got {hidden!r}.")
+    layers = [Dense(units, activation=activation, init=init) for units in hidden]
+    layers.append(Dense(out_features, init=init))
+    features = _checks.integer(in_features, "in_features", minimum=1)
+    return Sequential(layers, input_shape=(features,), dtype=dtype, seed=seed)
+
+
+def load_model(path: str | os.PathLike[str]) -> Sequential:
+    """Read a model that ``save`` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+
+    Returns
+    -------
+    model : Sequential
+        With the weights, the optimizer and the loss of the saved one, on the default backend.
+
+    Raises
+    ------
+    FastmlpFormatError
+        If the file is truncated, changed, too large or not a model of fastmlp.
+    OSError
+        If it cannot be read.
+
+    Notes
+    -----
+    Nothing in a file is executed, so a stranger's file is safe to load. Shapes are compared before
+    memory is asked for.
+    """
+    with io.ModelFile(path) as file:
+        config = file.config
+        model = Sequential.from_config(config)
+        model.optimizer = optimizers.get(config["optimizer"])
+        model.loss = losses.get(config["loss"])
+        if config["metrics"] is not None:
+            model.metrics = _checks.metrics(config["metrics"], model.loss.classifies)
+        model.epochs_begun = _checks.integer(config["epochs_begun"], "epochs_begun", minimum=0)
+        file.check(model.parameter_shapes, model.dtype)
+        model.take_values(file.read())
+    return model
+
+
+def _check_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...]:
+    if callbacks is not None and not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of fm.Callback, got {callbacks!r}.")
+    result = tuple(callbacks or ())
+    for callback in result:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be a list of fm.Callback, got {callback!r} in it.")
+    return result

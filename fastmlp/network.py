@@ -1,0 +1,360 @@
+"""A network: layers, their parameters, and the passes through them."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _backend, _checks, losses
+from fastmlp.layers import LAYERS, Activation, Dense, Layer
+from fastmlp.layers.base import GradientSink
+from fastmlp.optimizers import GradientStore
+from fastmlp.parameter import Parameter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing's own from Python 3.11 on
+
+__all__ = ["Network", "Workspace"]
+
+Array = npt.NDArray[Any]
+
+
+class Workspace:
+    """The buffers of one pass of ``n`` samples through a network; one thread may use it at a time.
+
+    Parameters
+    ----------
+    network : Network
+        The network to pass through.
+    n : int
+        Number of samples.
+    """
+
+    __slots__ = ("dy", "pairs")
+
+    def __init__(self, network: Network, n: int) -> None:
+        dtype = network.dtype
+        self.pairs = [(layer, layer.workspace(n, dtype)) for layer in network.layers]
+        self.dy = np.empty((n, *network.output_shape), dtype)
+
+
+class Network:
+    """A chain of layers with its parameters; ``Sequential`` adds the training.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        At least one; a layer object belongs to one network.
+    input_shape : tuple of int, or int
+        Shape of one sample.
+    dtype : {"float32", "float64"}, default="float32"
+        Type of the parameters and of all computation.
+    seed : int, default=0
+        Key of the initial weights and of the batch orders, at least 0.
+    initialize : bool, default=True
+        Without it the parameters have shapes but no memory yet, for a loader to give them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as above or a layer cannot take the shape it would get.
+    """
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        input_shape: int | tuple[int, ...],
+        dtype: npt.DTypeLike = "float32",
+        seed: int = 0,
+        *,
+        initialize: bool = True,
+    ) -> None:
+        self.layers = _check_layers(layers)
+        self.input_shape = _checks.shape(input_shape, "input_shape")
+        self.dtype = _checks.float_dtype(dtype)
+        self.seed = _checks.integer(seed, "seed", minimum=0)
+        self.backend = _backend.DEFAULT
+        self.epochs_begun = 0
+        self.stop_training = False
+        self._build()
+        if initialize:
+            for index, parameter in enumerate(self._parameters.values()):
+                parameter.initialize(self.seed, index, self.dtype)
+
+    def _build(self) -> None:
+        """Name the layers, hand the shapes through, collect the parameters; takes no memory."""
+        counts: dict[str, int] = {}
+        self._parameters: dict[str, Parameter] = {}
+        shape = self.input_shape
+        for layer in self.layers:
+            kind = type(layer).__name__.lower()
+            layer.name = f"{kind}_{counts.get(kind, 0)}"
+            counts[kind] = counts.get(kind, 0) + 1
+            layer.input_shape = shape
+            layer.output_shape = shape = layer.build(shape)
+            for parameter in layer.parameters:
+                parameter.name = f"{layer.name}.{parameter.kind}"
+                self._parameters[parameter.name] = parameter
+        self.output_shape = shape
+        trainable = [i for i, layer in enumerate(self.layers) if layer.parameters]
+        # Below the first layer with parameters nobody needs a gradient.
+        self._first_trainable = trainable[0] if trainable else len(self.layers)
+
+    # --- Parameters -----------------------------------------------------------------------------
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trainable values."""
+        return sum(math.prod(parameter.shape) for parameter in self._parameters.values())
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter, in order."""
+        return {name: parameter.shape for name, parameter in self._parameters.items()}
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """The parameters by name: "dense_0.weight" (in, out), "dense_0.bias" (out,), and so on.
+
+        The arrays are read-only views of the live values: after a training step they show the
+        new ones. Copy what must stay as it is; change values with ``set_parameters``.
+        """
+        views = {}
+        for name, parameter in self._parameters.items():
+            view = parameter.value.view()
+            view.flags.writeable = False
+            views[name] = view
+        return views
+
+    def set_parameters(self, parameters: dict[str, npt.ArrayLike]) -> None:
+        """Set parameters by name; those not named stay as they are.
+
+        Parameters
+        ----------
+        parameters : dict of str to array
+            Values of the shapes in ``parameters``, finite, converted to the network's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a name is unknown, a shape is wrong or a value is not a finite number. Then nothing
+            has changed.
+        """
+        checked = _checks.parameter_values(parameters, self.parameter_shapes, self.dtype)
+        for name, value in checked.items():
+            np.copyto(self._parameters[name].value, value)
+
+    def snapshot(self) -> dict[str, Array]:
+        """Return a copy of all parameters."""
+        return {name: parameter.value.copy() for name, parameter in self._parameters.items()}
+
+    def restore(self, snapshot: dict[str, Array]) -> None:
+        """Set all parameters to those of a ``snapshot``, unchecked."""
+        for name, value in snapshot.items():
+            np.copyto(self._parameters[name].value, value)
+
+    def is_finite(self) -> bool:
+        """Return whether no parameter has a NaN or an infinity."""
+        return all(bool(np.isfinite(p.value).all()) for p in self._parameters.values())
+
+    def take_values(self, values: dict[str, Array]) -> None:
+        """Make the arrays of ``values`` the parameters, unchecked and without a copy."""
+        for name, parameter in self._parameters.items():
+            parameter.value = values[name]
+
+    def copy(self, dtype: npt.DTypeLike | None = None) -> Self:
+        """Return an independent network of the same layers and values, in ``dtype`` if given."""
+        result = copy.copy(self)
+        result.layers = copy.deepcopy(self.layers)
+        result.dtype = self.dtype if dtype is None else _checks.float_dtype(dtype)
+        result._build()
+        result.take_values({k: v.astype(result.dtype) for k, v in self.snapshot().items()})
+        return result
+
+    # --- Passes ---------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> str:
+        """The operations it runs on: "kernels", compiled, or "numpy", the reference."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, name: str) -> None:
+        _backend.load(name)
+        self._backend = name
+
+    @property
+    def ops(self) -> ModuleType:
+        """The module of operations of the backend."""
+        return _backend.load(self._backend)
+
+    def data(
+        self, x: Any, y: Any, loss: losses.Loss, x_name: str = "x", y_name: str = "y"
+    ) -> tuple[Array, Array]:
+        """Return samples and targets checked, and as the passes and the loss take them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they do not fit the network, the loss or each other.
+        """
+        loss.check_output(self.output_shape)
+        x, y = _checks.array(x, x_name), _checks.array(y, y_name)
+        _checks.same_length(x, y, x_name, y_name)
+        samples = _checks.features(x, self.input_shape, self.dtype, x_name)
+        return samples, loss.targets(y, len(samples), self.output_shape, self.dtype, y_name)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: Workspace) -> Array:
+        """Return the output for ``x`` (n, *input_shape), which may be a buffer of the workspace."""
+        for layer, buffers in workspace.pairs:
+            x = layer.forward(ops, x, buffers)
+        return x
+
+    def backward(
+        self, ops: ModuleType, dy: Array, workspace: Workspace, sink: GradientSink
+    ) -> None:
+        """Hand the gradients of all parameters to ``sink``, after a ``forward``.
+
+        ``dy`` (n, *output_shape) is the loss's gradient by the output and is overwritten.
+        """
+        first = self._first_trainable
+        for index in range(len(workspace.pairs) - 1, first - 1, -1):
+            layer, buffers = workspace.pairs[index]
+            dx = layer.backward(ops, dy, buffers, sink, index > first)
+            if dx is not None:
+                dy = dx
+
+    def gradients(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, loss: str | losses.Loss = "cross_entropy"
+    ) -> tuple[float, dict[str, Array]]:
+        """Return the mean loss over all of ``x`` and its gradient by every parameter.
+
+        Parameters
+        ----------
+        x : array of shape (N, *input_shape)
+            Samples.
+        y : array
+            Targets as the loss takes them.
+        loss : str or Loss, default="cross_entropy"
+            The loss.
+
+        Returns
+        -------
+        loss : float
+            Mean over the samples.
+        gradients : dict of str to array
+            New arrays, with the keys and shapes of ``parameters``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x or y does not fit the network and the loss.
+        """
+        chosen = losses.get(loss)
+        samples, targets = self.data(x, y, chosen)
+        ops = self.ops
+        workspace = Workspace(self, len(samples))
+        store = GradientStore(ops)
+        output = self.forward(ops, samples, workspace)
+        value, dy = chosen(ops, output, targets, workspace.dy)
+        self.backward(ops, dy, workspace, store)
+        return value, {name: store.gradients[name] for name in self._parameters}
+
+    # --- Description ----------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """Return what ``from_config`` makes the network of again, but for the values.
+
+        Raises
+        ------
+        ValueError
+            If a layer is of a class that is not fastmlp's.
+        """
+        layers = []
+        for index, layer in enumerate(self.layers):
+            name = type(layer).__name__
+            if LAYERS.get(name) is not type(layer):
+                raise ValueError(f"layers[{index}] is of a class of your own and cannot be saved.")
+            layers.append({"layer": name} | layer.config())
+        return {
+            "layers": layers,
+            "input_shape": list(self.input_shape),
+            "dtype": str(self.dtype),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return a network from its ``config``: with shapes, but without memory for parameters.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If the config is not one.
+        """
+        layers = []
+        for entry in config["layers"]:
+            arguments = {key: value for key, value in entry.items() if value is not None}
+            kind: Any = _checks.lookup(arguments.pop("layer", None), LAYERS, "layer")
+            layers.append(kind(**arguments))
+        shape, dtype, seed = tuple(config["input_shape"]), config["dtype"], config["seed"]
+        return cls(layers, shape, dtype, seed, initialize=False)
+
+    @property
+    def output_activation(self) -> str:
+        """Name of the activation of the last layer, "linear" if it has none."""
+        last = self.layers[-1]
+        return last.activation.name if isinstance(last, (Dense, Activation)) else "linear"
+
+    def summary(self) -> str:
+        """Return a table of the layers: output shape and number of parameters of each."""
+        rows = [("layer", "output shape", "parameters")]
+        rows += [
+            (
+                f"{layer.name} {layer!r}",
+                str(layer.output_shape),
+                f"{sum(math.prod(p.shape) for p in layer.parameters):,}",
+            )
+            for layer in self.layers
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        lines.insert(1, "-" * len(lines[0]))
+        lines.append(lines[1])
+        size = self.num_parameters * self.dtype.itemsize
+        lines.append(
+            f"input {self.input_shape}, {self.num_parameters:,} parameters, {self.dtype}, "
+            f"{_readable_bytes(size)}"
+        )
+        return "\n".join(lines)
+
+
+def _check_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+        raise TypeError(f"layers must be a list of layers, got {layers!r}.")
+    result = tuple(layers)
+    if not result:
+        raise ValueError("layers must hold at least one layer, got none.")
+    for index, layer in enumerate(result):
+        if not isinstance(layer, Layer):
+            hint = " (the class; call it)" if isinstance(layer, type) else ""
+            raise TypeError(f"layers[{index}] must be a layer, got {layer!r}{hint}.")
+        if layer.input_shape is not None or any(layer is other for other in result[:index]):
+            raise ValueError(
+                f"layers[{index}] is already part of a network, got {layer!r}. Make a new layer."
+            )
+    return result
+
+
+def _readable_bytes(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} GiB"

@@ -1,0 +1,69 @@
+"""One trainable array of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Initializer", "Parameter"]
+
+Array = npt.NDArray[Any]
+Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
+
+
+class Parameter:
+    """A trainable array: declared with its shape by a layer, given its values by the network.
+
+    Declaring takes no memory, so the shapes of a whole network are known, and can be compared with
+    a file, before anything is allocated.
+
+    Parameters
+    ----------
+    kind : str
+        Its name within the layer, such as "weight".
+    shape : tuple of int
+        Its shape.
+    initializer : callable
+        Gives the first values; see ``fastmlp.initializers``.
+    fan_in, fan_out : int
+        How many inputs an output sums, and how many outputs an input feeds.
+
+    Attributes
+    ----------
+    name : str
+        Its name within the network, such as "dense_0.weight".
+    value : array of shape ``shape``
+        The values, updated in place. Missing until the network fills it.
+    """
+
+    __slots__ = ("fan_in", "fan_out", "initializer", "kind", "name", "shape", "value")
+
+    value: Array
+
+    def __init__(
+        self, kind: str, shape: tuple[int, ...], initializer: Initializer, fan_in: int, fan_out: int
+    ) -> None:
+        self.kind = kind
+        self.name = kind
+        self.shape = shape
+        self.initializer = initializer
+        self.fan_in = fan_in
+        self.fan_out = fan_out
+
+    def initialize(self, seed: int, index: int, dtype: np.dtype[Any]) -> None:
+        """Fill ``value`` with the initial values of parameter number ``index`` of the network."""
+        value = self.initializer(self.shape, self.fan_in, self.fan_out, seed, index)
+        if np.shape(value) != self.shape:
+            raise ValueError(
+                f"{self.name}: the initializer must return an array of shape {self.shape}, "
+                f"got {np.shape(value)}."
+            )
+        self.value = np.array(value, dtype=dtype, order="C")
+        if not np.isfinite(self.value).all():
+            raise ValueError(f"{self.name}: the initializer returned NaN or infinity.")
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.name!r}, shape={self.shape})"

@@ -1,0 +1,79 @@
+"""What ``fit`` shows: a bar within an epoch and a line after it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Literal
+
+__all__ = ["Progress", "Verbosity"]
+
+Verbosity = Literal["auto", 0, 1, 2]
+_BAR_INTERVAL = 0.1  # seconds between two redrawings
+
+
+class Progress:
+    """Shows a run of ``epochs`` epochs of ``samples`` samples each.
+
+    Parameters
+    ----------
+    verbose : {"auto", 0, 1, 2}
+        0 shows nothing, 1 a bar and a line an epoch, 2 lines only. "auto" is 1 in a terminal and
+        0 elsewhere. The bar goes to stderr, the lines to stdout.
+    epochs, samples : int
+        The size of the run.
+    """
+
+    def __init__(self, verbose: Verbosity, epochs: int, samples: int) -> None:
+        if verbose == "auto":
+            verbose = 1 if sys.stderr is not None and sys.stderr.isatty() else 0
+        self._verbose = verbose
+        self._epochs = epochs
+        self._samples = samples
+        self._bar: Any = None
+        # When the training loop should call ``update`` again; never without a bar.
+        self.next_update = float("inf")
+
+    def begin(self, epoch: int) -> None:
+        """Open the bar of an epoch."""
+        if self._verbose != 1:
+            return
+        from tqdm import tqdm  # type: ignore[import-untyped]  # here, because it is slow to import
+
+        self._bar = tqdm(
+            total=self._samples,
+            desc=f"epoch {epoch}/{self._epochs}",
+            unit=" samples",
+            unit_scale=True,
+            leave=False,
+        )
+        self.next_update = time.perf_counter() + _BAR_INTERVAL
+
+    def update(self, done: int, loss: float, accuracy: float | None) -> None:
+        """Redraw the bar: ``done`` samples of this epoch, with their mean loss and accuracy."""
+        shown = {"loss": f"{loss:.4f}"}
+        if accuracy is not None:
+            shown["accuracy"] = f"{accuracy:.4f}"
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(done - self._bar.n)
+        self.next_update = time.perf_counter() + _BAR_INTERVAL
+
+    def end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Close the bar and print the line of a finished epoch."""
+        self.close()
+        if self._verbose:
+            rate = self._samples / max(logs["time"], 1e-9)
+            values = "  ".join(
+                f"{name} {value:.4f}"
+                for name, value in logs.items()
+                if name not in ("learning_rate", "time")
+            )
+            head = f"epoch {epoch}/{self._epochs}  {logs['time']:.2f} s  {rate:,.0f} samples/s"
+            print(f"{head}  {values}", flush=True)
+
+    def close(self) -> None:
+        """Remove the bar, if there is one."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self.next_update = float("inf")

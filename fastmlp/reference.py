@@ -1,0 +1,460 @@
+"""Every operation of fastmlp in plain numpy: the definition of what the kernels compute.
+
+``fastmlp.kernels`` has the same functions, compiled. The functions here are what the kernels,
+the gradients and whole training runs are tested against, what ``model.backend = "numpy"`` runs,
+and the baseline of the benchmarks: obvious first, and with no pass or copy that numpy can spare.
+
+Conventions, for every function below
+-------------------------------------
+* Arrays are float32 or float64, C-contiguous and of one dtype; results have that dtype. Nothing is
+  checked here: ``fastmlp._checks`` guards the models, ``fastmlp.kernels`` guards itself.
+* Letters of shapes: N rows of a batch, I inputs, O outputs, C classes; ``...`` is any shape.
+* ``out`` is written and returned; without it the result is a new array. ``out`` may be the first
+  argument of an elementwise function and of every ``*_backward`` function, but never an operand
+  of a matrix product.
+* ``*_backward`` functions take the gradient of the loss by the output, ``dy``, and return the
+  gradient by the input. Those whose derivative is simple in the output take the output ``y``, the
+  others the input ``x``.
+* NaN and infinity propagate and nothing warns.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "add_bias",
+    "count_correct",
+    "dense",
+    "elu",
+    "elu_backward",
+    "exp",
+    "gelu",
+    "gelu_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "log",
+    "log_softmax",
+    "log_softmax_backward",
+    "matmul",
+    "mse",
+    "relu",
+    "relu_backward",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "softplus",
+    "softplus_backward",
+    "sum_batch",
+    "tanh",
+    "tanh_backward",
+]
+
+Array = npt.NDArray[Any]
+
+# np.add.reduce and np.maximum.reduce below are np.sum and np.max without their layer of Python.
+
+# Overflow to infinity is a legitimate result here, whatever the caller's numpy settings are.
+_quiet = np.errstate(all="ignore")
+
+
+# --- Linear algebra -----------------------------------------------------------------------------
+
+
+@_quiet
+def matmul(
+    a: Array,
+    b: Array,
+    *,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    out: Array | None = None,
+    accumulate: bool = False,
+    alpha: float = 1.0,
+) -> Array:
+    """Return ``alpha * op(a) @ op(b)``, where op transposes if asked; (M, K) by (K, N) is (M, N).
+
+    With ``accumulate`` the product is added to ``out``, which then must be given.
+    """
+    a = a.T if transpose_a else a
+    b = b.T if transpose_b else b
+    if accumulate:
+        if out is None:
+            raise ValueError("matmul: accumulate=True needs out, the array to add to.")
+        product = np.matmul(a, b)
+        if alpha != 1.0:
+            product *= alpha
+        out += product
+        return out
+    out = np.matmul(a, b, out=out)
+    if alpha != 1.0:
+        out *= alpha
+    return out
+
+
+@_quiet
+def dense(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    relu: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """Return ``x @ weight + bias``, (N, I), (I, O), (O,) -> (N, O), and its relu if asked."""
+    out = np.matmul(x, weight, out=out)
+    if bias is not None:
+        out += bias
+    return np.maximum(out, 0, out=out) if relu else out
+
+
+@_quiet
+def add_bias(x: Array, bias: Array, *, out: Array | None = None) -> Array:
+    """Return ``x + bias``, the same bias on every row: (N, O), (O,) -> (N, O)."""
+    return np.add(x, bias, out=out)
+
+
+@_quiet
+def sum_batch(x: Array, *, out: Array | None = None) -> Array:
+    """Return the sum over the rows, (N, O) -> (O,): the gradient of a bias."""
+    return np.add.reduce(x, axis=0, out=out)
+
+
+@_quiet
+def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
+    """Do ``weight -= learning_rate * gradient`` in place, any shape (Robbins and Monro 1951)."""
+    weight -= learning_rate * gradient
+
+
+# --- Elementwise functions and activations ------------------------------------------------------
+
+
+@_quiet
+def exp(x: Array, *, out: Array | None = None) -> Array:
+    """Return e to the power x, elementwise."""
+    return np.exp(x, out=out)
+
+
+@_quiet
+def log(x: Array, *, out: Array | None = None) -> Array:
+    """Return the natural logarithm; -inf at 0 and NaN below."""
+    return np.log(x, out=out)
+
+
+@_quiet
+def relu(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``max(x, 0)``; NaN stays NaN."""
+    return np.maximum(x, 0, out=out)
+
+
+@_quiet
+def relu_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return dy where the output is positive and 0 elsewhere: the derivative at 0 is 0."""
+    return np.multiply(dy, y > 0, out=out)
+
+
+@_quiet
+def leaky_relu(x: Array, *, negative_slope: float = 0.01, out: Array | None = None) -> Array:
+    """Return x where it is positive and ``negative_slope * x`` elsewhere (Maas et al. 2013)."""
+    return np.multiply(x, _slope(x, negative_slope), out=out)
+
+
+@_quiet
+def leaky_relu_backward(
+    dy: Array, y: Array, *, negative_slope: float = 0.01, out: Array | None = None
+) -> Array:
+    """Return dy times 1 or ``negative_slope`` (>= 0), told by the sign of the output."""
+    return np.multiply(dy, _slope(y, negative_slope), out=out)
+
+
+def _slope(x: Array, negative_slope: float) -> Array:
+    slope: Array = np.where(x > 0, x.dtype.type(1), x.dtype.type(negative_slope))
+    return slope
+
+
+@_quiet
+def elu(x: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
+    """Return x where it is positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al. 2015)."""
+    negative = np.expm1(np.minimum(x, 0))
+    if alpha != 1.0:
+        negative *= alpha
+    out = np.maximum(x, 0, out=out)
+    return np.add(out, negative, out=out)
+
+
+@_quiet
+def elu_backward(dy: Array, y: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
+    """Return dy where the output is positive and ``dy * (y + alpha)`` elsewhere."""
+    slope = np.where(y > 0, y.dtype.type(1), y + alpha)
+    return np.multiply(dy, slope, out=out)
+
+
+@_quiet
+def tanh(x: Array, *, out: Array | None = None) -> Array:
+    """Return the hyperbolic tangent."""
+    return np.tanh(x, out=out)
+
+
+@_quiet
+def tanh_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return ``dy * (1 - y**2)``."""
+    slope = np.square(y)
+    np.subtract(1, slope, out=slope)
+    return np.multiply(dy, slope, out=out)
+
+
+@_quiet
+def sigmoid(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``1 / (1 + exp(-x))``, to full relative accuracy in the tail too."""
+    out = np.negative(x, out=out)
+    np.exp(out, out=out)
+    out += 1
+    return np.divide(1, out, out=out)
+
+
+@_quiet
+def sigmoid_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return ``dy * y * (1 - y)``."""
+    slope = np.subtract(1, y)
+    slope *= y
+    return np.multiply(dy, slope, out=out)
+
+
+@_quiet
+def silu(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``x * sigmoid(x)``, also known as swish (Elfwing et al. 2017)."""
+    denominator = np.exp(-x)
+    denominator += 1
+    return np.divide(x, denominator, out=out)
+
+
+@_quiet
+def silu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
+    """Return ``dy * s * (1 + x * (1 - s))`` with ``s = sigmoid(x)``."""
+    s = sigmoid(x)
+    slope = np.subtract(1, s)
+    slope *= x
+    slope += 1
+    slope *= s
+    return np.multiply(dy, slope, out=out)
+
+
+@_quiet
+def softplus(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``log(1 + exp(x))``, as ``max(x, 0) + log1p(exp(-abs(x)))``, which cannot overflow."""
+    tail = np.abs(x)
+    np.negative(tail, out=tail)
+    np.exp(tail, out=tail)
+    np.log1p(tail, out=tail)
+    out = np.maximum(x, 0, out=out)
+    return np.add(out, tail, out=out)
+
+
+@_quiet
+def softplus_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
+    """Return ``dy * sigmoid(x)``."""
+    return np.multiply(dy, sigmoid(x), out=out)
+
+
+@_quiet
+def gelu(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``x * P(x)``, P the normal distribution function (Hendrycks and Gimpel 2016).
+
+    This is the exact form, the default of PyTorch and Keras, not the one with tanh.
+    """
+    return np.multiply(x, _normal_cdf(x), out=out)
+
+
+@_quiet
+def gelu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
+    """Return ``dy * (P(x) + x * p(x))``, P the normal distribution function and p its density."""
+    density = np.square(x)
+    density *= -0.5
+    np.exp(density, out=density)
+    density *= x
+    density *= 1 / math.sqrt(2 * math.pi)
+    density += _normal_cdf(x)
+    return np.multiply(dy, density, out=out)
+
+
+# --- Softmax ------------------------------------------------------------------------------------
+
+
+@_quiet
+def softmax(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``exp(x) / sum(exp(x))`` over the last axis, shifted by the maximum of x."""
+    out = np.subtract(x, np.maximum.reduce(x, axis=-1, keepdims=True), out=out)
+    np.exp(out, out=out)
+    out /= np.add.reduce(out, axis=-1, keepdims=True)
+    return out
+
+
+@_quiet
+def softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return ``y * (dy - sum(dy * y))``, the sum over the last axis."""
+    projection = np.add.reduce(dy * y, axis=-1, keepdims=True)
+    out = np.subtract(dy, projection, out=out)
+    return np.multiply(out, y, out=out)
+
+
+@_quiet
+def log_softmax(x: Array, *, out: Array | None = None) -> Array:
+    """Return ``x - log(sum(exp(x)))`` over the last axis, shifted by the maximum of x."""
+    out = np.subtract(x, np.maximum.reduce(x, axis=-1, keepdims=True), out=out)
+    out -= np.log(np.add.reduce(np.exp(out), axis=-1, keepdims=True))
+    return out
+
+
+@_quiet
+def log_softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
+    """Return ``dy - exp(y) * sum(dy)``, the sum over the last axis."""
+    share = np.exp(y)
+    share *= np.add.reduce(dy, axis=-1, keepdims=True)
+    return np.subtract(dy, share, out=out)
+
+
+# --- Losses -------------------------------------------------------------------------------------
+
+
+@_quiet
+def softmax_cross_entropy(
+    logits: Array, labels: Array, *, out: Array | None = None
+) -> tuple[float, Array]:
+    """Return the mean of ``-log(softmax(logits)[label])`` over the rows, and its gradient.
+
+    ``labels`` are the class numbers, int64 (N,), or one row of probabilities a sample, (N, C) of
+    the logits' dtype. The loss is summed in float64; the gradient, (N, C), is
+    ``(softmax - one_hot) / N``. ``out`` may be ``logits``.
+    """
+    rows, classes = logits.shape
+    dlogits = np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=out)
+    weight: Array | float = 1.0
+    if labels.ndim == 1:
+        flat = dlogits.reshape(-1)
+        at_label = labels + np.arange(0, rows * classes, classes)
+        picked = flat[at_label]
+    else:
+        weight = np.add.reduce(labels, axis=1)
+        picked = np.einsum("nc,nc->n", dlogits, labels)
+    np.exp(dlogits, out=dlogits)
+    total = np.add.reduce(dlogits, axis=1, keepdims=True)
+    losses = np.log(total[:, 0]) * weight - picked
+    total *= rows
+    dlogits /= total
+    if labels.ndim == 1:
+        flat[at_label] -= 1 / rows
+    else:
+        dlogits -= labels / rows
+    return float(np.add.reduce(losses, dtype=np.float64)) / rows, dlogits
+
+
+@_quiet
+def mse(prediction: Array, target: Array, *, out: Array | None = None) -> tuple[float, Array]:
+    """Return the mean of ``(prediction - target)**2`` over all elements, and its gradient.
+
+    The loss is summed in float64, the gradient is ``2 * (prediction - target) / size``; any
+    shape. ``out`` may be ``prediction``.
+    """
+    difference = np.subtract(prediction, target, out=out)
+    loss = (
+        float(np.add.reduce(np.square(difference), axis=None, dtype=np.float64)) / difference.size
+    )
+    difference *= 2 / difference.size
+    return loss, difference
+
+
+def count_correct(logits: Array, labels: Array) -> int:
+    """Return how many rows have their largest logit at the label; the first one wins a tie.
+
+    ``labels`` are class numbers, int64 (N,), or one-hot rows, (N, C).
+    """
+    if labels.ndim == 2:
+        labels = labels.argmax(axis=1)
+    return int(np.count_nonzero(logits.argmax(axis=1) == labels))
+
+
+# --- The normal distribution function -----------------------------------------------------------
+
+
+def _normal_cdf(x: Array) -> Array:
+    """Return P(x) to a few units in the last place, relative, in the negative tail too.
+
+    W. J. Cody (1969), Rational Chebyshev approximations for the error function, in the form of
+    Algorithm 715 (ACM TOMS 19, 1993): three rational functions, for |x| up to 0.674, up to
+    sqrt(32), and beyond.
+    """
+    y = np.abs(x)
+    result = np.empty_like(y)
+    central = y <= 0.67448975
+    far = y > math.sqrt(32.0)
+    near = ~(central | far)  # NaN goes here and stays NaN
+
+    z = x[central]
+    square = z * z
+    result[central] = 0.5 + z * _ratio(square, _CENTRAL)
+
+    z = y[near]
+    result[near] = _half_gaussian(z) * _ratio(z, _NEAR)
+    if far.any():
+        # Beyond 64 P is 0 or 1 in every dtype; the limit keeps infinity out of the quotients.
+        z = np.minimum(y[far], 64)
+        square = 1 / (z * z)
+        tail = (1 / math.sqrt(2 * math.pi) - square * _ratio(square, _FAR)) / z
+        result[far] = _half_gaussian(z) * tail
+    upper = x > 0.67448975
+    np.subtract(1, result, out=result, where=upper)
+    return result
+
+
+def _half_gaussian(y: Array) -> Array:
+    """Return exp(-y * y / 2); y is split so that the rounding of the square does no harm."""
+    head = np.trunc(y * 16) / 16
+    rest = (y - head) * (y + head)
+    result: Array = np.exp(-0.5 * head * head)
+    result *= np.exp(-0.5 * rest)
+    return result
+
+
+def _ratio(x: Array, coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> Array:
+    numerator, denominator = _polynomial(x, coefficients[0]), _polynomial(x, coefficients[1])
+    return np.divide(numerator, denominator, out=numerator)
+
+
+def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
+    result: Array = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        result *= x
+        result += c
+    return result
+
+
+# Numerators and denominators, highest power first (Cody 1969, the table of Algorithm 715).
+_CENTRAL = (
+    (0.065682337918207449113, 2.2352520354606839287, 161.02823106855587881,
+     1067.6894854603709582, 18154.981253343561249),
+    (1.0, 47.20258190468824187, 976.09855173777669322, 10260.932208618978205,
+     45507.789335026729956),
+)  # fmt: skip
+_NEAR = (
+    (1.0765576773720192317e-8, 0.39894151208813466764, 8.8831497943883759412,
+     93.506656132177855979, 597.27027639480026226, 2494.5375852903726711, 6848.1904505362823326,
+     11602.651437647350124, 9842.7148383839780218),
+    (1.0, 22.266688044328115691, 235.38790178262499861, 1519.377599407554805,
+     6485.558298266760755, 18615.571640885098091, 34900.952721145977266, 38912.003286093271411,
+     19685.429676859990727),
+)  # fmt: skip
+_FAR = (
+    (0.02307344176494017303, 0.21589853405795699, 0.1274011611602473639, 0.022235277870649807,
+     0.001421619193227893466, 2.9112874951168792e-5),
+    (1.0, 1.28426009614491121, 0.468238212480865118, 0.0659881378689285515,
+     0.00378239633202758244, 7.29751555083966205e-5),
+)  # fmt: skip

@@ -1,0 +1,90 @@
+"""The compiled modules: Cython loop nests over one C file per instruction set.
+
+Everything else about the package stands in pyproject.toml.
+"""
+
+import os
+import platform
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
+SIMD = Path("csrc/simd")
+MODULES = ["cpu", "matmul", "elementwise", "losses"]
+
+# -ffp-contract=off: a multiply-add is fused where the code says so, on every compiler.
+UNIX_FLAGS = [
+    *(["-O1", "-g"] if DEBUG else ["-O3", "-g0"]),
+    "-std=c11",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+]
+# Flags of one file only: the rest of the build never uses more than the machine's baseline.
+LEVEL_FLAGS = {
+    "fm_avx2.c": ["-mavx2", "-mfma"],
+    "fm_avx512.c": [
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512dq",
+        "-mavx512vl",
+        "-mfma",
+        "-mprefer-vector-width=512",
+    ],
+}
+X86_64 = platform.machine().lower() in ("x86_64", "amd64")
+
+
+class BuildExt(build_ext):
+    """build_ext with flags per compiler and, on x86-64, per C file."""
+
+    def build_extensions(self) -> None:
+        if self.compiler.compiler_type != "msvc":
+            for extension in self.extensions:
+                extension.extra_compile_args = UNIX_FLAGS
+            compile_one = self.compiler._compile
+
+            def compile_with_level(obj, src, ext, cc_args, postargs, pp_opts):
+                level = LEVEL_FLAGS.get(os.path.basename(src), []) if X86_64 else []
+                compile_one(obj, src, ext, cc_args, [*postargs, *level], pp_opts)
+
+            self.compiler._compile = compile_with_level
+        super().build_extensions()
+
+
+def extension(name: str) -> Extension:
+    sources = [f"csrc/{name}.pyx"]
+    if name == "cpu":  # the one module that holds the levels; the others get their tables from it
+        sources += sorted(map(str, SIMD.glob("*.c")))
+    return Extension(
+        f"fastmlp._kernels.{name}",
+        sources,
+        include_dirs=["csrc/simd"],
+        depends=sorted(map(str, [*SIMD.glob("*.h"), *Path("csrc").glob("*.pxd")])),
+        define_macros=[("FM_PLAIN_C", "1")] if os.environ.get("FASTMLP_PLAIN_C") == "1" else [],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension(name) for name in MODULES],
+        build_dir="build/cython",
+        include_path=["csrc"],
+        nthreads=2,
+        compiler_directives={
+            "language_level": 3,
+            "binding": True,
+            "embedsignature": False,
+            "cdivision": True,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "freethreading_compatible": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt},
+)

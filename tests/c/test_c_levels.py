@@ -1,0 +1,131 @@
+"""Builds tests/c/test_math.c for every instruction set at hand and runs it."""
+
+import os
+import platform
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SIMD = HERE.parent.parent / "csrc" / "simd"
+FLAGS = "-std=c11 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -Wall -Wextra".split()
+AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512 -mfma".split()
+LEVELS = {
+    "generic": ("fm_generic.c", []),
+    "plain": ("fm_generic.c", ["-DFM_PLAIN_C"]),
+    "avx2": ("fm_avx2.c", ["-mavx2", "-mfma"]),
+    "avx512": ("fm_avx512.c", AVX512),
+    "neon": ("fm_neon.c", []),
+}
+NEEDS = {
+    "avx2": {"avx2", "fma"},
+    "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+}
+CASES = [(c, level) for c in ("gcc", "clang") for level in LEVELS]
+CASES.append(("aarch64-linux-gnu-gcc", "neon"))
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+ARM = platform.machine().lower() in ("aarch64", "arm64")
+
+pytestmark = [
+    pytest.mark.skipif(not SIMD.is_dir(), reason="csrc/simd is not beside the tests"),
+    pytest.mark.skipif(os.name != "posix", reason="test_math.c needs mmap"),
+]
+
+
+def cpu_flags():
+    """Names of the processor's features as Linux lists them."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    return {flag for line in text.splitlines() if line.startswith("flags") for flag in line.split()}
+
+
+def why_not(compiler, level):
+    """Why this level cannot be built here, or None."""
+    if compiler == "aarch64-linux-gnu-gcc" and shutil.which("qemu-aarch64") is None:
+        return "qemu-aarch64 is not installed"
+    if shutil.which(compiler) is None:
+        return f"{compiler} is not installed"
+    if level in NEEDS and not X86:
+        return f"{level} is for x86-64"
+    if level == "neon" and not ARM and compiler in ("gcc", "clang"):
+        return "neon is for AArch64; aarch64-linux-gnu-gcc and qemu-aarch64 stand in"
+    return None
+
+
+def build(compiler, level, simd, program, *options):
+    """Compile the test program of one level; AssertionError with the messages unless silent."""
+    source, flags = LEVELS[level]
+    command = [compiler, *FLAGS, *flags, *options, "-I", str(simd), f'-DLEVEL_FILE="{source}"']
+    command += [str(HERE / "test_math.c"), "-lm", "-o", str(program)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "warning:" not in result.stderr, result.stderr
+
+
+def run(*command):
+    """Run the test program: its exit status and report."""
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+def build_and_run(compiler, level, program):
+    """Exit status and report, or what the processor lacks and the empty report."""
+    if compiler == "aarch64-linux-gnu-gcc":
+        build(compiler, level, SIMD, program, "-static", "-DSAMPLES_LOG2=15")
+        return run("qemu-aarch64", str(program))
+    build(compiler, level, SIMD, program, "-DSAMPLES_LOG2=19")
+    missing = NEEDS.get(level, set()) - cpu_flags()
+    return (", ".join(sorted(missing)), "") if missing else run(str(program))
+
+
+@pytest.fixture(scope="module")
+def jobs(request, tmp_path_factory):
+    """Futures by (compiler, level) of the selected tests, on all processors at once."""
+    folder = tmp_path_factory.mktemp("levels")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = {}
+        for item in request.session.items:
+            if item.path != Path(__file__) or not hasattr(item, "callspec"):
+                continue
+            key = (item.callspec.params["compiler"], item.callspec.params["level"])
+            if why_not(*key) is None:
+                futures[key] = pool.submit(build_and_run, *key, folder / "-".join(key))
+        yield futures
+
+
+@pytest.mark.parametrize(("compiler", "level"), CASES)
+def test_level(compiler, level, jobs):
+    reason = why_not(compiler, level)
+    if reason:
+        pytest.skip(reason)
+    status, report = jobs[compiler, level].result()
+    if isinstance(status, str):
+        pytest.skip(f"compiled, not run: this processor lacks {status}")
+    print(report)
+    assert status == 0, report
+    assert "all checks passed" in report
+
+
+def test_the_bounds_bite(tmp_path):
+    """A coefficient wrong by 32 units in the last place must be found."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    simd = tmp_path / "simd"
+    shutil.copytree(SIMD, simd)
+    header = simd / "fm_coefficients.h"
+    text = header.read_text(encoding="utf-8")
+    start = text.index("fm_exp_f32[] = {") + len("fm_exp_f32[] = {\n    ")
+    end = text.index(",", start)
+    wrong = float.fromhex(text[start:end].rstrip("f")) * (1 + 2.0**-18)
+    header.write_text(f"{text[:start]}{wrong.hex()}f{text[end:]}", encoding="utf-8")
+    program = tmp_path / "wrong"
+    build("gcc", "plain", simd, program, "-DSAMPLES_LOG2=15")
+    status, report = run(str(program))
+    assert status == 1, report
+    assert "FAILED exp f32" in report
+    assert "FAILED exp f64" not in report

@@ -1,0 +1,40 @@
+"""What tests of every subject share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp import _backend
+
+try:
+    import fastmlp.kernels
+except ImportError:  # a source tree that is not built: test what needs no compiler
+    _backend.DEFAULT = "numpy"
+
+
+@pytest.fixture(params=["numpy", "kernels"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each backend in turn; one that is not built is skipped."""
+    if request.param == "kernels":
+        pytest.importorskip("fastmlp.kernels", reason="the compiled kernels are not built")
+    return request.param
+
+
+@pytest.fixture
+def toy() -> tuple[np.ndarray, np.ndarray]:
+    """Three noisy classes of 150 points in six dimensions: x (150, 6) float32, y (150,) int64."""
+    rng = np.random.default_rng(5)
+    y = np.arange(150) % 3
+    centres = 2.0 * rng.standard_normal((3, 6))
+    x = centres[y] + rng.standard_normal((150, 6))
+    return x.astype(np.float32), y
+
+
+@pytest.fixture
+def model(backend: str) -> fm.Sequential:
+    """Make a small classifier for the toy data, on each backend."""
+    result = fm.MLP(6, [8, 5], 3, activation="tanh", seed=3)
+    result.backend = backend
+    return result

@@ -1,0 +1,169 @@
+"""The public names, the twin modules and what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pathlib
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp import activations, losses, reference
+from fastmlp.activations import ACTIVATIONS
+from fastmlp.initializers import INITIALIZERS
+from fastmlp.layers import LAYERS
+
+PACKAGE = pathlib.Path(fm.__file__).parent
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in fm.__all__:
+        if name == "kernels":
+            pytest.importorskip("fastmlp.kernels", reason="the compiled kernels are not built")
+        value = getattr(fm, name)
+        assert inspect.getdoc(value), name
+    assert set(fm.__all__) <= set(dir(fm))
+    assert fm.__all__ == sorted(fm.__all__, key=lambda n: (not n.isupper(), n.islower(), n))
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="module 'fastmlp' has no attribute 'Dens'"):
+        fm.Dens  # noqa: B018
+
+
+def test_names_of_the_design_are_there():
+    assert set(ACTIVATIONS) == {
+        "linear", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh", "sigmoid",
+        "softmax",
+    }  # fmt: skip
+    assert set(INITIALIZERS) == {
+        "zeros", "normal", "uniform", "glorot_uniform", "glorot", "glorot_normal", "he_normal",
+        "he_uniform", "lecun_normal",
+    }  # fmt: skip
+    assert set(losses.LOSSES) == {"cross_entropy", "mse"}
+    assert {"Dense", "Activation", "Flatten"} <= set(LAYERS)
+
+
+def test_signature_of_fit():
+    parameters = inspect.signature(fm.Sequential.fit).parameters
+    defaults = {name: p.default for name, p in list(parameters.items())[3:]}
+    assert defaults == {
+        "epochs": 10,
+        "batch_size": 32,
+        "optimizer": None,
+        "loss": None,
+        "validation_data": None,
+        "shuffle": True,
+        "callbacks": None,
+        "verbose": "auto",
+    }
+
+
+def test_every_activation_has_its_operations():
+    for function in ACTIVATIONS.values():
+        if function.name != "linear":
+            backward = getattr(reference, function.name + "_backward")
+            wanted = {"input": "x", "output": "y"}[function.saves]
+            assert list(inspect.signature(backward).parameters)[:2] == ["dy", wanted]
+    assert activations.get(None) is activations.get("linear")
+
+
+def test_kernels_are_the_twin_of_the_reference():
+    kernels = pytest.importorskip("fastmlp.kernels", reason="the compiled kernels are not built")
+    assert set(reference.__all__) <= set(kernels.__all__)
+    for name in reference.__all__:
+        mine, theirs = (inspect.signature(getattr(m, name)) for m in (reference, kernels))
+        assert [(p.name, p.kind, p.default) for p in mine.parameters.values()] == [
+            (p.name, p.kind, p.default) for p in theirs.parameters.values()
+        ], name
+
+
+def test_reference_names_are_all_public_functions():
+    public = {
+        name
+        for name, value in vars(reference).items()
+        if not name.startswith("_")
+        and isinstance(value, types.FunctionType)
+        and value.__module__ == reference.__name__
+    }
+    assert public == set(reference.__all__)
+    assert reference.__all__ == sorted(reference.__all__)
+
+
+# Rooms from the ground up: a module imports from lower rooms and, where it says so, its own.
+ROOMS = [
+    {"errors", "_random", "_checks", "reference", "_backend", "history", "callbacks", "progress",
+     "interrupt", "io"},
+    {"parameter"},
+    {"initializers", "activations"},
+    {"layers", "losses", "optimizers"},
+    {"network"},
+    {"training", "gradcheck"},
+    {"model"},
+]  # fmt: skip
+INSIDE = {"io", "layers"}
+
+
+def imports_of(path: pathlib.Path) -> set[str]:
+    """Return the first part below fastmlp of everything a file imports, at any depth."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            names = [f"{module}.{a.name}" if module == "fastmlp" else module for a in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("fastmlp.")}
+    return found
+
+
+def test_imports_point_one_way():
+    floor = {name: level for level, room in enumerate(ROOMS) for name in room}
+    for name, level in floor.items():
+        path = PACKAGE / name
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+        for file in files:
+            for target in imports_of(file) - ({name} if name in INSIDE else set()):
+                below = level == 0 and target == "errors"
+                below = below or (name == "parameter" and target == "initializers" and False)
+                assert floor[target] < level or below, f"{file.name} imports {target}"
+    reference_imports = {
+        alias.name
+        for node in ast.walk(ast.parse((PACKAGE / "reference.py").read_text()))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert reference_imports == {"math", "numpy", "numpy.typing"}
+
+
+def test_import_is_light():
+    program = (
+        "import sys, fastmlp\n"
+        "heavy = {'tqdm', 'safetensors', 'matplotlib', 'hashlib', 'asyncio', 'fastmlp.datasets'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "[]\n"
+
+
+def test_default_backend_is_one_of_the_two():
+    assert fm.MLP(2, [], 2).backend in ("numpy", "kernels")
+
+
+def test_examples_in_docstrings_run():
+    import doctest
+
+    for name in ("layers.dense", "layers.activation", "layers.flatten", "model", "gradcheck"):
+        module = __import__(f"fastmlp.{name}", fromlist=["_"])
+        assert doctest.testmod(module).failed == 0
+    assert np.__version__

@@ -1,0 +1,89 @@
+"""The random numbers: their laws, and the very bits, which must not drift between versions."""
+
+from __future__ import annotations
+
+import hashlib
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp import _random
+
+
+def digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+# Digests of the initial weights of MLP(20, [16], 5) with seed 7, by initializer.
+PINNED_WEIGHTS = {
+    "glorot_uniform": "9905b57758134fb6bfc4e245a583f3577e5a211402e00fd9c0a8d557cf13ca69",
+    "normal": "48aa3a3e7bbeec8656ac94038069fefad4b299ad3f68691dc78a11c71c679692",
+    "he_normal": "ddff5a797497e947b7608be08d4b69a945c3bad3e3560802d54aecefcbb8e6bc",
+}
+
+
+@pytest.mark.parametrize("init", sorted(PINNED_WEIGHTS))
+def test_initial_weights_are_pinned(init):
+    model = fm.MLP(20, [16], 5, init=init, seed=7)
+    values = np.concatenate([value.ravel() for value in model.parameters.values()])
+    assert digest(values) == PINNED_WEIGHTS[init]
+
+
+def test_batch_order_is_pinned():
+    orders = np.concatenate([_random.permutation(7, epoch, 1000) for epoch in range(3)])
+    assert digest(orders) == "dd7bd99eafe592955ef4681f7db1f288e045f1ebd4c941e4035989bc7aecec51"
+
+
+def test_uniform_has_its_law():
+    u = _random.uniform(1, _random.WEIGHTS, 0, 100_000)
+    assert u.min() >= 0
+    assert u.max() < 1
+    assert abs(u.mean() - 0.5) < 5 * (1 / 12 / 100_000) ** 0.5
+    counts, _ = np.histogram(u, bins=20, range=(0, 1))
+    assert abs(counts - 5000).max() < 5 * 70
+
+
+def test_normal_has_its_law():
+    z = _random.normal(1, _random.WEIGHTS, 0, 100_000)
+    assert abs(z.mean()) < 5 / 100_000**0.5
+    assert abs(z.std() - 1) < 5 / 200_000**0.5
+    law = NormalDist()
+    for q in (0.01, 0.2, 0.5, 0.9, 0.999):
+        share = float((z < law.inv_cdf(q)).mean())
+        assert abs(share - q) < 5 * (q * (1 - q) / 100_000) ** 0.5
+
+
+def test_normal_inverts_the_distribution_function():
+    words = _random.random_words(3, _random.WEIGHTS, 9, 2000)
+    p = ((words >> np.uint64(12)) + 0.5) * 2.0**-52
+    expected = [NormalDist().inv_cdf(v) for v in p]
+    np.testing.assert_allclose(
+        _random.normal(3, _random.WEIGHTS, 9, 2000), expected, rtol=1e-13, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 1000])
+def test_permutation_is_one_and_depends_on_seed_and_index(n):
+    order = _random.permutation(0, 0, n)
+    assert order.dtype == np.int64
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    if n == 1000:
+        assert not np.array_equal(order, _random.permutation(0, 1, n))
+        assert not np.array_equal(order, _random.permutation(1, 0, n))
+
+
+def test_streams_are_independent_of_each_other():
+    streams = {
+        _random.random_words(seed, purpose, index, 1).item()
+        for seed in range(20)
+        for purpose in (_random.WEIGHTS, _random.BATCH_ORDER)
+        for index in range(20)
+    }
+    assert len(streams) == 20 * 2 * 20
+
+
+@pytest.mark.parametrize("seed", [0, 2**32, 2**63, 2**64 - 1])
+def test_any_64_bit_seed_will_do(seed):
+    assert np.isfinite(fm.MLP(2, [2], 2, seed=seed).predict([[1.0, 2.0]])).all()
