@@ -43,23 +43,21 @@ def log_softmax_backward(
             log_softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
 
 
-def first_outside(const int64_t[::1] labels not None, Py_ssize_t classes):
-    """Return the index of the first label outside 0 .. classes - 1, or -1."""
-    cdef Py_ssize_t i, at = -1
-    with nogil:
-        for i in range(labels.shape[0]):
-            if labels[i] < 0 or labels[i] >= classes:
-                at = i
-                break
-    return at
-
-
 def cross_entropy_labels(
     const real[:, ::1] logits not None, const int64_t[::1] labels not None,
     real[:, ::1] out not None,
 ):
-    """Return the mean cross-entropy of logits (N, C), N >= 1, with labels (N,); gradient to out."""
+    """Return the mean cross-entropy of logits (N, C), N >= 1, with labels (N,); gradient to out.
+
+    A label outside 0 .. C - 1 raises ValueError before anything is written.
+    """
     cdef double loss
+    cdef Py_ssize_t i
+    for i in range(labels.shape[0]):
+        if not 0 <= labels[i] < logits.shape[1]:
+            raise ValueError(
+                f"labels must lie from 0 to {logits.shape[1] - 1}, got {labels[i]} at index {i}."
+            )
     with nogil:
         loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0], &labels[0],
                                   <const real *>NULL, &out[0, 0])

@@ -9,6 +9,7 @@ import importlib
 from types import ModuleType
 
 from fastmlp import initializers, reference
+from fastmlp._config import show_config
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
@@ -17,7 +18,6 @@ from fastmlp.layers import Activation, Dense, Flatten, Layer
 from fastmlp.model import MLP, Sequential, load_model
 from fastmlp.optimizers import SGD
 
-# TODO: from fastmlp._config import show_config, once that file is there
 
 __all__ = [
     "MLP",
@@ -37,6 +37,7 @@ __all__ = [
     "kernels",
     "load_model",
     "reference",
+    "show_config",
 ]
 
 

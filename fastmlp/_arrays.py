@@ -6,7 +6,6 @@ other layout is copied once; what is no array of real numbers is refused.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NoReturn
 
 import numpy as np
@@ -29,10 +28,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     Vectors that straddle two cache lines cost the matrix products up to a fifth of their speed,
     and numpy aligns to 16 bytes only.
     """
-    n = math.prod(shape)
-    size = n * dtype.itemsize
+    result = np.empty(shape, dtype)
+    size = result.nbytes
     if size < _ALIGNED_BYTES:
-        return np.empty(shape, dtype)
+        return result
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + size].view(dtype).reshape(shape)
@@ -65,7 +64,9 @@ def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
     if kind == "f" and array.dtype.itemsize in (4, 8):
         wanted = FLOAT32 if array.dtype.itemsize == 4 else FLOAT64
         if dtype is not None and wanted is not dtype:
-            raise TypeError(f"{name} must have the dtype of the other arrays, {dtype}, got {wanted}.")
+            raise TypeError(
+                f"{name} must have the dtype of the other arrays, {dtype}, got {wanted}."
+            )
     elif kind == "f" and array.dtype.itemsize == 2:
         wanted = dtype or FLOAT32
     elif kind in ("i", "u", "b"):
@@ -113,14 +114,11 @@ def output(
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
         _refuse_output(out, shape, dtype)
     for x in inputs:
-        if (
-            x is not out
-            and np.may_share_memory(x, out)
-            and not (same and x.__array_interface__["data"] == out.__array_interface__["data"])
-        ) or (x is out and not same and x.size):
-            raise ValueError(
-                "out must not overlap the other arrays" + (", unless it is one of them." if same else ".")
-            )
+        if same and (x is out or x.ctypes.data == out.ctypes.data):
+            continue
+        if np.may_share_memory(x, out):
+            unless = ", unless it is one of them" if same else ""
+            raise ValueError(f"out must not overlap the other arrays{unless}.")
     return out
 
 

@@ -60,9 +60,9 @@ class GradcheckResult:
     def __repr__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
         width = max(map(len, ["parameter", *self.errors]))
+        errors = f"max relative error {self.max_error:.2g}, tolerance {self.tolerance:.2g}"
         lines = [
-            f"gradcheck {verdict}: max relative error {self.max_error:.2g}, "
-            f"tolerance {self.tolerance:.2g}",
+            f"gradcheck {verdict}: {errors}",
             f"{'parameter':<{width}}  max error  checked  at a kink",
         ]
         lines += [

@@ -124,8 +124,12 @@ def matmul(
     b = operand(b, "b", a.dtype)
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"a and b must have two dimensions, got shapes {a.shape} and {b.shape}.")
-    k, m = a.shape if transpose_a else a.shape[::-1]
-    n, k_b = b.shape if transpose_b else b.shape[::-1]
+    m, k = a.shape
+    if transpose_a:
+        m, k = k, m
+    k_b, n = b.shape
+    if transpose_b:
+        k_b, n = n, k_b
     if k != k_b:
         raise ValueError(
             f"a and b must agree in the summed size, got {k} of a's shape {a.shape} and {k_b} of "
@@ -137,9 +141,7 @@ def matmul(
     if accumulate and out is None:
         raise TypeError("out must be given with accumulate=True, got None.")
     out = output(out, (m, n), a.dtype, a, b)
-    _MATMUL[a.dtype is not FLOAT32](
-        a, b, out, bool(transpose_a), bool(transpose_b), bool(accumulate), alpha
-    )
+    _MATMUL[a.dtype is not FLOAT32](a, b, out, transpose_a, transpose_b, accumulate, alpha)
     return out
 
 
@@ -166,7 +168,7 @@ def dense(
         out = output(out, (x.shape[0], units), x.dtype, x, weight, bias)
     else:
         out = output(out, (x.shape[0], units), x.dtype, x, weight)
-    _DENSE[x.dtype is not FLOAT32](x, weight, bias, out, bool(relu))
+    _DENSE[x.dtype is not FLOAT32](x, weight, bias, out, relu)
     return out
 
 
@@ -366,7 +368,9 @@ def _rows(functions: Any, x: Array, out: Array | None) -> Array:
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a single number.")
     out = output(out, x.shape, x.dtype, x, same=True)
-    if x.size:
+    if x.ndim == 2:
+        functions[x.dtype is not FLOAT32](x, out)
+    elif x.size:
         shape = (-1, x.shape[-1])
         functions[x.dtype is not FLOAT32](x.reshape(shape), out.reshape(shape))
     return out
@@ -380,7 +384,9 @@ def _rows_backward(functions: Any, dy: Array, y: Array, out: Array | None) -> Ar
             f"dy and y must have one shape of at least one dimension, got {dy.shape} and {y.shape}."
         )
     out = output(out, y.shape, y.dtype, dy, y, same=True)
-    if y.size:
+    if y.ndim == 2:
+        functions[y.dtype is not FLOAT32](dy, y, out)
+    elif y.size:
         shape = (-1, y.shape[-1])
         functions[y.dtype is not FLOAT32](dy.reshape(shape), y.reshape(shape), out.reshape(shape))
     return out
@@ -419,7 +425,6 @@ def softmax_cross_entropy(
         raise ValueError(f"logits must have shape (N, C), not empty, got {logits.shape}.")
     classes = integer_labels(labels, logits.shape[0], "labels")
     if classes is not None:
-        _check_range(classes, logits.shape[1])
         out = output(out, logits.shape, logits.dtype, logits, same=True)
         return _CROSS_ENTROPY_LABELS[logits.dtype is not FLOAT32](logits, classes, out), out
     targets = _targets(labels, logits)
@@ -460,14 +465,6 @@ def count_correct(logits: Array, labels: Array) -> int:
     if classes is not None:
         return _COUNT_LABELS[logits.dtype is not FLOAT32](logits, classes)
     return _COUNT_TARGETS[logits.dtype is not FLOAT32](logits, _targets(labels, logits))
-
-
-def _check_range(classes: Array, count: int) -> None:
-    at = losses.first_outside(classes, count)
-    if at >= 0:
-        raise ValueError(
-            f"labels must lie from 0 to {count - 1}, got {classes[at]} at index {at}."
-        )
 
 
 def _targets(labels: Array, logits: Array) -> Array:

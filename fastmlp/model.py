@@ -419,7 +419,7 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
             model.metrics = _checks.metrics(config["metrics"], model.loss.classifies)
         model.epochs_begun = _checks.integer(config["epochs_begun"], "epochs_begun", minimum=0)
         file.check(model.parameter_shapes, model.dtype)
-        model.take_values(file.read())
+        model.assign(file.read())
     return model
 
 

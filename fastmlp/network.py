@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _backend, _checks, losses
+from fastmlp import _arrays, _backend, _checks, losses
+from fastmlp._arrays import empty
 from fastmlp.layers import LAYERS, Activation, Dense, Layer
 from fastmlp.layers.base import GradientSink
 from fastmlp.optimizers import GradientStore
@@ -41,7 +42,7 @@ class Workspace:
     def __init__(self, network: Network, n: int) -> None:
         dtype = network.dtype
         self.pairs = [(layer, layer.workspace(n, dtype)) for layer in network.layers]
-        self.dy = np.empty((n, *network.output_shape), dtype)
+        self.dy = empty((n, *network.output_shape), dtype)
 
 
 class Network:
@@ -163,18 +164,27 @@ class Network:
         """Return whether no parameter has a NaN or an infinity."""
         return all(bool(np.isfinite(p.value).all()) for p in self._parameters.values())
 
-    def take_values(self, values: dict[str, Array]) -> None:
-        """Make the arrays of ``values`` the parameters, unchecked and without a copy."""
+    def assign(self, values: Mapping[str, Array]) -> None:
+        """Give every parameter new memory with its array of ``values``, unchecked."""
         for name, parameter in self._parameters.items():
-            parameter.value = values[name]
+            parameter.assign(values[name], self.dtype)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # What was pickled has a dtype that equals numpy's own and is another object; the kernels
+        # tell dtypes by identity.
+        own = _checks.float_dtype(self.dtype)
+        if self.dtype is not own:
+            self.dtype = own
+            self.assign(self.snapshot())
 
     def copy(self, dtype: npt.DTypeLike | None = None) -> Self:
         """Return an independent network of the same layers and values, in ``dtype`` if given."""
-        result = copy.copy(self)
+        result = copy.copy(self)  # which shares the parameters, until they are built anew
         result.layers = copy.deepcopy(self.layers)
         result.dtype = self.dtype if dtype is None else _checks.float_dtype(dtype)
         result._build()
-        result.take_values({k: v.astype(result.dtype) for k, v in self.snapshot().items()})
+        result.assign(self.parameters)
         return result
 
     # --- Passes ---------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _backend, _checks
+from fastmlp import _arrays, _backend, _checks
+from fastmlp._arrays import empty
 from fastmlp.parameter import Parameter
 
 __all__ = ["SGD", "GradientStore", "Optimizer", "get"]
@@ -44,7 +44,7 @@ class GradientStore:
     def _buffer(self, parameter: Parameter) -> Array:
         buffer = self.gradients.get(parameter.name)
         if buffer is None:
-            buffer = self.gradients[parameter.name] = np.empty_like(parameter.value)
+            buffer = self.gradients[parameter.name] = empty(parameter.shape, parameter.value.dtype)
         return buffer
 
 

@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp import _arrays
+
+from fastmlp._arrays import empty
+
 __all__ = ["Initializer", "Parameter"]
 
 Array = npt.NDArray[Any]
@@ -61,9 +65,14 @@ class Parameter:
                 f"{self.name}: the initializer must return an array of shape {self.shape}, "
                 f"got {np.shape(value)}."
             )
-        self.value = np.array(value, dtype=dtype, order="C")
+        self.assign(value, dtype)
         if not np.isfinite(self.value).all():
             raise ValueError(f"{self.name}: the initializer returned NaN or infinity.")
+
+    def assign(self, value: npt.ArrayLike, dtype: np.dtype[Any]) -> None:
+        """Make ``value`` a new array of the right shape, copied to memory the kernels like best."""
+        self.value = empty(self.shape, dtype)
+        np.copyto(self.value, value, casting="same_kind")
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape})"

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _random
+from fastmlp import _arrays, _random
+from fastmlp._arrays import empty
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
@@ -167,8 +168,8 @@ class _Rows:
     def __init__(self, x: Array, y: Array, size: int, order: Array | None) -> None:
         self._x, self._y, self._size, self._order = x, y, size, order
         if order is not None:
-            self._x_buffer = np.empty((size, *x.shape[1:]), x.dtype)
-            self._y_buffer = np.empty((size, *y.shape[1:]), y.dtype)
+            self._x_buffer = empty((size, *x.shape[1:]), x.dtype)
+            self._y_buffer = _arrays.empty((size, *y.shape[1:]), y.dtype)
 
     def batch(self, start: int) -> tuple[Array, Array]:
         stop = start + self._size

@@ -80,8 +80,10 @@ BAD_LABELS = [
     (
         Y[:, None],
         ValueError,
-        "y must have one-hot rows of width 3, got shape (12, 1). "
-        "For integer labels pass y.ravel().",
+        (
+            "y must have one-hot rows of width 3, got shape (12, 1). "
+            "For integer labels pass y.ravel()."
+        ),
     ),
     (
         2 * np.eye(3)[Y],
@@ -301,15 +303,19 @@ BAD_LAYERS = [
     (
         lambda: fm.Dense(2, "Relu"),
         ValueError,
-        "activation must be one of linear, relu, leaky_relu, elu, gelu, silu, softplus, tanh, "
-        "sigmoid, softmax, got 'Relu'.",
+        (
+            "activation must be one of linear, relu, leaky_relu, elu, gelu, silu, softplus, tanh, "
+            "sigmoid, softmax, got 'Relu'."
+        ),
     ),
     (lambda: fm.Dense(2, max), TypeError, "activation must be one of linear, relu"),
     (
         lambda: fm.Dense(2, init="xavier"),
         ValueError,
-        "initializer must be one of zeros, normal, uniform, glorot_uniform, glorot, "
-        "glorot_normal, he_normal, he_uniform, lecun_normal, got 'xavier'.",
+        (
+            "initializer must be one of zeros, normal, uniform, glorot_uniform, glorot, "
+            "glorot_normal, he_normal, he_uniform, lecun_normal, got 'xavier'."
+        ),
     ),
     (lambda: fm.Dense(2, init=3), TypeError, "initializer must be a name or a function"),
     (

@@ -134,7 +134,6 @@ def test_loaded_weights_are_writable_and_aligned(saved, toy):
         assert parameter.value.flags.writeable
         assert parameter.value.flags.aligned
         assert parameter.value.flags.c_contiguous
-        assert parameter.value.flags.owndata
 
 
 def test_class_of_the_users_own_cannot_be_saved(path):
@@ -161,7 +160,7 @@ def test_weights_that_are_not_finite_are_not_saved(saved):
     model, path = saved
     before = path.read_bytes()
     model._parameters["dense_0.bias"].value[1] = np.nan
-    with pytest.raises(ValueError, match="dense_0.bias has NaN or infinity in it"):
+    with pytest.raises(ValueError, match=r"dense_0\.bias has NaN or infinity in it"):
         model.save(path)
     assert path.read_bytes() == before
 
@@ -171,7 +170,7 @@ def test_weights_that_are_not_finite_are_not_saved(saved):
 
 def refused(path, message=""):
     """Expect a FastmlpFormatError that names the file."""
-    return pytest.raises(fm.FastmlpFormatError, match=f"(?s)^{path} is not a readable.*{message}")
+    return pytest.raises(fm.FastmlpFormatError, match=rf"(?s)^{path} is not a readable.*{message}")
 
 
 def test_every_flipped_bit_is_found(saved):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import activations
+from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer
 
 __all__ = ["Activation"]
@@ -78,4 +79,4 @@ class _Workspace:
     saved: Array
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.y = np.empty(shape, dtype)
+        self.y = empty(shape, dtype)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, activations, initializers
+from fastmlp import _arrays, _checks, activations, initializers
+from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.parameter import Initializer, Parameter
 
@@ -108,7 +109,7 @@ class Dense(Layer):
         dx = None
         if need_dx:
             if workspace.dx is None:
-                workspace.dx = np.empty_like(workspace.x)
+                workspace.dx = empty(workspace.x.shape, workspace.x.dtype)
             dx = ops.matmul(dz, self._weight.value, transpose_b=True, out=workspace.dx)
         sink.product(self._weight, workspace.x, dz)
         if self.use_bias:
@@ -142,9 +143,9 @@ class _Workspace:
     x: Array
 
     def __init__(self, n: int, layer: Dense, dtype: np.dtype[Any]) -> None:
-        self.y = np.empty((n, layer.units), dtype)
+        self.y = empty((n, layer.units), dtype)
         # The activation runs in place unless its derivative needs the pre-activation.
         saves_input = layer.activation.saves == "input"
-        self.z = np.empty((n, layer.units), dtype) if saves_input else self.y
+        self.z = empty((n, layer.units), dtype) if saves_input else self.y
         self.saved = self.z if saves_input else self.y
         self.dx: Array | None = None

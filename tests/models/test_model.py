@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import threading
 
@@ -248,11 +249,13 @@ def test_copy_is_independent(toy):
     assert (model.epochs_begun, wide.epochs_begun) == (0, 1)
 
 
-def test_pickle_keeps_the_model(toy):
+@pytest.mark.parametrize("clone", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy])
+def test_pickle_and_deepcopy_keep_the_model(clone, toy, backend):
     model = fm.MLP(6, [4], 3)
+    model.backend = backend
     model.fit(*toy, epochs=1)
     model.train_on_batch(*toy)
-    again = pickle.loads(pickle.dumps(model))
+    again = clone(model)
     np.testing.assert_array_equal(again.predict(toy[0]), model.predict(toy[0]))
     for each in (model, again):
         each.fit(*toy, epochs=1)
@@ -266,15 +269,15 @@ def test_threads_predict_at_once(model):
 
     def work(index: int) -> None:
         for _ in range(20):
-            if not np.array_equal(model.predict(x[index]), expected[index]):
-                wrong.append(index)
+            same = np.array_equal(model.predict(x[index]), expected[index])
+            wrong.extend([] if same else [index])
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert wrong == []
 
 
 def test_layer_of_the_users_own(backend, toy):

@@ -1,0 +1,44 @@
+"""What is running: version, instruction set, threads, compiler."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+import numpy as np
+
+__all__ = ["config", "show_config"]
+
+
+def config() -> dict[str, str]:
+    """Return what :func:`show_config` prints, as text by name."""
+    from fastmlp._kernels import cpu
+
+    return {
+        "fastmlp": metadata.version("fastmlp"),
+        "instruction set": cpu.isa,
+        "available": ", ".join(cpu.supported_levels()),
+        "threads": "1",
+        "compiler": cpu.compiler,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def show_config() -> None:
+    """Print version, instruction set, threads and compiler.
+
+    ``FASTMLP_ISA=generic|avx2|avx512|neon``, set before the import, forces an instruction set.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.show_config()  # doctest: +SKIP
+    fastmlp          0.1.0
+    instruction set  avx2
+    """
+    entries = config()
+    width = max(map(len, entries))
+    for name, value in entries.items():
+        print(f"{name:<{width}}  {value}")
