@@ -84,6 +84,7 @@ setup(
             "wraparound": False,
             "initializedcheck": DEBUG,
             "freethreading_compatible": True,
+            "autotestdict": False,
         },
     ),
     cmdclass={"build_ext": BuildExt},

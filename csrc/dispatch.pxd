@@ -31,6 +31,8 @@ cdef extern from "fm_table.h" nogil:
                                 float *) noexcept nogil
         void (*pack_rows)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
                           float *) noexcept nogil
+        void (*pack_columns)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
+                             float *) noexcept nogil
         void (*unary[10])(Py_ssize_t, const float *, float *, float) noexcept nogil
         void (*backward[8])(Py_ssize_t, const float *, const float *, float *,
                             float) noexcept nogil
@@ -62,6 +64,8 @@ cdef extern from "fm_table.h" nogil:
                                 double *) noexcept nogil
         void (*pack_rows)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
                           double *) noexcept nogil
+        void (*pack_columns)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
+                             double *) noexcept nogil
         void (*unary[10])(Py_ssize_t, const double *, double *, double) noexcept nogil
         void (*backward[8])(Py_ssize_t, const double *, const double *, double *,
                             double) noexcept nogil

@@ -21,11 +21,12 @@ cdef enum:
     WORKSPACE_BYTES = 320 * 1024  # a product's scratch, at most: panels and one row tile
     PANEL_BYTES = 256 * 1024      # packed panels in row order: half of a 512 KiB L2
     ROWS_BYTES = 128 * 1024       # rows of the broadcast operand beside them
+    SUMS_ROWS = 96                # complete sums that wait to be copied to c
     # Reduction blocks, in values.
-    FEW_ROWS_BLOCK = 256          # one or two row tiles: the packed panel stays in L1
+    FEW_ROWS_BLOCK = 256          # a packed panel that stays in L1 beside a row tile
     PANEL_ORDER_BLOCK = 1024
     ROW_ORDER_BLOCK = 384
-    PARTIAL_BLOCK = 512
+    PARTIAL_BLOCK = 1024
     # Row order pays from so many rows, or where the sums are at most so long.
     MANY_ROWS = 128
     SHORT_SUM = 64
@@ -82,6 +83,15 @@ cdef inline void pack_panel(
             fm_f64.pack_transposed(k, count, width, source, source_row, to)
         else:
             fm_f64.pack_rows(k, count, width, source, source_row, to)
+
+
+cdef inline void pack_columns(
+    Py_ssize_t k, Py_ssize_t count, const real *source, Py_ssize_t source_row, real *to
+) noexcept nogil:
+    if real is float:
+        fm_f32.pack_columns(k, count, source, source_row, to)
+    else:
+        fm_f64.pack_columns(k, count, source, source_row, to)
 
 
 cdef inline void store_sums(
@@ -163,7 +173,7 @@ cdef inline void full_panels(
                 a_row = s.a_row
                 a_col = s.a_col
                 if pack_a:
-                    pack_panel(False, kb, here, here, a_t, s.a_col, a_pack)
+                    pack_columns(kb, here, a_t, s.a_col, a_pack)
                     a_t = a_pack
                     a_row = 1
                     a_col = here
@@ -195,33 +205,35 @@ cdef inline void full_panels(
 
 cdef inline void partial_panels(
     const Shape *s, const real *a, const real *b, const real *init, real *c, real alpha,
-    Py_ssize_t k_block, real *workspace,
+    real *workspace,
 ) noexcept nogil:
-    # All columns through sums that are then copied: panels with idle lanes, or a
-    # transposed c. The panels of a group are packed first; then, panel by panel, so many row
-    # tiles pass that their rows of a stay in cache for the next panel.
-    cdef real sums[FM_MAX_TILE_ROWS * FM_MAX_LANES * FM_MAX_TILE_VECTORS]
+    # All columns through sums that are then copied: panels with idle lanes, or a transposed c.
+    # The panels of a group are packed first. Then, panel by panel, a block of rows passes that
+    # stays in L2 for the next panel; its sums are complete before c sees them.
+    cdef real sums[SUMS_ROWS * FM_MAX_LANES * FM_MAX_TILE_VECTORS]
     cdef real padded_init[FM_MAX_LANES * FM_MAX_TILE_VECTORS]
     cdef Py_ssize_t lanes = lanes_of(b)
     cdef int vectors = 1 if s.lanes <= lanes else 3 if 2 * lanes < s.lanes <= 3 * lanes else 2
     cdef Py_ssize_t width = vectors * lanes
     cdef Py_ssize_t panels = (s.lanes + width - 1) // width
     cdef Py_ssize_t row_limit = tile_rows_of(b, vectors)
-    cdef Py_ssize_t tiles = (s.rows + row_limit - 1) // row_limit
-    cdef Py_ssize_t k0 = 0, kb, p0, pb, p, t0, tb, t, m, m0, here, group, count
+    cdef Py_ssize_t k_block = even_block(s.k_count, PARTIAL_BLOCK)
+    cdef Py_ssize_t k0 = 0, kb, k1, k1b, p0, pb, p, m0, mb, m, t, tiles, here, group, count
     cdef const real *start
+    cdef Py_ssize_t start_row
     cdef int store
-    cdef bint from_c
 
     while True:
         kb = min(k_block, s.k_count - k0)
-        block_store(s, k0, kb, alpha, False, &store, &from_c)
-        # Row tiles whose rows of a stay in L2 while all panels of the group pass.
-        tb = max(<Py_ssize_t>1, ROWS_BYTES // <Py_ssize_t>sizeof(real)
-                 // max(<Py_ssize_t>1, kb * row_limit))
+        store = s.store if k0 + kb >= s.k_count else s.store & ~FM_STORE_RELU
+        if k0 > 0:
+            store |= FM_STORE_ADD
         group = even_block(
             panels, max(<Py_ssize_t>1, <Py_ssize_t>(PANEL_BYTES // sizeof(real))
                         // max(<Py_ssize_t>1, kb * width)))
+        mb = min(<Py_ssize_t>SUMS_ROWS,
+                 ROWS_BYTES // <Py_ssize_t>sizeof(real) // max(<Py_ssize_t>1, kb))
+        mb = max(row_limit, mb // row_limit * row_limit)
         p0 = 0
         while p0 < panels:
             pb = min(group, panels - p0)
@@ -233,28 +245,40 @@ cdef inline void partial_panels(
                     start = b + k0 * s.b_row + (p0 + p) * width
                 pack_panel(s.b_transposed, kb, count, width, start, s.b_row,
                            workspace + p * kb * width)
-            m = m0 = 0
-            t0 = 0
-            while t0 < tiles:
+            m0 = 0
+            while m0 < s.rows:
+                mb = min(mb, s.rows - m0)
+                tiles = (mb + row_limit - 1) // row_limit
                 for p in range(pb):
                     count = min(width, s.lanes - (p0 + p) * width)
                     start = NULL
+                    start_row = 0
                     if init != NULL and k0 == 0:
                         pack_panel(False, 1, count, width, init + (p0 + p) * width, 0,
                                    padded_init)
                         start = padded_init
-                    m = m0
-                    for t in range(t0, min(t0 + tb, tiles)):
-                        here = (s.rows - m + tiles - t - 1) // (tiles - t)
-                        strip(False, here, vectors, 1, kb, a + m * s.a_row + k0 * s.a_col,
-                              s.a_row, s.a_col, workspace + p * kb * width, width, 0, start, 0,
-                              sums, width, <real>1, FM_STORE_SET, <real *>NULL)
-                        store_sums(here, count, sums, width,
-                                   c + m * s.c_row + (p0 + p) * width * s.c_lane, s.c_row,
-                                   s.c_lane, alpha, store)
-                        m += here
-                m0 = m
-                t0 += tb
+                    k1 = 0
+                    while True:
+                        k1b = min(even_block(kb, FEW_ROWS_BLOCK), kb - k1)
+                        m = 0
+                        for t in range(tiles):
+                            here = (mb - m + tiles - t - 1) // (tiles - t)
+                            # A last panel may need one vector only.
+                            strip(False, here, 1 if count <= lanes else vectors, 1, k1b,
+                                  a + (m0 + m) * s.a_row + (k0 + k1) * s.a_col, s.a_row,
+                                  s.a_col, workspace + (p * kb + k1) * width, width, 0,
+                                  start + m * start_row if start != NULL else NULL, start_row,
+                                  sums + m * width, width, <real>1, FM_STORE_SET, <real *>NULL)
+                            m += here
+                        start = sums
+                        start_row = width
+                        k1 += k1b
+                        if k1 >= kb:
+                            break
+                    store_sums(mb, count, sums, width,
+                               c + m0 * s.c_row + (p0 + p) * width * s.c_lane, s.c_row, s.c_lane,
+                               alpha, store)
+                m0 += mb
             p0 += pb
         k0 += kb
         if k0 >= s.k_count:
@@ -309,7 +333,7 @@ cdef inline void product(
         s.lanes = lanes - done
         partial_panels(&s, a, b + done * (b_row if b_transposed else 1),
                        init + done if init != NULL else NULL, c + done * c_lane, alpha,
-                       even_block(k_count, PARTIAL_BLOCK), workspace)
+                       workspace)
 
 
 cdef inline void matmul(
@@ -320,9 +344,10 @@ cdef inline void matmul(
     """C (m, n) (store) alpha * op(A) (m, k) @ op(B) (k, n), all row-major.
 
     The lanes run along n where B lies ready for it, else along m where A does; where neither
-    does, the smaller operand is transposed while it is packed.
+    does, one operand is transposed while it is packed: B, unless A is much smaller (then the
+    result is transposed too, where it is stored).
     """
-    if not transpose_b or (not transpose_a and m > n):
+    if not transpose_b or (not transpose_a and 4 * m > n):
         product(m, n, k, a, 1 if transpose_a else lda, lda if transpose_a else 1,
                 b, ldb, transpose_b, <const real *>NULL, c, ldc, 1, alpha, store, workspace)
     else:

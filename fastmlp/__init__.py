@@ -18,7 +18,6 @@ from fastmlp.layers import Activation, Dense, Flatten, Layer
 from fastmlp.model import MLP, Sequential, load_model
 from fastmlp.optimizers import SGD
 
-
 __all__ = [
     "MLP",
     "SGD",

@@ -79,21 +79,19 @@ def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
 
 def labels(y: Any, rows: int, name: str) -> Array | None:
     """Return integer labels (rows,) as int64, or None where y is no array of integers."""
-    if type(y) is np.ndarray and y.dtype is _INT64 and y.ndim == 1:
-        flags = y.flags
-        if not (flags.c_contiguous and flags.aligned):
-            y = np.require(y, _INT64, ["C", "A"])
-    else:
-        if y is None or isinstance(y, np.ma.MaskedArray):
-            got = "None" if y is None else "a masked array"
-            raise TypeError(f"{name} must be an array of labels or of one-hot rows, got {got}.")
-        array = np.asarray(y)
-        if array.dtype.kind not in ("i", "u") or array.ndim != 1:
-            return None
-        y = np.require(array, _INT64, ["C", "A"])
-    if y.shape[0] != rows:
-        raise ValueError(f"{name} must have one label a row, that is {rows}, got {y.shape[0]}.")
-    return y
+    if y is None or isinstance(y, np.ma.MaskedArray):
+        got = "None" if y is None else "a masked array"
+        raise TypeError(f"{name} must be an array of labels or of one-hot rows, got {got}.")
+    array: Array = np.asarray(y)
+    if array.ndim != 1 or array.dtype.kind not in ("i", "u"):
+        return None
+    if array.dtype is not _INT64 or not (array.flags.c_contiguous and array.flags.aligned):
+        if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise ValueError(f"{name} must fit int64, got {int(array.max())}.")
+        array = np.require(array, _INT64, ["C", "A"]).view(_INT64)
+    if array.shape[0] != rows:
+        raise ValueError(f"{name} must have one label a row, that is {rows}, got {array.shape[0]}.")
+    return array
 
 
 _INT64 = np.dtype(np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 
 import numpy as np
 
@@ -12,6 +11,8 @@ __all__ = ["config", "show_config"]
 
 def config() -> dict[str, str]:
     """Return what :func:`show_config` prints, as text by name."""
+    from importlib import metadata  # here, because it takes as long to import as all of fastmlp
+
     from fastmlp._kernels import cpu
 
     return {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _arrays, _backend, _checks, losses
+from fastmlp import _backend, _checks, losses
 from fastmlp._arrays import empty
 from fastmlp.layers import LAYERS, Activation, Dense, Layer
 from fastmlp.layers.base import GradientSink

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fastmlp import _arrays, _backend, _checks
+from fastmlp import _backend, _checks
 from fastmlp._arrays import empty
 from fastmlp.parameter import Parameter
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _arrays
-
 from fastmlp._arrays import empty
 
 __all__ = ["Initializer", "Parameter"]

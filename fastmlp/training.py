@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _arrays, _random
+from fastmlp import _random
 from fastmlp._arrays import empty
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError
@@ -33,6 +33,8 @@ Array = npt.NDArray[Any]
 
 CHUNK = 512
 """Rows that prediction and evaluation pass at a time: few enough to stay in the cache."""
+
+_KEPT_WORKSPACES = 4  # a run has two batch sizes; batches of a user's own may have any
 
 
 class Trainer:
@@ -60,6 +62,8 @@ class Trainer:
         n = len(x)
         workspace = self._workspaces.get(n)
         if workspace is None:
+            if len(self._workspaces) >= _KEPT_WORKSPACES:
+                self._workspaces.clear()
             workspace = self._workspaces[n] = Workspace(self.network, n)
         ops = self.ops
         output = self.network.forward(ops, x, workspace)
@@ -169,7 +173,7 @@ class _Rows:
         self._x, self._y, self._size, self._order = x, y, size, order
         if order is not None:
             self._x_buffer = empty((size, *x.shape[1:]), x.dtype)
-            self._y_buffer = _arrays.empty((size, *y.shape[1:]), y.dtype)
+            self._y_buffer = empty((size, *y.shape[1:]), y.dtype)
 
     def batch(self, start: int) -> tuple[Array, Array]:
         stop = start + self._size

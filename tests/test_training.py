@@ -413,8 +413,8 @@ def test_a_handler_of_the_users_own_is_left_alone(model, toy):
 def test_ctrl_c_in_a_child_process_stops_within_a_fifth_of_a_second():
     program = """if True:
         import sys, time, numpy as np, fastmlp as fm
+        fm._backend.DEFAULT = sys.argv[1]
         model = fm.MLP(64, [64], 10)
-        model.backend = sys.argv[1]
         class Tell(fm.Callback):
             def on_epoch_end(self, epoch, logs):
                 if epoch == 1:
@@ -455,6 +455,13 @@ def test_a_step_allocates_no_large_array():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.6 * weight  # learning_rate * gradient, which numpy cannot do without
+
+
+def test_batches_of_many_sizes_do_not_pile_up_buffers(toy):
+    model = fm.MLP(6, [4], 3)
+    for n in range(1, 50):
+        model.train_on_batch(toy[0][:n], toy[1][:n])
+    assert len(model._trainer._workspaces) <= 4
 
 
 def test_reference_is_what_the_numpy_backend_runs(toy, monkeypatch):

@@ -65,28 +65,31 @@ FM_INLINE V FM(v_softplus)(V x)
 
 /* Computes  the activation functions. p: slope of leaky_relu, alpha of elu.
  * Range     all x; NaN gives NaN.
- * Error     v_exp, v_log, v_tanh, v_sigmoid, v_gelu as stated there; the others are compared
- *           with their definitions in tests/c/test_math.c. */
+ * Error     exp, log, tanh, sigmoid, gelu as in fm_math.body.h; elu 2.5 ulp, softplus 2.5 ulp,
+ *           silu 3 ulp (below 2^-119, 2^-1012 of the unit in the last place there). */
 FM_UNARY(exp, FM(v_exp)(x))
 FM_UNARY(log, FM(v_log)(x))
 FM_UNARY(relu, FM(v_max)(ZERO, x))
-FM_UNARY(leaky_relu, FM(v_select)(FM(v_lt)(ZERO, x), x, p *x))
-FM_UNARY(elu, FM(v_select)(FM(v_lt)(ZERO, x), x, p *FM(v_expm1)(x)))
+FM_UNARY(leaky_relu, FM(v_select)(FM(v_lt)(ZERO, x), x, p * x))
+FM_UNARY(elu, FM(v_select)(FM(v_lt)(ZERO, x), x, p * FM(v_expm1)(x)))
 FM_UNARY(gelu, FM(v_gelu)(x))
 FM_UNARY(silu, FM(v_silu)(x))
 FM_UNARY(softplus, FM(v_softplus)(x))
 FM_UNARY(tanh, FM(v_tanh)(x))
 FM_UNARY(sigmoid, FM(v_sigmoid)(x))
 
-/* Computes  dy f'(.); s is the output of f, or its input for gelu, silu and softplus. */
+/* Computes  dy f'(.); s is the output of f, or its input for gelu, silu and softplus.
+ * Range     relu and leaky_relu take a NaN in s as not above 0; otherwise NaN gives NaN.
+ *           The derivatives of gelu, silu and softplus are 0 at -inf and 1 at inf.
+ * Error     f' of gelu and silu 2 ulp of 1, absolute. */
 FM_BACKWARD(relu_backward, FM(v_select)(FM(v_lt)(ZERO, s), dy, ZERO))
-FM_BACKWARD(leaky_relu_backward, FM(v_select)(FM(v_lt)(ZERO, s), dy, p *dy))
-FM_BACKWARD(elu_backward, FM(v_select)(FM(v_lt)(ZERO, s), dy, dy *(s + p)))
-FM_BACKWARD(gelu_backward, dy *FM(v_gelu_slope)(s))
-FM_BACKWARD(silu_backward, dy *FM(v_silu_slope)(s))
-FM_BACKWARD(softplus_backward, dy *FM(v_sigmoid)(s))
-FM_BACKWARD(tanh_backward, dy *FM(v_fma)(-s, s, ONE))
-FM_BACKWARD(sigmoid_backward, dy *(s * (ONE - s)))
+FM_BACKWARD(leaky_relu_backward, FM(v_select)(FM(v_lt)(ZERO, s), dy, p * dy))
+FM_BACKWARD(elu_backward, FM(v_select)(FM(v_lt)(ZERO, s), dy, dy * (s + p)))
+FM_BACKWARD(gelu_backward, dy * FM(v_gelu_slope)(s))
+FM_BACKWARD(silu_backward, dy * FM(v_silu_slope)(s))
+FM_BACKWARD(softplus_backward, dy * FM(v_sigmoid)(s))
+FM_BACKWARD(tanh_backward, dy * FM(v_fma)(-s, s, ONE))
+FM_BACKWARD(sigmoid_backward, dy * (s * (ONE - s)))
 
 #undef ZERO
 #undef ONE

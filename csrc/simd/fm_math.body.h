@@ -95,7 +95,7 @@ FM_INLINE V FM(v_power_halves)(VI power, V *second)
 
 /* Computes  exp(x): x = n ln(2) + r, 2^n (1 + r + r^2 q(r)).
  * Range     all x; 0 below -104 (f32), -746 (f64), infinite above 88.7, 709.8; exp(+-0) = 1.
- * Error     1.02 ulp. */
+ * Error     1.04 ulp. */
 FM_INLINE V FM(v_exp)(V x)
 {
     const REAL low = FM_F64 ? (REAL)-746 : (REAL)-104, high = FM_F64 ? (REAL)710 : (REAL)89;

@@ -1,9 +1,9 @@
 /* Included once per dtype: reductions and maps of one row (softmax, means, dot products).
  *
  * Rows are short (10 classes) as often as long: the rest of a row is one part vector, whose
- * lanes beyond the row hold the neutral element. Sums run in a fixed order given n: four
- * vectors of partial sums over blocks of four vectors, the remaining vectors into the first,
- * then ((0 + 1) + (2 + 3)), then halves of the vector onto each other. Any alignment.
+ * lanes beyond the row hold the neutral element. Sums run in an order that n alone fixes: four
+ * vectors of partial sums over blocks of four vectors, ((0 + 1) + (2 + 3)), the remaining
+ * vectors onto that, then the halves of the vector onto each other. Any alignment.
  */
 
 /* Set where the lane's number is less than n. */
@@ -26,8 +26,8 @@ FM_INLINE REAL FM(v_sum)(V a)
     return lanes[0];
 }
 
-/* value(x, i) summed over the row: full(i) is a vector of terms, part(i, m) one with m of them
- * and zero beyond. */
+/* A sum over the row: full(s, i) adds the vector of terms from i on to s, part(s, i, m) the last
+ * m < FM_LANES terms. */
 #define FM_ROW_SUM(n, full, part)                                                                  \
     ptrdiff_t i = 0;                                                                               \
     V s0 = FM(v_set)(0);                                                                           \
@@ -58,60 +58,49 @@ static REAL FM(row_max)(ptrdiff_t n, const REAL *x)
         nan |= FM(v_nan)(a);
     }
     if (i < n) {
-        V a = FM(v_select)(FM(v_first)(n - i), FM(v_load_part)(x + i, n - i), least);
+        V a = n >= FM_LANES ? FM(v_load)(x + n - FM_LANES) /* some twice: the same largest */
+                            : FM(v_select)(FM(v_first)(n), FM(v_load_part)(x, n), least);
         largest = FM(v_max)(a, largest);
         nan |= FM(v_nan)(a);
     }
-    /* NaN as a lane wins below: no comparison with it is true. */
     REAL lanes[FM_LANES];
-    FM(v_store)(lanes, FM(v_select)(nan, FM(v_set)((REAL)NAN), largest));
+    FM(v_store)(lanes, largest);
     FM_UNROLL
     for (int half = FM_LANES / 2; half > 0; half /= 2) {
         FM_UNROLL
-        for (int j = 0; j < half; j++) {
-            REAL a = lanes[j], b = lanes[j + half];
-            lanes[j] = a >= b || a != a ? a : b;
-        }
+        for (int j = 0; j < half; j++)
+            lanes[j] = lanes[j] > lanes[j + half] ? lanes[j] : lanes[j + half];
     }
-    return lanes[0];
+    return lanes[0] + FM(v_sum)(FM(v_real)(nan)); /* lanes of nan are NaN or 0 */
+}
+
+/* row_exp_sum; keep: write y. Whole vectors go to two partial sums in turn. */
+FM_INLINE REAL FM(exp_sum)(ptrdiff_t n, const REAL *x, REAL shift, REAL *y, int keep)
+{
+    const V b = FM(v_set)(shift);
+    V sum = FM(v_set)(0), other = sum;
+    ptrdiff_t i = 0;
+    for (; i + FM_LANES <= n; i += FM_LANES) {
+        V e = FM(v_exp)(FM(v_load)(x + i) - b);
+        V next = other + e;
+        if (keep) FM(v_store)(y + i, e);
+        other = sum;
+        sum = next;
+    }
+    if (i < n) {
+        V e = FM(v_exp)(FM(v_load_part)(x + i, n - i) - b);
+        if (keep) FM(v_store_part)(y + i, e, n - i);
+        other = other + FM(v_select)(FM(v_first)(n - i), e, FM(v_set)(0));
+    }
+    return FM(v_sum)(sum + other);
 }
 
 /* Computes  y[i] = exp(x[i] - shift) and their sum.
- * Aliasing  y may be x; y may be NULL.
+ * Aliasing  y may be x; y may be NULL: the sum only.
  * Range     x[i] - shift as v_exp; -inf gives 0. */
 static REAL FM(row_exp_sum)(ptrdiff_t n, const REAL *x, REAL shift, REAL *y)
 {
-    const V b = FM(v_set)(shift);
-    V sum = FM(v_set)(0), sum1 = sum;
-    ptrdiff_t i = 0;
-    if (y != NULL) {
-        for (; i + 2 * FM_LANES <= n; i += 2 * FM_LANES) {
-            V e = FM(v_exp)(FM(v_load)(x + i) - b);
-            V e1 = FM(v_exp)(FM(v_load)(x + i + FM_LANES) - b);
-            FM(v_store)(y + i, e);
-            FM(v_store)(y + i + FM_LANES, e1);
-            sum = sum + e;
-            sum1 = sum1 + e1;
-        }
-    } else {
-        for (; i + 2 * FM_LANES <= n; i += 2 * FM_LANES) {
-            sum = sum + FM(v_exp)(FM(v_load)(x + i) - b);
-            sum1 = sum1 + FM(v_exp)(FM(v_load)(x + i + FM_LANES) - b);
-        }
-    }
-    for (; i < n; i += FM_LANES) {
-        ptrdiff_t m = n - i;
-        if (m >= FM_LANES) {
-            V e = FM(v_exp)(FM(v_load)(x + i) - b);
-            if (y != NULL) FM(v_store)(y + i, e);
-            sum = sum + e;
-        } else {
-            V e = FM(v_exp)(FM(v_load_part)(x + i, m) - b);
-            if (y != NULL) FM(v_store_part)(y + i, e, m);
-            sum1 = sum1 + FM(v_select)(FM(v_first)(m), e, FM(v_set)(0));
-        }
-    }
-    return FM(v_sum)(sum + sum1);
+    return y != NULL ? FM(exp_sum)(n, x, shift, y, 1) : FM(exp_sum)(n, x, shift, y, 0);
 }
 
 /* Computes  y[i] = a * x[i] + b. Aliasing: y may be x. */

@@ -8,6 +8,7 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .multiply_adds = FM(multiply_adds),
     .pack_transposed = FM(pack_transposed),
     .pack_rows = FM(pack_rows),
+    .pack_columns = FM(pack_columns),
     .unary =
         {
             [FM_EXP] = FM(exp_n),

@@ -76,6 +76,10 @@ enum fm_store {
         /* to[k * width + i] = from[k * from_row + i], i < count, zero for count <= i < width */   \
         void (*pack_rows)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width, const REAL *from,   \
                           ptrdiff_t from_row, REAL *to);                                           \
+        /* to[k * count + i] = from[k * from_row + i], i < count <= FM_MAX_TILE_ROWS; may          \
+         * write up to lanes - 1 values behind the last */                                         \
+        void (*pack_columns)(ptrdiff_t k_count, ptrdiff_t count, const REAL *from,                 \
+                             ptrdiff_t from_row, REAL *to);                                        \
         void (*unary[FM_UNARY_COUNT])(ptrdiff_t n, const REAL *x, REAL *y, REAL p);                \
         void (*backward[FM_BACKWARD_COUNT])(ptrdiff_t n, const REAL *dy, const REAL *s, REAL *dx,  \
                                             REAL p);                                               \

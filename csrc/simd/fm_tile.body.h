@@ -63,11 +63,11 @@ FM_INLINE void FM(tile)(const int rows, const int vectors, const int packing, pt
     }
 
     ptrdiff_t k = 0;
-    for (; k + 2 <= k_count; k += 2) {
+    for (; !packing && k + 2 <= k_count; k += 2) {
         FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
         FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
     }
-    if (k < k_count)
+    for (; k < k_count; k++)
         FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
 
     FM_OPAQUE(alpha); /* keeps its broadcast out of the loop's registers */
@@ -154,6 +154,20 @@ static void FM(pack_rows)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width, c
         for (; i < count; i++) to[i] = from[i];
         for (; i < width; i++) to[i] = 0;
     }
+}
+
+/* to[k * count + i] = from[k * from_row + i]: a few columns side by side, for broadcasting.
+ * Rows are copied in whole vectors where that stays inside `from`; what is written too much, the
+ * next row overwrites. */
+static void FM(pack_columns)(ptrdiff_t k_count, ptrdiff_t count, const REAL *from,
+                             ptrdiff_t from_row, REAL *to)
+{
+    ptrdiff_t k = 0;
+    if (from_row >= FM_LANES)
+        for (; k + 1 < k_count; k++, from += from_row, to += count)
+            for (ptrdiff_t i = 0; i < count; i += FM_LANES) FM(v_store)(to + i, FM(v_load)(from + i));
+    for (; k < k_count; k++, from += from_row, to += count)
+        for (ptrdiff_t i = 0; i < count; i++) to[i] = from[i];
 }
 
 #if FM_VECTOR_BYTES

@@ -52,8 +52,7 @@ def remez(function, weight, low, high, count):
         solution = mp.lu_solve(rows, right)
         coefficients = [solution[i] / scale**i for i in range(count)]
         errors = [
-            w * (v - horner(coefficients, x))
-            for x, v, w in zip(grid, values, weights, strict=True)
+            w * (v - horner(coefficients, x)) for x, v, w in zip(grid, values, weights, strict=True)
         ]
         # The largest point of each run of one sign; keep count + 1 neighbouring runs.
         runs = [0]

@@ -11,8 +11,10 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 SIMD = HERE.parent.parent / "csrc" / "simd"
-FLAGS = "-std=c11 -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -Wall -Wextra".split()
-AVX512 = "-mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512 -mfma".split()
+FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+FLAGS += ["-Wall", "-Wextra"]
+AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
+AVX512 += ["-mprefer-vector-width=512"]
 LEVELS = {
     "generic": ("fm_generic.c", []),
     "plain": ("fm_generic.c", ["-DFM_PLAIN_C"]),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
+from fastmlp import _checks
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,6 @@ def test_flat_input_takes_images_without_a_copy():
     flat = model.predict(x.reshape(5, 784))
     np.testing.assert_array_equal(model.predict(x), flat)
     np.testing.assert_array_equal(model.predict(x[..., None]), flat)
-    from fastmlp import _checks
-
     assert np.shares_memory(_checks.features(x, (784,), model.dtype), x)
 
 
@@ -147,6 +146,10 @@ def test_any_layout_and_real_dtype_works_and_is_not_changed(layout, backend):
     given_x = LAYOUTS[layout](x)
     given_y = LAYOUTS[layout](y[:, None])[:, 0] if layout == "every other" else y
     before = np.array(given_x, copy=True)
+    ready = _checks.features(given_x, (6,), np.dtype("float32"))
+    assert ready.dtype is np.dtype("float32")
+    assert ready.flags.c_contiguous
+    assert ready.flags.aligned
     models = []
     for data in ((x, y), (given_x, given_y)):
         model = fm.MLP(6, [4], 3, seed=1)

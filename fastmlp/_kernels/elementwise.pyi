@@ -1,0 +1,59 @@
+# Fused functions: f["float"] and f["double"] are those of one dtype, f(...) chooses by arguments.
+
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+_Array = npt.NDArray[Any]
+
+class _Unary(Protocol):
+    def __getitem__(self, dtype: str) -> _Unary: ...
+    def __call__(self, function: int, x: _Array, out: _Array, parameter: float) -> None: ...
+
+class _Backward(Protocol):
+    def __getitem__(self, dtype: str) -> _Backward: ...
+    def __call__(
+        self,
+        function: int,
+        dy: _Array,
+        saved: _Array,
+        out: _Array,
+        parameter: float,
+    ) -> None: ...
+
+class _AddBias(Protocol):
+    def __getitem__(self, dtype: str) -> _AddBias: ...
+    def __call__(self, x: _Array, bias: _Array, out: _Array) -> None: ...
+
+class _SgdUpdate(Protocol):
+    def __getitem__(self, dtype: str) -> _SgdUpdate: ...
+    def __call__(self, weight: _Array, gradient: _Array, learning_rate: float) -> None: ...
+
+class _MultiplyAdds(Protocol):
+    def __getitem__(self, dtype: str) -> _MultiplyAdds: ...
+    def __call__(self, rounds: int, tag: float) -> tuple[float, int]: ...
+
+EXP: int
+LOG: int
+RELU: int
+LEAKY_RELU: int
+ELU: int
+GELU: int
+SILU: int
+SOFTPLUS: int
+TANH: int
+SIGMOID: int
+RELU_BACKWARD: int
+LEAKY_RELU_BACKWARD: int
+ELU_BACKWARD: int
+GELU_BACKWARD: int
+SILU_BACKWARD: int
+SOFTPLUS_BACKWARD: int
+TANH_BACKWARD: int
+SIGMOID_BACKWARD: int
+
+unary: _Unary
+backward: _Backward
+add_bias: _AddBias
+sgd_update: _SgdUpdate
+multiply_adds: _MultiplyAdds

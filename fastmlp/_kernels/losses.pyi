@@ -1,0 +1,46 @@
+# Fused functions: f["float"] and f["double"] are those of one dtype, f(...) chooses by arguments.
+
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+_Array = npt.NDArray[Any]
+
+class _Softmax(Protocol):
+    def __getitem__(self, dtype: str) -> _Softmax: ...
+    def __call__(self, x: _Array, out: _Array) -> None: ...
+
+class _SoftmaxBackward(Protocol):
+    def __getitem__(self, dtype: str) -> _SoftmaxBackward: ...
+    def __call__(self, dy: _Array, y: _Array, out: _Array) -> None: ...
+
+class _CrossEntropyLabels(Protocol):
+    def __getitem__(self, dtype: str) -> _CrossEntropyLabels: ...
+    def __call__(self, logits: _Array, labels: _Array, out: _Array) -> float: ...
+
+class _CrossEntropyTargets(Protocol):
+    def __getitem__(self, dtype: str) -> _CrossEntropyTargets: ...
+    def __call__(self, logits: _Array, targets: _Array, out: _Array) -> float: ...
+
+class _CountCorrectLabels(Protocol):
+    def __getitem__(self, dtype: str) -> _CountCorrectLabels: ...
+    def __call__(self, scores: _Array, labels: _Array) -> int: ...
+
+class _CountCorrectTargets(Protocol):
+    def __getitem__(self, dtype: str) -> _CountCorrectTargets: ...
+    def __call__(self, scores: _Array, targets: _Array) -> int: ...
+
+class _Mse(Protocol):
+    def __getitem__(self, dtype: str) -> _Mse: ...
+    def __call__(self, prediction: _Array, target: _Array, out: _Array) -> float: ...
+
+softmax: _Softmax
+log_softmax: _Softmax
+softmax_backward: _SoftmaxBackward
+log_softmax_backward: _SoftmaxBackward
+cross_entropy_labels: _CrossEntropyLabels
+cross_entropy_targets: _CrossEntropyTargets
+count_correct_labels: _CountCorrectLabels
+count_correct_targets: _CountCorrectTargets
+mse: _Mse
+sum_batch: _Softmax
