@@ -35,6 +35,7 @@ __all__ = [
     "initializers",
     "kernels",
     "load_model",
+    "plot",
     "reference",
     "show_config",
 ]
@@ -42,7 +43,7 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     # Imported when first used: models need neither of them to be made.
-    if name in ("datasets", "kernels"):
+    if name in ("datasets", "kernels", "plot"):
         return importlib.import_module(f"fastmlp.{name}")
     raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
 

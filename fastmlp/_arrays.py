@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FLOAT32", "FLOAT64", "empty", "labels", "operand", "output"]
+__all__ = ["FLOAT32", "FLOAT64", "Array", "empty", "labels", "operand", "output"]
 
 Array = npt.NDArray[Any]
 
@@ -106,7 +106,7 @@ def output(
     """
     if out is None:
         return empty(shape, dtype)
-    if type(out) is not np.ndarray or out.dtype is not dtype or out.shape != shape:
+    if type(out) is not np.ndarray or out.dtype != dtype or out.shape != shape:
         _refuse_output(out, shape, dtype)
     flags = out.flags
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
@@ -124,7 +124,7 @@ def _refuse_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> No
     expected = f"a C-contiguous, writeable {dtype} array of shape {shape}"
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be {expected}, got {type(out).__name__}.")
-    if isinstance(out, np.ma.MaskedArray) or out.dtype != dtype or not out.dtype.isnative:
+    if type(out) is not np.ndarray or out.dtype != dtype:
         raise TypeError(f"out must be {expected}, got {type(out).__name__} of {out.dtype}.")
     if out.shape != shape:
         raise ValueError(f"out must be {expected}, got shape {out.shape}.")

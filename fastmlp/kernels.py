@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._arrays import FLOAT32, Array, empty, labels as integer_labels, operand, output
+from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output
+from fastmlp._arrays import labels as integer_labels
 from fastmlp._kernels import elementwise, losses
 from fastmlp._kernels import matmul as products
 
@@ -199,17 +200,18 @@ def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
     """Subtract ``learning_rate * gradient`` from ``weight``, in place. Any one shape."""
     if type(weight) is not np.ndarray:
         raise TypeError(f"weight must be a numpy array, got {type(weight).__name__}.")
-    if weight.dtype not in _FLOATS or not weight.flags.carray:
+    if weight.dtype not in (FLOAT32, FLOAT64) or not weight.flags.carray:
         raise ValueError(
             "weight must be a C-contiguous, writeable array of native float32 or float64, got "
             f"dtype {weight.dtype.str} with\n{weight.flags}"
         )
-    gradient = operand(gradient, "gradient", weight.dtype)
+    dtype = FLOAT32 if weight.dtype == FLOAT32 else FLOAT64
+    gradient = operand(gradient, "gradient", dtype)
     if gradient.shape != weight.shape:
         raise ValueError(
             f"gradient must have the shape of weight, {weight.shape}, got {gradient.shape}."
         )
-    _SGD_UPDATE[weight.dtype != FLOAT32](weight.reshape(-1), gradient.reshape(-1), learning_rate)
+    _SGD_UPDATE[dtype is not FLOAT32](weight.reshape(-1), gradient.reshape(-1), learning_rate)
 
 
 # --- Elementwise --------------------------------------------------------------------------------
@@ -236,9 +238,7 @@ def _backward(
     dy = operand(dy, "dy")
     saved = operand(saved, name, dy.dtype)
     if dy.shape != saved.shape:
-        raise ValueError(
-            f"dy and {name} must have one shape, got {dy.shape} and {saved.shape}."
-        )
+        raise ValueError(f"dy and {name} must have one shape, got {dy.shape} and {saved.shape}.")
     out = output(out, dy.shape, dy.dtype, dy, saved, same=True)
     if dy.ndim == 1:
         _BACKWARD[dy.dtype is not FLOAT32](function, dy, saved, out, parameter)
@@ -247,6 +247,7 @@ def _backward(
             function, dy.reshape(-1), saved.reshape(-1), out.reshape(-1), parameter
         )
     return out
+
 
 def exp(x: Array, *, out: Array | None = None) -> Array:
     """Return e to the power of every element. ``out`` may be ``x``."""
@@ -475,6 +476,3 @@ def _targets(labels: Array, logits: Array) -> Array:
             f"{logits.shape}, got {targets.dtype} of shape {targets.shape}."
         )
     return targets
-
-
-_FLOATS = (FLOAT32, np.dtype(np.float64))

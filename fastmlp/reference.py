@@ -231,10 +231,10 @@ def sigmoid_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
 
 @_quiet
 def silu(x: Array, *, out: Array | None = None) -> Array:
-    """Return ``x * sigmoid(x)``, also known as swish (Elfwing et al. 2017)."""
+    """Return ``x * sigmoid(x)``, also known as swish (Elfwing et al. 2017); 0 at -inf."""
     denominator = np.exp(-x)
     denominator += 1
-    return np.divide(x, denominator, out=out)
+    return np.divide(np.maximum(x, np.finfo(x.dtype).min), denominator, out=out)
 
 
 @_quiet
@@ -242,10 +242,16 @@ def silu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
     """Return ``dy * s * (1 + x * (1 - s))`` with ``s = sigmoid(x)``."""
     s = sigmoid(x)
     slope = np.subtract(1, s)
-    slope *= x
+    slope *= _bounded(x)
     slope += 1
     slope *= s
     return np.multiply(dy, slope, out=out)
+
+
+def _bounded(x: Array) -> Array:
+    """Return x with the largest numbers for infinities: 0 times those is 0, the limit."""
+    info = np.finfo(x.dtype)
+    return np.clip(x, info.min, info.max)
 
 
 @_quiet
@@ -269,9 +275,9 @@ def softplus_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array
 def gelu(x: Array, *, out: Array | None = None) -> Array:
     """Return ``x * P(x)``, P the normal distribution function (Hendrycks and Gimpel 2016).
 
-    This is the exact form, the default of PyTorch and Keras, not the one with tanh.
+    This is the exact form, the default of PyTorch and Keras, not the one with tanh. 0 at -inf.
     """
-    return np.multiply(x, _normal_cdf(x), out=out)
+    return np.multiply(np.maximum(x, np.finfo(x.dtype).min), _normal_cdf(x), out=out)
 
 
 @_quiet
@@ -280,7 +286,7 @@ def gelu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
     density = np.square(x)
     density *= -0.5
     np.exp(density, out=density)
-    density *= x
+    density *= _bounded(x)
     density *= 1 / math.sqrt(2 * math.pi)
     density += _normal_cdf(x)
     return np.multiply(dy, density, out=out)

@@ -1,5 +1,7 @@
 """What the kernels refuse, and what they say."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -123,7 +125,15 @@ def test_huge_empty_shapes_return_at_once():
     assert kernels.add_bias(x, np.empty(0, np.float32)).shape == (2**40, 0)
     w = np.empty((0, 3), np.float32)
     assert kernels.matmul(x.T, np.empty((2**40, 0), np.float32)).shape == (0, 0)
-    assert kernels.count_correct(np.empty((0, 3), np.float32), []) == 0
-    assert kernels.dense(np.empty((5, 0), np.float32), w, np.ones(3, np.float32)).tolist() == [
-        [1.0] * 3
-    ] * 5
+    assert kernels.count_correct(np.empty((0, 3), np.float32), np.empty(0, int)) == 0
+    assert (
+        kernels.dense(np.empty((5, 0), np.float32), w, np.ones(3, np.float32)).tolist()
+        == [[1.0] * 3] * 5
+    )
+
+
+def test_out_of_an_equal_dtype_object_works():
+    unpickled = pickle.loads(pickle.dumps(np.ones(3, np.float32)))  # noqa: S301 - our own bytes
+    assert kernels.relu(unpickled, out=unpickled) is unpickled
+    kernels.sgd_update(unpickled, unpickled.copy(), 0.5)
+    np.testing.assert_array_equal(unpickled, np.full(3, 0.5, np.float32))

@@ -16,9 +16,9 @@ FORMS = list(itertools.product([False, True], repeat=2))
 def operands(rng, m, n, k, transpose_a, transpose_b, dtype):
     a = rng.standard_normal((k, m) if transpose_a else (m, k)).astype(dtype)
     b = rng.standard_normal((n, k) if transpose_b else (k, n)).astype(dtype)
-    exact = (a.T if transpose_a else a).astype(np.longdouble) @ (
-        b.T if transpose_b else b
-    ).astype(np.longdouble)
+    exact = (a.T if transpose_a else a).astype(np.longdouble) @ (b.T if transpose_b else b).astype(
+        np.longdouble
+    )
     return a, b, exact.astype(np.float64)
 
 

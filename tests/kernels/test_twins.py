@@ -65,7 +65,19 @@ def test_unary_special_values(name, dtype):
     with np.errstate(all="ignore"):
         expected = getattr(reference, name)(x, **parameters)
     result = getattr(kernels, name)(x, **parameters)
-    np.testing.assert_allclose(result, expected, rtol=1e-5 if dtype == np.float32 else 1e-13)
+    rtol = 1e-5 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(result, expected, rtol=rtol, atol=100 * info.tiny)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [*BACKWARD_BY_INPUT, "relu_backward", "tanh_backward"])
+def test_backward_special_values(name, dtype):
+    x = np.array([np.inf, -np.inf, np.finfo(dtype).max, -np.finfo(dtype).max, 0, -0.0], dtype)
+    saved = np.sign(x) if name == "tanh_backward" else x
+    dy = np.full(6, 2, dtype)
+    expected = getattr(reference, name)(dy, saved)
+    np.testing.assert_allclose(getattr(kernels, name)(dy, saved), expected)
+    assert np.isfinite(expected).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,0 +1,71 @@
+"""A whole training step in float32 on one thread, kernels against pure numpy.
+
+    python benchmarks/step.py [--rounds 5]
+
+Both sides run the same model object and loop; the operations are those of fastmlp.kernels or of
+fastmlp.reference, which is numpy written with in-place operations and no waste.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import numpy as np
+from turns import alternate, best_and_median, measure
+
+CASES = {
+    f"{'-'.join(map(str, sizes))} batch {batch}": (sizes, batch)
+    for sizes, batches in (
+        ((784, 512, 256, 10), (8, 32, 200)),
+        ((784, 710, 610, 10), (8,)),
+        ((784, 512, 1024, 10), (200,)),
+        ((64, 64, 10), (32,)),
+    )
+    for batch in batches
+}
+
+
+def side(backend: str) -> dict[str, list[float]]:
+    """Time the steps on one backend."""
+    import fastmlp as fm
+    from fastmlp import losses
+    from fastmlp._arrays import empty
+    from fastmlp.training import Trainer
+
+    times = {}
+    rng = np.random.default_rng(0)
+    for case, (sizes, batch) in CASES.items():
+        model = fm.MLP(sizes[0], list(sizes[1:-1]), sizes[-1])
+        model.backend = backend
+        trainer = Trainer(model, losses.get("cross_entropy"), fm.SGD(0.01), counts=True)
+        x = empty((batch, sizes[0]), np.dtype(np.float32))
+        x[...] = rng.random(x.shape)
+        y = rng.integers(0, sizes[-1], batch)
+        times[case] = measure(lambda trainer=trainer, x=x, y=y: trainer.step(x, y))
+    return times
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    times = alternate(__file__, ["numpy", "kernels"], arguments.rounds)
+    print(f"{'step, microseconds (minimum)':<32}{'numpy':>8}{'kernels':>9}"
+          f"{'ratio min':>11}{'median':>8}")  # fmt: skip
+    for case, sides in times.items():
+        numpy_best, numpy_median = best_and_median(sides["numpy"])
+        best, median = best_and_median(sides["kernels"])
+        print(
+            f"{case:<32}{numpy_best * 1e6:>8.1f}{best * 1e6:>9.1f}"
+            f"{numpy_best / best:>11.2f}{numpy_median / median:>8.2f}"
+        )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2 and sys.argv[1] in ("numpy", "kernels"):
+        print(json.dumps(side(sys.argv[1])))
+    else:
+        main()
