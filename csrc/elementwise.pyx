@@ -7,6 +7,8 @@ from dispatch cimport (
     fm_f32, fm_f64, import_tables, real,
 )
 
+from overlap cimport refuse_overlap
+
 import_tables()
 
 # Which function of the table: the first argument of unary and of backward.
@@ -35,6 +37,7 @@ def unary(int function, const real[::1] x not None, real[::1] out not None, doub
     cdef Py_ssize_t n = x.shape[0]
     if n == 0:
         return
+    refuse_overlap(&x[0], n * sizeof(real), &out[0], n * sizeof(real), True)
     with nogil:
         if real is float:
             fm_f32.unary[function](n, &x[0], &out[0], <float>parameter)
@@ -50,6 +53,8 @@ def backward(
     cdef Py_ssize_t n = dy.shape[0]
     if n == 0:
         return
+    refuse_overlap(&dy[0], n * sizeof(real), &out[0], n * sizeof(real), True)
+    refuse_overlap(&saved[0], n * sizeof(real), &out[0], n * sizeof(real), True)
     with nogil:
         if real is float:
             fm_f32.backward[function](n, &dy[0], &saved[0], &out[0], <float>parameter)
@@ -61,8 +66,11 @@ def add_bias(const real[:, ::1] x not None, const real[::1] bias not None,
              real[:, ::1] out not None):
     """Write x (N, O) + bias (O,) to out (N, O); out may be x."""
     cdef Py_ssize_t i, n = x.shape[1]
-    if n == 0:
+    if n == 0 or x.shape[0] == 0:
         return
+    refuse_overlap(&x[0, 0], x.shape[0] * n * sizeof(real), &out[0, 0],
+                   x.shape[0] * n * sizeof(real), True)
+    refuse_overlap(&bias[0], n * sizeof(real), &out[0, 0], x.shape[0] * n * sizeof(real), False)
     with nogil:
         for i in range(x.shape[0]):
             if real is float:
@@ -77,6 +85,7 @@ def sgd_update(real[::1] weight not None, const real[::1] gradient not None,
     cdef Py_ssize_t n = weight.shape[0]
     if n == 0:
         return
+    refuse_overlap(&gradient[0], n * sizeof(real), &weight[0], n * sizeof(real), True)
     with nogil:
         if real is float:
             fm_f32.axpy(n, <float>-learning_rate, &gradient[0], &weight[0])

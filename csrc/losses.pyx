@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from dispatch cimport fm_f32, fm_f64, import_tables, real
+from overlap cimport refuse_overlap
 from rows cimport (
     count_correct_rows, cross_entropy_rows, log_softmax_backward_rows, log_softmax_rows,
     softmax_backward_rows, softmax_rows, sum_batch_rows,
@@ -14,6 +15,7 @@ import_tables()
 def softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
     """Write softmax over the last axis of x (N, C) to out (N, C); out may be x."""
     if x.shape[0] and x.shape[1]:
+        refuse_overlap(&x[0, 0], x.shape[0] * x.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
         with nogil:
             softmax_rows(x.shape[0], x.shape[1], &x[0, 0], &out[0, 0])
 
@@ -21,6 +23,7 @@ def softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
 def log_softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
     """Write log-softmax over the last axis of x (N, C) to out (N, C); out may be x."""
     if x.shape[0] and x.shape[1]:
+        refuse_overlap(&x[0, 0], x.shape[0] * x.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
         with nogil:
             log_softmax_rows(x.shape[0], x.shape[1], &x[0, 0], &out[0, 0])
 
@@ -30,6 +33,8 @@ def softmax_backward(
 ):
     """Write the gradient by the input of softmax, from that by its output y, to out (N, C)."""
     if y.shape[0] and y.shape[1]:
+        refuse_overlap(&dy[0, 0], dy.shape[0] * dy.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
+        refuse_overlap(&y[0, 0], y.shape[0] * y.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
         with nogil:
             softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
 
@@ -39,6 +44,8 @@ def log_softmax_backward(
 ):
     """Write the gradient by the input of log-softmax, from that by its output y, to out (N, C)."""
     if y.shape[0] and y.shape[1]:
+        refuse_overlap(&dy[0, 0], dy.shape[0] * dy.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
+        refuse_overlap(&y[0, 0], y.shape[0] * y.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
         with nogil:
             log_softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
 
@@ -58,6 +65,8 @@ def cross_entropy_labels(
             raise ValueError(
                 f"labels must lie from 0 to {logits.shape[1] - 1}, got {labels[i]} at index {i}."
             )
+    refuse_overlap(&logits[0, 0], logits.shape[0] * logits.shape[1] * sizeof(real), &out[0, 0],
+                   logits.shape[0] * logits.shape[1] * sizeof(real), True)
     with nogil:
         loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0], &labels[0],
                                   <const real *>NULL, &out[0, 0])
@@ -70,6 +79,9 @@ def cross_entropy_targets(
 ):
     """The same with targets (N, C): one-hot rows or probabilities."""
     cdef double loss
+    cdef size_t size = logits.shape[0] * logits.shape[1] * sizeof(real)
+    refuse_overlap(&logits[0, 0], size, &out[0, 0], size, True)
+    refuse_overlap(&targets[0, 0], size, &out[0, 0], size, False)
     with nogil:
         loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0],
                                   <const int64_t *>NULL, &targets[0, 0], &out[0, 0])
@@ -106,6 +118,8 @@ def mse(
     """Return mean((prediction - target)^2) of n >= 1 values; its gradient to out."""
     cdef Py_ssize_t n = prediction.shape[0]
     cdef double total
+    refuse_overlap(&prediction[0], n * sizeof(real), &out[0], n * sizeof(real), True)
+    refuse_overlap(&target[0], n * sizeof(real), &out[0], n * sizeof(real), True)
     with nogil:
         if real is float:
             total = fm_f32.squared_difference(n, <float>(2.0 / n), &prediction[0], &target[0],
@@ -118,5 +132,8 @@ def mse(
 def sum_batch(const real[:, ::1] x not None, real[::1] out not None):
     """Write the sum over the rows of x (N, O) to out (O,)."""
     if out.shape[0]:
+        if x.shape[0]:
+            refuse_overlap(&x[0, 0], x.shape[0] * x.shape[1] * sizeof(real), &out[0],
+                           out.shape[0] * sizeof(real), False)
         with nogil:
             sum_batch_rows(x.shape[0], x.shape[1], &x[0, 0] if x.shape[0] else NULL, &out[0])

@@ -6,6 +6,7 @@ from libc.stdlib cimport free, malloc
 from dispatch cimport FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables, real
 from matmul cimport WORKSPACE_BYTES, product
 from matmul cimport matmul as _matmul
+from overlap cimport refuse_overlap
 
 import_tables()
 
@@ -25,6 +26,9 @@ def matmul(
     cdef void *memory
     if m == 0 or n == 0:
         return
+    if k:
+        refuse_overlap(&a[0, 0], m * k * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
+        refuse_overlap(&b[0, 0], k * n * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
     memory = malloc(WORKSPACE_BYTES + 64)
     if memory == NULL:
         raise MemoryError
@@ -52,6 +56,11 @@ def dense(
         return
     if bias is not None:
         init = &bias[0]
+        refuse_overlap(init, n * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
+    if k:
+        refuse_overlap(&x[0, 0], m * k * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
+        refuse_overlap(&weight[0, 0], k * n * sizeof(real), &out[0, 0], m * n * sizeof(real),
+                       False)
     memory = malloc(WORKSPACE_BYTES + 64)
     if memory == NULL:
         raise MemoryError

@@ -45,8 +45,7 @@ def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
     if type(x) is np.ndarray:
         own = x.dtype
         if (own is FLOAT32 or own is FLOAT64) and (dtype is None or own is dtype):
-            flags = x.flags
-            if flags.c_contiguous and flags.aligned:
+            if x.flags.carray:  # C-contiguous, aligned and writeable; what is not goes the long way
                 return x
     return _convert(x, name, dtype)
 
@@ -97,27 +96,16 @@ def labels(y: Any, rows: int, name: str) -> Array | None:
 _INT64 = np.dtype(np.int64)
 
 
-def output(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array, same: bool = False
-) -> Array:
+def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return out, or a new array of that shape and dtype where it is None.
 
-    ``same``: out may be one of the inputs. It must not overlap them in any other way.
+    Whether it overlaps an input the compiled functions see for themselves.
     """
     if out is None:
         return empty(shape, dtype)
-    if type(out) is not np.ndarray or out.dtype != dtype or out.shape != shape:
-        _refuse_output(out, shape, dtype)
-    flags = out.flags
-    if not (flags.c_contiguous and flags.aligned and flags.writeable):
-        _refuse_output(out, shape, dtype)
-    for x in inputs:
-        if same and (x is out or x.ctypes.data == out.ctypes.data):
-            continue
-        if np.may_share_memory(x, out):
-            unless = ", unless it is one of them" if same else ""
-            raise ValueError(f"out must not overlap the other arrays{unless}.")
-    return out
+    if type(out) is np.ndarray and out.shape == shape and out.flags.carray and out.dtype == dtype:
+        return out
+    _refuse_output(out, shape, dtype)
 
 
 def _refuse_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NoReturn:

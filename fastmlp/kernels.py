@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output
+from fastmlp._arrays import FLOAT32, FLOAT64, Array, operand, output
 from fastmlp._arrays import labels as integer_labels
 from fastmlp._kernels import elementwise, losses
 from fastmlp._kernels import matmul as products
@@ -141,7 +141,7 @@ def matmul(
         )
     if accumulate and out is None:
         raise TypeError("out must be given with accumulate=True, got None.")
-    out = output(out, (m, n), a.dtype, a, b)
+    out = output(out, (m, n), a.dtype)
     _MATMUL[a.dtype is not FLOAT32](a, b, out, transpose_a, transpose_b, accumulate, alpha)
     return out
 
@@ -166,9 +166,7 @@ def dense(
         bias = operand(bias, "bias", x.dtype)
         if bias.shape != (units,):
             raise ValueError(f"bias must have shape ({units},), got {bias.shape}.")
-        out = output(out, (x.shape[0], units), x.dtype, x, weight, bias)
-    else:
-        out = output(out, (x.shape[0], units), x.dtype, x, weight)
+    out = output(out, (x.shape[0], units), x.dtype)
     _DENSE[x.dtype is not FLOAT32](x, weight, bias, out, relu)
     return out
 
@@ -181,7 +179,7 @@ def add_bias(x: Array, bias: Array, *, out: Array | None = None) -> Array:
         raise ValueError(
             f"x and bias must have shapes (N, O) and (O,), got {x.shape} and {bias.shape}."
         )
-    out = output(out, x.shape, x.dtype, x, same=True)
+    out = output(out, x.shape, x.dtype)
     _ADD_BIAS[x.dtype is not FLOAT32](x, bias, out)
     return out
 
@@ -191,7 +189,7 @@ def sum_batch(x: Array, *, out: Array | None = None) -> Array:
     x = operand(x, "x")
     if x.ndim != 2:
         raise ValueError(f"x must have shape (N, O), got {x.shape}.")
-    out = output(out, x.shape[1:], x.dtype, x)
+    out = output(out, x.shape[1:], x.dtype)
     _SUM_BATCH[x.dtype is not FLOAT32](x, out)
     return out
 
@@ -219,7 +217,7 @@ def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
 
 def _unary(function: int, x: Array, out: Array | None, parameter: float = 0.0) -> Array:
     x = operand(x, "x")
-    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype, x, same=True)
+    out = output(out, x.shape, x.dtype)
     if x.ndim == 1:
         _UNARY[x.dtype is not FLOAT32](function, x, out, parameter)
     else:
@@ -239,7 +237,7 @@ def _backward(
     saved = operand(saved, name, dy.dtype)
     if dy.shape != saved.shape:
         raise ValueError(f"dy and {name} must have one shape, got {dy.shape} and {saved.shape}.")
-    out = output(out, dy.shape, dy.dtype, dy, saved, same=True)
+    out = output(out, dy.shape, dy.dtype)
     if dy.ndim == 1:
         _BACKWARD[dy.dtype is not FLOAT32](function, dy, saved, out, parameter)
     else:
@@ -368,7 +366,7 @@ def _rows(functions: Any, x: Array, out: Array | None) -> Array:
     x = operand(x, "x")
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a single number.")
-    out = output(out, x.shape, x.dtype, x, same=True)
+    out = output(out, x.shape, x.dtype)
     if x.ndim == 2:
         functions[x.dtype is not FLOAT32](x, out)
     elif x.size:
@@ -384,7 +382,7 @@ def _rows_backward(functions: Any, dy: Array, y: Array, out: Array | None) -> Ar
         raise ValueError(
             f"dy and y must have one shape of at least one dimension, got {dy.shape} and {y.shape}."
         )
-    out = output(out, y.shape, y.dtype, dy, y, same=True)
+    out = output(out, y.shape, y.dtype)
     if y.ndim == 2:
         functions[y.dtype is not FLOAT32](dy, y, out)
     elif y.size:
@@ -426,12 +424,10 @@ def softmax_cross_entropy(
         raise ValueError(f"logits must have shape (N, C), not empty, got {logits.shape}.")
     classes = integer_labels(labels, logits.shape[0], "labels")
     if classes is not None:
-        out = output(out, logits.shape, logits.dtype, logits, same=True)
+        out = output(out, logits.shape, logits.dtype)
         return _CROSS_ENTROPY_LABELS[logits.dtype is not FLOAT32](logits, classes, out), out
     targets = _targets(labels, logits)
-    out = output(out, logits.shape, logits.dtype, logits, same=True)
-    if np.may_share_memory(out, targets):
-        raise ValueError("out must not overlap labels.")
+    out = output(out, logits.shape, logits.dtype)
     return _CROSS_ENTROPY_TARGETS[logits.dtype is not FLOAT32](logits, targets, out), out
 
 
@@ -447,11 +443,11 @@ def mse(prediction: Array, target: Array, *, out: Array | None = None) -> tuple[
             "prediction and target must have one shape and not be empty, got "
             f"{prediction.shape} and {target.shape}."
         )
-    out = output(out, target.shape, target.dtype, prediction, target, same=True)
-    loss = _MSE[target.dtype is not FLOAT32](
-        prediction.reshape(-1), target.reshape(-1), out.reshape(-1)
-    )
-    return loss, out
+    out = output(out, target.shape, target.dtype)
+    mean = _MSE[target.dtype is not FLOAT32]
+    if target.ndim == 1:
+        return mean(prediction, target, out), out
+    return mean(prediction.reshape(-1), target.reshape(-1), out.reshape(-1)), out
 
 
 def count_correct(logits: Array, labels: Array) -> int:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["check_path", "history"]
 
 _SIZE = (9.0, 3.6)  # inches
-_TRAIN = {"color": "#1f5fa8", "label": "training"}
-_VALID = {"color": "#d9661f", "label": "validation"}
+_TRAIN: dict[str, Any] = {"color": "#1f5fa8", "label": "training"}
+_VALID: dict[str, Any] = {"color": "#d9661f", "label": "validation"}
 _FEW = 40  # epochs: up to so many are marked one by one
 
 
@@ -104,6 +104,7 @@ def _panel(axes: Axes, name: str, train: Sequence[float], valid: Sequence[float]
         axes.set_title(name, fontsize=10)
     axes.set_xlabel("epoch")
     axes.set_ylabel(name)
+    axes.set_xlim(left=0 if len(train) > 1 else None)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if name == "accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))

@@ -36,9 +36,7 @@ def add_options(parser: argparse.ArgumentParser, *, default: str | None = "digit
         "x and y, or x_train, y_train and, if there are any, x_valid, y_valid, x_test, y_test",
     )
     parser.add_argument("--data", metavar="PATH", help="file or folder of mnist")
-    parser.add_argument(
-        "--download", action="store_true", help="fetch mnist where it is not found"
-    )
+    parser.add_argument("--download", action="store_true", help="fetch mnist where it is not found")
 
 
 def parts(args: argparse.Namespace) -> dict[str, Part]:

@@ -67,11 +67,11 @@ def _csv(columns: dict[str, Array]) -> str:
     """Return one line a sample; a column of several values becomes several, numbered from 0."""
     names, flat = [], []
     for name, values in columns.items():
-        rows = values.reshape(len(values), -1)
-        names += [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(rows.shape[1])]
-        flat.append(rows)
-    lines = [",".join(names)]
-    for row in zip(*flat, strict=True):
-        # str() of a numpy float32 is the shortest text that reads back to the same value.
-        lines.append(",".join(str(value) for part in row for value in part))
-    return "\n".join(lines) + "\n"
+        table = values.reshape(len(values), -1)
+        names += [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(table.shape[1])]
+        flat.append(table)
+    # str() of a numpy float32 is the shortest text that reads back to the same value.
+    rows = (
+        ",".join(str(value) for part in row for value in part) for row in zip(*flat, strict=True)
+    )
+    return "\n".join([",".join(names), *rows]) + "\n"

@@ -62,9 +62,7 @@ def run(args: argparse.Namespace) -> int:
     init = args.init or ("he_normal" if args.activation == "relu" else "glorot_uniform")
     features = math.prod(train.x.shape[1:])
     classes = data.n_classes(train, valid, test)
-    model = models.MLP(
-        features, args.hidden, classes, args.activation, init, args.dtype, args.seed
-    )
+    model = models.MLP(features, args.hidden, classes, args.activation, init, args.dtype, args.seed)
     model.backend = args.backend
     if not args.quiet:
         sizes = " - ".join(map(str, (features, *args.hidden, classes)))

@@ -103,7 +103,7 @@ def test_overlap_is_refused():
     square = np.ones((4, 4), np.float32)
     with pytest.raises(ValueError, match="out must not overlap the other arrays\\."):
         kernels.matmul(square, square, out=square)
-    with pytest.raises(ValueError, match="out must not overlap labels"):
+    with pytest.raises(ValueError, match="out must not overlap the other arrays"):
         kernels.softmax_cross_entropy(square.copy(), square, out=square)
     frozen = np.ones(3, np.float32)
     frozen.flags.writeable = False
