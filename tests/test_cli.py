@@ -14,7 +14,7 @@ import pytest
 import fastmlp as fm
 from fastmlp import cli
 
-SHORT = ["train", "--epochs", "2", "--hidden", "16"]
+SHORT = ["--epochs", "2", "--hidden", "16"]
 
 
 def run(capsys, *arguments):
@@ -31,7 +31,7 @@ def run(capsys, *arguments):
 def saved(tmp_path, capsys):
     """A model file for the digits."""
     path = tmp_path / "model.safetensors"
-    assert run(capsys, *SHORT, "--save", path)[0] == 0
+    assert run(capsys, "train", *SHORT, "--save", path)[0] == 0
     return path
 
 
@@ -47,7 +47,7 @@ def points(n=60):
 
 
 def test_train_reports_in_a_log(capsys):
-    status, out, err = run(capsys, *SHORT)
+    status, out, err = run(capsys, "train", *SHORT)
     assert (status, err) == (0, "")
     starts = ["data", "model", "fit", "epoch 1/2", "epoch 2/2", "valid", "test", "time"]
     lines = out.splitlines()
@@ -58,7 +58,7 @@ def test_train_reports_in_a_log(capsys):
 
 
 def test_quiet_prints_the_result_only(capsys):
-    _, out, err = run(capsys, *SHORT, "--quiet")
+    _, out, err = run(capsys, "train", *SHORT, "--quiet")
     assert [line.split()[0] for line in out.splitlines()] == ["valid", "test", "time"]
     assert err == ""
 
@@ -73,7 +73,7 @@ def test_default_digits_reach_97_percent(capsys):
 def test_same_seed_same_file(tmp_path, capsys):
     files = [tmp_path / name for name in ("a", "b", "c")]
     for path, seed in zip(files, (5, 5, 6), strict=True):
-        assert run(capsys, *SHORT, "--seed", seed, "--save", path)[0] == 0
+        assert run(capsys, "train", *SHORT, "--seed", seed, "--save", path)[0] == 0
     a, b, c = (path.read_bytes() for path in files)
     assert a == b
     assert a != c
@@ -82,13 +82,13 @@ def test_same_seed_same_file(tmp_path, capsys):
 @pytest.mark.parametrize("option", [("--dtype", "float64"), ("--backend", "numpy"),
                                     ("--init", "lecun_normal"), ("--hidden",)])  # fmt: skip
 def test_train_options(option, capsys):
-    assert run(capsys, *SHORT, *option)[0] == 0
+    assert run(capsys, "train", *SHORT, *option)[0] == 0
 
 
 def test_train_draws_the_curve(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     picture = tmp_path / "curve.png"
-    status, out, _ = run(capsys, *SHORT, "--plot", picture)
+    status, out, _ = run(capsys, "train", *SHORT, "--plot", picture)
     assert status == 0
     assert f"curve  {picture}" in out
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -132,7 +132,7 @@ def test_predict_writes_files(saved, suffix, tmp_path, capsys):
 def test_npz_with_x_and_y(tmp_path, capsys):
     x, y = points()
     file, model = write_npz(tmp_path / "d.npz", x=x, y=y), tmp_path / "m"
-    status, out, _ = run(capsys, *SHORT, file, "--save", model)
+    status, out, _ = run(capsys, "train", file, *SHORT, "--save", model)
     assert status == 0
     assert "54 samples to train, 6 to validate" in out
     assert "test " not in out
@@ -143,7 +143,7 @@ def test_npz_with_all_parts(tmp_path, capsys):
     x, y = points()
     parts = {"x_train": x[:40], "y_train": y[:40], "x_valid": x[40:50], "y_valid": y[40:50]}
     file = write_npz(tmp_path / "d.npz", **parts, x_test=x[50:], y_test=y[50:])
-    _, out, _ = run(capsys, *SHORT, file)
+    _, out, _ = run(capsys, "train", file, *SHORT)
     assert "40 samples to train, 10 to validate, 10 to test" in out
 
 
@@ -230,7 +230,7 @@ def test_npz_that_cannot_be_trained_on(arrays, message, tmp_path, capsys):
 
 def test_divergence_gives_advice_and_status_1(tmp_path, capsys):
     path = tmp_path / "m"
-    status, _, err = run(capsys, *SHORT, "--lr", "1e9", "--save", path)
+    status, _, err = run(capsys, "train", *SHORT, "--lr", "1e9", "--save", path)
     assert status == 1
     assert "Lower the learning rate" in err
     assert err.count("\n") == 1

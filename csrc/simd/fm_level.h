@@ -79,3 +79,11 @@
 #define UINT uint64_t
 #define FM(name) FM_PASTE(name, _f64)
 #include "fm_dtype.body.h"
+#undef FM_F64
+#undef REAL
+#undef UINT
+#undef FM
+#undef FM_LANES
+#undef V
+#undef VU
+#undef VI

@@ -204,7 +204,7 @@ FM_INLINE V FM(v_tanh)(V x)
  *           with e = exp(-|x|) and q = e / (1 + e), the one above 1/2 is 1 - q, the other
  *           e - e q, more exact than q: the rounding of 1 + e counts e times less.
  * Range     all x; relative accuracy down to subnormal results, 0 below -104 (f32), -746.
- * Error     1.7 ulp with a fused multiply-add, 1.8 without. */
+ * Error     1.7 ulp with a fused multiply-add, 1.9 without. */
 FM_INLINE void FM(v_sigmoid_pair)(V x, V *y, V *rest)
 {
     const V one = FM(v_set)(1);

@@ -15,6 +15,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     """Add the command and return its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "evaluate",
+        usage="fastmlp evaluate MODEL [DATA] [options]",
         help="measure a saved model",
         description="Print the loss and accuracy of a saved model on the test part of the data, "
         "or on all of an npz file with x and y.",

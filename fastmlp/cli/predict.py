@@ -23,6 +23,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     """Add the command and return its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "predict",
+        usage="fastmlp predict MODEL [DATA] [options]",
         help="apply a saved model",
         description="Predict the test part of the data, or x of an npz file. A classifier gives "
         "labels, any other model its outputs. Printed as csv, unless --out names a file.",

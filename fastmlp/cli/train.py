@@ -25,6 +25,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     """Add the command and return its parser."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "train",
+        usage="fastmlp train [DATA] [options]",
         help="train a classifier",
         description="Train an MLP to classify. Data without a validation part keep every tenth "
         "training sample for it. Ctrl-C ends training early; what was reached is still saved.",

@@ -1,4 +1,4 @@
-"""Builds tests/c/test_math.c for every instruction set at hand and runs it."""
+"""Builds the C tests for every instruction set at hand and runs them."""
 
 import os
 import platform
@@ -26,6 +26,7 @@ NEEDS = {
     "avx2": {"avx2", "fma"},
     "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
 }
+PROGRAMS = ["test_math.c", "test_tile.c"]
 CASES = [(c, level) for c in ("gcc", "clang") for level in LEVELS]
 CASES.append(("aarch64-linux-gnu-gcc", "neon"))
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -33,7 +34,7 @@ ARM = platform.machine().lower() in ("aarch64", "arm64")
 
 pytestmark = [
     pytest.mark.skipif(not SIMD.is_dir(), reason="csrc/simd is not beside the tests"),
-    pytest.mark.skipif(os.name != "posix", reason="test_math.c needs mmap"),
+    pytest.mark.skipif(os.name != "posix", reason="the C tests need mmap"),
 ]
 
 
@@ -59,11 +60,11 @@ def why_not(compiler, level):
     return None
 
 
-def build(compiler, level, simd, program, *options):
+def build(test, compiler, level, simd, program, *options):
     """Compile the test program of one level; AssertionError with the messages unless silent."""
     source, flags = LEVELS[level]
     command = [compiler, *FLAGS, *flags, *options, "-I", str(simd), f'-DLEVEL_FILE="{source}"']
-    command += [str(HERE / "test_math.c"), "-lm", "-o", str(program)]
+    command += [str(HERE / test), "-lm", "-o", str(program)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     assert "warning:" not in result.stderr, result.stderr
@@ -75,40 +76,41 @@ def run(*command):
     return result.returncode, result.stdout + result.stderr
 
 
-def build_and_run(compiler, level, program):
+def build_and_run(test, compiler, level, program):
     """Exit status and report, or what the processor lacks and the empty report."""
     if compiler == "aarch64-linux-gnu-gcc":
-        build(compiler, level, SIMD, program, "-static", "-DSAMPLES_LOG2=15")
+        build(test, compiler, level, SIMD, program, "-static", "-DSAMPLES_LOG2=14")
         return run("qemu-aarch64", str(program))
     missing = NEEDS.get(level, set()) - cpu_flags()
     if missing:  # only that it compiles, which -O1 shows in a third of the time
-        build(compiler, level, SIMD, program, "-O1")
+        build(test, compiler, level, SIMD, program, "-O1")
         return ", ".join(sorted(missing)), ""
-    build(compiler, level, SIMD, program, "-DSAMPLES_LOG2=19")
+    build(test, compiler, level, SIMD, program, "-DSAMPLES_LOG2=19")
     return run(str(program))
 
 
 @pytest.fixture(scope="module")
 def jobs(request, tmp_path_factory):
-    """Futures by (compiler, level) of the selected tests, on all processors at once."""
+    """Futures by (test, compiler, level) of the selected tests, on all processors at once."""
     folder = tmp_path_factory.mktemp("levels")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = {}
         for item in request.session.items:
             if item.path != Path(__file__) or not hasattr(item, "callspec"):
                 continue
-            key = (item.callspec.params["compiler"], item.callspec.params["level"])
-            if why_not(*key) is None:
+            key = tuple(item.callspec.params[name] for name in ("test", "compiler", "level"))
+            if why_not(*key[1:]) is None:
                 futures[key] = pool.submit(build_and_run, *key, folder / "-".join(key))
         yield futures
 
 
+@pytest.mark.parametrize("test", PROGRAMS)
 @pytest.mark.parametrize(("compiler", "level"), CASES)
-def test_level(compiler, level, jobs):
+def test_level(test, compiler, level, jobs):
     reason = why_not(compiler, level)
     if reason:
         pytest.skip(reason)
-    status, report = jobs[compiler, level].result()
+    status, report = jobs[test, compiler, level].result()
     if isinstance(status, str):
         pytest.skip(f"compiled, not run: this processor lacks {status}")
     print(report)
@@ -129,7 +131,7 @@ def test_the_bounds_bite(tmp_path):
     wrong = float.fromhex(text[start:end].rstrip("f")) * (1 + 2.0**-18)
     header.write_text(f"{text[:start]}{wrong.hex()}f{text[end:]}", encoding="utf-8")
     program = tmp_path / "wrong"
-    build("gcc", "plain", simd, program, "-DSAMPLES_LOG2=15")
+    build("test_math.c", "gcc", "plain", simd, program, "-O1", "-DSAMPLES_LOG2=14")
     status, report = run(str(program))
     assert status == 1, report
     assert "FAILED exp f32" in report

@@ -5,7 +5,7 @@
  *
  * Includes the level's file, so what is tested is what is built. float is compared with the
  * double functions of libm, double with the long double ones. -DSAMPLES_LOG2=n sets the number
- * of inputs (2^n, default 2^20 per dtype and function). Exit status 1 if any check fails.
+ * of inputs a function: 2^n double, 4 * 2^n float; default 2^21. Exit status 1 if any check fails.
  */
 #define _GNU_SOURCE
 #include <float.h>
@@ -20,9 +20,9 @@
 #include LEVEL_FILE
 
 #ifndef SAMPLES_LOG2
-#define SAMPLES_LOG2 20
+#define SAMPLES_LOG2 21
 #endif
-#define SAMPLES ((ptrdiff_t)1 << SAMPLES_LOG2)
+#define SAMPLES ((ptrdiff_t)1 << (SAMPLES_LOG2 + (FM_F64 ? 0 : 2)))
 #define LONGEST 70 /* row lengths 0 .. LONGEST are tried one by one */
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
