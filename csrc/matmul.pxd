@@ -139,6 +139,9 @@ cdef inline void full_panels(
     cdef Py_ssize_t width = 2 * lanes_of(b)
     cdef Py_ssize_t row_limit = tile_rows_of(b, 2)
     cdef Py_ssize_t tiles = (s.rows + row_limit - 1) // row_limit
+    # Rows split evenly: no short last tile, the first `longer` tiles have one row more.
+    cdef Py_ssize_t tile_rows = s.rows // tiles
+    cdef Py_ssize_t longer = s.rows % tiles
     cdef bint chained = not s.store & FM_STORE_ADD and alpha == 1
     cdef Py_ssize_t k0 = 0, kb, p0, pb, t, m, here, a_row, a_col, group, b_step, b_panel
     cdef Py_ssize_t init_row
@@ -168,7 +171,7 @@ cdef inline void full_panels(
             pack_a = s.a_col > 1 and pb >= 4 and kb > SHORT_SUM
             m = 0
             for t in range(tiles):
-                here = (s.rows - m + tiles - t - 1) // (tiles - t)
+                here = tile_rows + (t < longer)
                 a_t = a + m * s.a_row + k0 * s.a_col
                 a_row = s.a_row
                 a_col = s.a_col
@@ -218,7 +221,8 @@ cdef inline void partial_panels(
     cdef Py_ssize_t panels = (s.lanes + width - 1) // width
     cdef Py_ssize_t row_limit = tile_rows_of(b, vectors)
     cdef Py_ssize_t k_block = even_block(s.k_count, PARTIAL_BLOCK)
-    cdef Py_ssize_t k0 = 0, kb, k1, k1b, p0, pb, p, m0, mb, m, t, tiles, here, group, count
+    cdef Py_ssize_t k0 = 0, kb, k1, k1b, k1_block, p0, pb, p, m0, mb, m, t, tiles, here, group, count
+    cdef Py_ssize_t tile_rows, longer
     cdef const real *start
     cdef Py_ssize_t start_row
     cdef int store
@@ -231,6 +235,7 @@ cdef inline void partial_panels(
         group = even_block(
             panels, max(<Py_ssize_t>1, <Py_ssize_t>(PANEL_BYTES // sizeof(real))
                         // max(<Py_ssize_t>1, kb * width)))
+        k1_block = even_block(kb, FEW_ROWS_BLOCK)
         mb = min(<Py_ssize_t>SUMS_ROWS,
                  ROWS_BYTES // <Py_ssize_t>sizeof(real) // max(<Py_ssize_t>1, kb))
         mb = max(row_limit, mb // row_limit * row_limit)
@@ -249,6 +254,8 @@ cdef inline void partial_panels(
             while m0 < s.rows:
                 mb = min(mb, s.rows - m0)
                 tiles = (mb + row_limit - 1) // row_limit
+                tile_rows = mb // tiles
+                longer = mb % tiles
                 for p in range(pb):
                     count = min(width, s.lanes - (p0 + p) * width)
                     start = NULL
@@ -259,10 +266,10 @@ cdef inline void partial_panels(
                         start = padded_init
                     k1 = 0
                     while True:
-                        k1b = min(even_block(kb, FEW_ROWS_BLOCK), kb - k1)
+                        k1b = min(k1_block, kb - k1)
                         m = 0
                         for t in range(tiles):
-                            here = (mb - m + tiles - t - 1) // (tiles - t)
+                            here = tile_rows + (t < longer)
                             # A last panel may need one vector only.
                             strip(False, here, 1 if count <= lanes else vectors, 1, k1b,
                                   a + (m0 + m) * s.a_row + (k0 + k1) * s.a_col, s.a_row,

@@ -61,7 +61,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib import metadata
 
-        parser.exit(message=f"fastmlp {metadata.version('fastmlp')}\n")
+        print(f"fastmlp {metadata.version('fastmlp')}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
