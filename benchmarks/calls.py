@@ -1,6 +1,6 @@
 """The cost of a call: every operation of fastmlp.kernels on arrays of 64 values.
 
-    python benchmarks/calls.py
+python benchmarks/calls.py
 """
 
 from __future__ import annotations

@@ -17,9 +17,7 @@ from collections.abc import Callable
 
 __all__ = ["alternate", "measure"]
 
-ONE_THREAD = {
-    name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-}
+ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def measure(call: Callable[[], object], seconds: float = 0.05, repeats: int = 7) -> list[float]:

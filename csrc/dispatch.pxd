@@ -18,7 +18,8 @@ cdef extern from "fm_table.h" nogil:
         FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS
     ctypedef void (*fm_strip_f32)(
         Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
-        Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, float, int, float *) noexcept nogil
+        Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, float, int,
+        float *) noexcept nogil
     ctypedef struct fm_table_f32:
         int lanes
         int tile_rows[4]
@@ -51,7 +52,8 @@ cdef extern from "fm_table.h" nogil:
                                          float *) noexcept nogil
     ctypedef void (*fm_strip_f64)(
         Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
-        Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, double, int, double *) noexcept nogil
+        Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, double, int,
+        double *) noexcept nogil
     ctypedef struct fm_table_f64:
         int lanes
         int tile_rows[4]

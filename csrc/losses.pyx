@@ -12,10 +12,14 @@ from rows cimport (
 import_tables()
 
 
+cdef inline size_t bytes_of(const real[:, ::1] x) noexcept nogil:
+    return x.shape[0] * x.shape[1] * sizeof(real)
+
+
 def softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
     """Write softmax over the last axis of x (N, C) to out (N, C); out may be x."""
     if x.shape[0] and x.shape[1]:
-        refuse_overlap(&x[0, 0], x.shape[0] * x.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
+        refuse_overlap(&x[0, 0], bytes_of(x), &out[0, 0], bytes_of(out), True)
         with nogil:
             softmax_rows(x.shape[0], x.shape[1], &x[0, 0], &out[0, 0])
 
@@ -23,7 +27,7 @@ def softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
 def log_softmax(const real[:, ::1] x not None, real[:, ::1] out not None):
     """Write log-softmax over the last axis of x (N, C) to out (N, C); out may be x."""
     if x.shape[0] and x.shape[1]:
-        refuse_overlap(&x[0, 0], x.shape[0] * x.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
+        refuse_overlap(&x[0, 0], bytes_of(x), &out[0, 0], bytes_of(out), True)
         with nogil:
             log_softmax_rows(x.shape[0], x.shape[1], &x[0, 0], &out[0, 0])
 
@@ -33,8 +37,8 @@ def softmax_backward(
 ):
     """Write the gradient by the input of softmax, from that by its output y, to out (N, C)."""
     if y.shape[0] and y.shape[1]:
-        refuse_overlap(&dy[0, 0], dy.shape[0] * dy.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
-        refuse_overlap(&y[0, 0], y.shape[0] * y.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
+        refuse_overlap(&dy[0, 0], bytes_of(dy), &out[0, 0], bytes_of(out), True)
+        refuse_overlap(&y[0, 0], bytes_of(y), &out[0, 0], bytes_of(out), True)
         with nogil:
             softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
 
@@ -44,8 +48,8 @@ def log_softmax_backward(
 ):
     """Write the gradient by the input of log-softmax, from that by its output y, to out (N, C)."""
     if y.shape[0] and y.shape[1]:
-        refuse_overlap(&dy[0, 0], dy.shape[0] * dy.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
-        refuse_overlap(&y[0, 0], y.shape[0] * y.shape[1] * sizeof(real), &out[0, 0], out.shape[0] * out.shape[1] * sizeof(real), True)
+        refuse_overlap(&dy[0, 0], bytes_of(dy), &out[0, 0], bytes_of(out), True)
+        refuse_overlap(&y[0, 0], bytes_of(y), &out[0, 0], bytes_of(out), True)
         with nogil:
             log_softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
 
@@ -65,8 +69,7 @@ def cross_entropy_labels(
             raise ValueError(
                 f"labels must lie from 0 to {logits.shape[1] - 1}, got {labels[i]} at index {i}."
             )
-    refuse_overlap(&logits[0, 0], logits.shape[0] * logits.shape[1] * sizeof(real), &out[0, 0],
-                   logits.shape[0] * logits.shape[1] * sizeof(real), True)
+    refuse_overlap(&logits[0, 0], bytes_of(logits), &out[0, 0], bytes_of(out), True)
     with nogil:
         loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0], &labels[0],
                                   <const real *>NULL, &out[0, 0])
@@ -79,9 +82,8 @@ def cross_entropy_targets(
 ):
     """The same with targets (N, C): one-hot rows or probabilities."""
     cdef double loss
-    cdef size_t size = logits.shape[0] * logits.shape[1] * sizeof(real)
-    refuse_overlap(&logits[0, 0], size, &out[0, 0], size, True)
-    refuse_overlap(&targets[0, 0], size, &out[0, 0], size, False)
+    refuse_overlap(&logits[0, 0], bytes_of(logits), &out[0, 0], bytes_of(out), True)
+    refuse_overlap(&targets[0, 0], bytes_of(targets), &out[0, 0], bytes_of(out), False)
     with nogil:
         loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0],
                                   <const int64_t *>NULL, &targets[0, 0], &out[0, 0])
@@ -133,7 +135,6 @@ def sum_batch(const real[:, ::1] x not None, real[::1] out not None):
     """Write the sum over the rows of x (N, O) to out (O,)."""
     if out.shape[0]:
         if x.shape[0]:
-            refuse_overlap(&x[0, 0], x.shape[0] * x.shape[1] * sizeof(real), &out[0],
-                           out.shape[0] * sizeof(real), False)
+            refuse_overlap(&x[0, 0], bytes_of(x), &out[0], out.shape[0] * sizeof(real), False)
         with nogil:
             sum_batch_rows(x.shape[0], x.shape[1], &x[0, 0] if x.shape[0] else NULL, &out[0])

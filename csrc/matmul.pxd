@@ -221,8 +221,8 @@ cdef inline void partial_panels(
     cdef Py_ssize_t panels = (s.lanes + width - 1) // width
     cdef Py_ssize_t row_limit = tile_rows_of(b, vectors)
     cdef Py_ssize_t k_block = even_block(s.k_count, PARTIAL_BLOCK)
-    cdef Py_ssize_t k0 = 0, kb, k1, k1b, k1_block, p0, pb, p, m0, mb, m, t, tiles, here, group, count
-    cdef Py_ssize_t tile_rows, longer
+    cdef Py_ssize_t k0 = 0, kb, k1, k1b, k1_block, p0, pb, p, m0, mb, m, t, here, group, count
+    cdef Py_ssize_t tiles, tile_rows, longer
     cdef const real *start
     cdef Py_ssize_t start_row
     cdef int store

@@ -4,7 +4,7 @@
 from libc.math cimport isnan
 from libc.stdint cimport int64_t
 
-from dispatch cimport fm_f32, fm_f64, real
+from dispatch cimport FM_LOG, fm_f32, fm_f64, real
 
 
 cdef inline real row_max(Py_ssize_t n, const real *x) noexcept nogil:
@@ -47,9 +47,9 @@ cdef inline real row_sum(Py_ssize_t n, const real *x) noexcept nogil:
 cdef inline real log_of(real x) noexcept nogil:
     cdef real y
     if real is float:
-        fm_f32.unary[1](1, &x, &y, 0)
+        fm_f32.unary[FM_LOG](1, &x, &y, 0)
     else:
-        fm_f64.unary[1](1, &x, &y, 0)
+        fm_f64.unary[FM_LOG](1, &x, &y, 0)
     return y
 
 
@@ -156,7 +156,7 @@ cdef inline double cross_entropy_rows(
 cdef inline Py_ssize_t count_correct_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *scores, const int64_t *labels, const real *targets,
 ) noexcept nogil:
-    """How many rows have their largest score (the first of equals, or the first NaN) at the label."""
+    """How many rows have their largest score (the first of equals, the first NaN) at the label."""
     cdef Py_ssize_t i, correct = 0
     for i in range(rows):
         if labels != NULL:

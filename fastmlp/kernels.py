@@ -253,7 +253,7 @@ def exp(x: Array, *, out: Array | None = None) -> Array:
 
 
 def log(x: Array, *, out: Array | None = None) -> Array:
-    """Return the natural logarithm of every element; -inf of 0, NaN of negative numbers. ``out`` may be ``x``."""
+    """Return the natural logarithm of every element. ``out`` may be ``x``."""
     return _unary(elementwise.LOG, x, out)
 
 
@@ -263,7 +263,7 @@ def relu(x: Array, *, out: Array | None = None) -> Array:
 
 
 def relu_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
-    """Return the gradient by the input of :func:`relu`, from its output ``y``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`relu` from its output. ``out`` may be ``dy``."""
     return _backward(elementwise.RELU_BACKWARD, dy, y, "y", out)
 
 
@@ -275,27 +275,33 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01, out: Array | None = No
 def leaky_relu_backward(
     dy: Array, y: Array, *, negative_slope: float = 0.01, out: Array | None = None
 ) -> Array:
-    """Return the gradient by the input of :func:`leaky_relu`, from its output ``y``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`leaky_relu` from its output."""
     return _backward(elementwise.LEAKY_RELU_BACKWARD, dy, y, "y", out, negative_slope)
 
 
 def elu(x: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
-    """Return ``x`` where positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2015). ``out`` may be ``x``."""
+    """Return ``x`` where positive, else ``alpha * (exp(x) - 1)``. ``out`` may be ``x``.
+
+    Clevert et al. 2015, Fast and accurate deep network learning by exponential linear units.
+    """
     return _unary(elementwise.ELU, x, out, alpha)
 
 
 def elu_backward(dy: Array, y: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
-    """Return the gradient by the input of :func:`elu`, from its output ``y``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`elu` from its output. ``out`` may be ``dy``."""
     return _backward(elementwise.ELU_BACKWARD, dy, y, "y", out, alpha)
 
 
 def gelu(x: Array, *, out: Array | None = None) -> Array:
-    """Return ``x * Phi(x)``, Phi the normal distribution function (Hendrycks & Gimpel 2016), exact form. ``out`` may be ``x``."""
+    """Return ``x * P(x)``, P the normal distribution function. ``out`` may be ``x``.
+
+    The exact form, not the one with tanh (Hendrycks and Gimpel 2016).
+    """
     return _unary(elementwise.GELU, x, out)
 
 
 def gelu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
-    """Return the gradient by the input of :func:`gelu`, from its input ``x``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`gelu` from its input. ``out`` may be ``dy``."""
     return _backward(elementwise.GELU_BACKWARD, dy, x, "x", out)
 
 
@@ -305,7 +311,7 @@ def silu(x: Array, *, out: Array | None = None) -> Array:
 
 
 def silu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
-    """Return the gradient by the input of :func:`silu`, from its input ``x``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`silu` from its input. ``out`` may be ``dy``."""
     return _backward(elementwise.SILU_BACKWARD, dy, x, "x", out)
 
 
@@ -315,7 +321,7 @@ def softplus(x: Array, *, out: Array | None = None) -> Array:
 
 
 def softplus_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
-    """Return the gradient by the input of :func:`softplus`, from its input ``x``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`softplus` from its input."""
     return _backward(elementwise.SOFTPLUS_BACKWARD, dy, x, "x", out)
 
 
@@ -325,7 +331,7 @@ def tanh(x: Array, *, out: Array | None = None) -> Array:
 
 
 def tanh_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
-    """Return the gradient by the input of :func:`tanh`, from its output ``y``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`tanh` from its output. ``out`` may be ``dy``."""
     return _backward(elementwise.TANH_BACKWARD, dy, y, "y", out)
 
 
@@ -335,7 +341,7 @@ def sigmoid(x: Array, *, out: Array | None = None) -> Array:
 
 
 def sigmoid_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
-    """Return the gradient by the input of :func:`sigmoid`, from its output ``y``. ``out`` may be ``dy``."""
+    """Return the gradient by the input of :func:`sigmoid` from its output."""
     return _backward(elementwise.SIGMOID_BACKWARD, dy, y, "y", out)
 
 

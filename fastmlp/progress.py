@@ -1,4 +1,4 @@
-"""What ``fit`` shows: a bar within an epoch and a line after it."""
+"""What ``fit`` shows: a bar over the whole run and a line after every epoch."""
 
 from __future__ import annotations
 
@@ -31,23 +31,27 @@ class Progress:
         self._epochs = epochs
         self._samples = samples
         self._bar: Any = None
+        self._begun = 0  # samples of the epochs before
         # When the training loop should call ``update`` again; never without a bar.
         self.next_update = float("inf")
 
     def begin(self, epoch: int) -> None:
-        """Open the bar of an epoch."""
+        """Open the bar, or let it show the next epoch."""
         if self._verbose != 1:
             return
-        from tqdm import tqdm  # type: ignore[import-untyped]  # here, because it is slow to import
+        self._begun = (epoch - 1) * self._samples
+        if self._bar is None:
+            from tqdm import tqdm  # type: ignore[import-untyped]  # here: slow to import
 
-        self._bar = tqdm(
-            total=self._samples,
-            desc=f"epoch {epoch}/{self._epochs}",
-            unit=" samples",
-            unit_scale=True,
-            leave=False,
-        )
-        self.next_update = time.perf_counter() + _BAR_INTERVAL
+            self._bar = tqdm(
+                total=self._epochs * self._samples,
+                unit=" samples",
+                unit_scale=True,
+                leave=False,
+                mininterval=0,
+            )
+            self.next_update = 0.0  # short runs show something, too
+        self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
 
     def update(self, done: int, loss: float, accuracy: float | None) -> None:
         """Redraw the bar: ``done`` samples of this epoch, with their mean loss and accuracy."""
@@ -55,12 +59,11 @@ class Progress:
         if accuracy is not None:
             shown["accuracy"] = f"{accuracy:.4f}"
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update(done - self._bar.n)
+        self._bar.update(self._begun + done - self._bar.n)
         self.next_update = time.perf_counter() + _BAR_INTERVAL
 
     def end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Close the bar and print the line of a finished epoch."""
-        self.close()
+        """Print the line of a finished epoch, above the bar if there is one."""
         if self._verbose:
             rate = self._samples / max(logs["time"], 1e-9)
             values = "  ".join(
@@ -69,7 +72,12 @@ class Progress:
                 if name not in ("learning_rate", "time")
             )
             head = f"epoch {epoch}/{self._epochs}  {logs['time']:.2f} s  {rate:,.0f} samples/s"
-            print(f"{head}  {values}", flush=True)
+            line = f"{head}  {values}"
+            if self._bar is None:
+                print(line, flush=True)
+            else:
+                self._bar.write(line)
+                sys.stdout.flush()
 
     def close(self) -> None:
         """Remove the bar, if there is one."""

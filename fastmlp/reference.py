@@ -234,7 +234,8 @@ def silu(x: Array, *, out: Array | None = None) -> Array:
     """Return ``x * sigmoid(x)``, also known as swish (Elfwing et al. 2017); 0 at -inf."""
     denominator = np.exp(-x)
     denominator += 1
-    return np.divide(np.maximum(x, np.finfo(x.dtype).min), denominator, out=out)
+    bounded: Array = np.maximum(x, np.finfo(x.dtype).min)
+    return np.divide(bounded, denominator, out=out)
 
 
 @_quiet
@@ -277,7 +278,8 @@ def gelu(x: Array, *, out: Array | None = None) -> Array:
 
     This is the exact form, the default of PyTorch and Keras, not the one with tanh. 0 at -inf.
     """
-    return np.multiply(np.maximum(x, np.finfo(x.dtype).min), _normal_cdf(x), out=out)
+    bounded: Array = np.maximum(x, np.finfo(x.dtype).min)
+    return np.multiply(bounded, _normal_cdf(x), out=out)
 
 
 @_quiet

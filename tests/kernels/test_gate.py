@@ -133,7 +133,7 @@ def test_huge_empty_shapes_return_at_once():
 
 
 def test_out_of_an_equal_dtype_object_works():
-    unpickled = pickle.loads(pickle.dumps(np.ones(3, np.float32)))  # noqa: S301 - our own bytes
+    unpickled = pickle.loads(pickle.dumps(np.ones(3, np.float32)))
     assert kernels.relu(unpickled, out=unpickled) is unpickled
     kernels.sgd_update(unpickled, unpickled.copy(), 0.5)
     np.testing.assert_array_equal(unpickled, np.full(3, 0.5, np.float32))
