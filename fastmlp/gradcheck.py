@@ -116,9 +116,9 @@ def gradcheck(
     -----
     Central differences at steps h, h/2 and h/4 are extrapolated to one of sixth order. The error of
     an element is its difference relative to the larger of both values, but to no less than 1e-3
-    of the parameter's largest gradient, and no less than 1e8 times what one rounding of the loss
-    does to the quotient (6e-6 of the loss with the default ``eps``): smaller values only measure
-    the rounding. Costs six forward passes an element.
+    of the parameter's largest gradient, and no less than 1e8 times what one rounding of the loss,
+    or of the largest output, does to the quotient (6e-6 of it with the default ``eps``): smaller
+    values only measure the rounding. Costs six forward passes an element.
 
     References
     ----------
@@ -141,6 +141,9 @@ def gradcheck(
     base, gradients = network.gradients(x, y, chosen)
     probe = _Probe(network, chosen, x, y)
 
+    # A small loss is a difference of large outputs, and as exact as they are.
+    magnitude = max(abs(base), probe.largest_output)
+
     errors, checked, kinks = {}, {}, {}
     for index, (name, gradient) in enumerate(gradients.items()):
         value = network._parameters[name].value.reshape(-1)
@@ -157,7 +160,7 @@ def gradcheck(
                 continue
             numeric, step = found
             exact = float(analytic[element])
-            rounding = 2.0**-52 * abs(base) / step
+            rounding = 2.0**-52 * magnitude / step
             scale = max(abs(exact), abs(numeric), 1e-3 * largest, _MEASURABLE * rounding)
             error = abs(exact - numeric) / scale if scale else 0.0
             errors[name] = error if not checked[name] else max(errors[name], error)
@@ -172,12 +175,14 @@ class _Probe:
         self._x, self._y = network.data(x, y, loss)
         self._network, self._loss, self._ops = network, loss, network.ops
         self._workspace = Workspace(network, len(self._x))
+        self.largest_output = 0.0
         self.loss()
         self._sides = [sides.copy() for sides in self._current_sides()]
 
     def loss(self) -> float:
         """Return the loss at the current weights."""
         output = self._network.forward(self._ops, self._x, self._workspace)
+        self.largest_output = max(self.largest_output, float(np.abs(output).max()))
         value, _ = self._loss(self._ops, output, self._y, self._workspace.dy)
         return value
 

@@ -142,3 +142,13 @@ def test_relu_gradient_uses_no_more_than_the_positive_outputs(backend):
     assert loss == 4.0
     np.testing.assert_array_equal(gradients["dense_0.weight"], [[8.0, 0.0]])
     np.testing.assert_array_equal(gradients["dense_1.weight"], [[4.0], [0.0]])
+
+
+def test_a_trained_model_passes(backend):
+    (x, y), _ = fm.datasets.load_digits()
+    model = fm.MLP(64, [16], 10, activation="tanh", seed=1)
+    model.backend = backend
+    model.fit(x[:16], y[:16], epochs=4000, batch_size=16, optimizer=fm.SGD(2.0), verbose=0)
+    assert model.evaluate(x[:4], y[:4])["loss"] < 1e-3
+    result = fm.gradcheck(model, x[:4], y[:4], max_per_parameter=40)
+    assert result.passed, result
