@@ -3,16 +3,27 @@
 from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 
-from dispatch cimport FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables, real
-from matmul cimport WORKSPACE_BYTES, product
+from dispatch cimport (
+    FM_MAX_LANES, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables, real,
+)
+from matmul cimport SHORT_SUM, WORKSPACE_BYTES, product
 from matmul cimport matmul as _matmul
 from overlap cimport refuse_overlap
 
 import_tables()
 
 
+cdef enum:
+    SMALL_BYTES = 16384
+
+
 cdef inline void *aligned(void *memory) noexcept nogil:
     return <void *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+
+
+cdef inline bint is_small(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, size_t size) noexcept nogil:
+    # The panels of either operand fit SMALL_BYTES, and a sum this short packs nothing else.
+    return k <= SHORT_SUM and k * (max(m, n) + 3 * FM_MAX_LANES) * size <= SMALL_BYTES
 
 
 def matmul(
@@ -23,20 +34,25 @@ def matmul(
     cdef Py_ssize_t m = out.shape[0]
     cdef Py_ssize_t n = out.shape[1]
     cdef Py_ssize_t k = a.shape[0] if transpose_a else a.shape[1]
-    cdef void *memory
+    cdef char small[SMALL_BYTES + 64]
+    cdef void *memory = <void *>small
+    cdef bint allocated = False
     if m == 0 or n == 0:
         return
     if k:
         refuse_overlap(&a[0, 0], m * k * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
         refuse_overlap(&b[0, 0], k * n * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
-    memory = malloc(WORKSPACE_BYTES + 64)
-    if memory == NULL:
-        raise MemoryError
+    if not is_small(m, n, k, sizeof(real)):
+        memory = malloc(WORKSPACE_BYTES + 64)
+        if memory == NULL:
+            raise MemoryError
+        allocated = True
     with nogil:
         _matmul(transpose_a, transpose_b, m, n, k, &a[0, 0] if k else NULL, a.shape[1],
                 &b[0, 0] if k else NULL, b.shape[1], &out[0, 0], n, <real>alpha,
                 FM_STORE_ADD if accumulate else FM_STORE_SET, <real *>aligned(memory))
-        free(memory)
+        if allocated:
+            free(memory)
 
 
 def dense(
@@ -51,7 +67,9 @@ def dense(
     cdef Py_ssize_t n = out.shape[1]
     cdef Py_ssize_t k = x.shape[1]
     cdef const real *init = NULL
-    cdef void *memory
+    cdef char small[SMALL_BYTES + 64]
+    cdef void *memory = <void *>small
+    cdef bint allocated = False
     if m == 0 or n == 0:
         return
     if bias is not None:
@@ -61,11 +79,14 @@ def dense(
         refuse_overlap(&x[0, 0], m * k * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
         refuse_overlap(&weight[0, 0], k * n * sizeof(real), &out[0, 0], m * n * sizeof(real),
                        False)
-    memory = malloc(WORKSPACE_BYTES + 64)
-    if memory == NULL:
-        raise MemoryError
+    if not is_small(m, n, k, sizeof(real)):
+        memory = malloc(WORKSPACE_BYTES + 64)
+        if memory == NULL:
+            raise MemoryError
+        allocated = True
     with nogil:
         product(m, n, k, &x[0, 0] if k else NULL, k, 1, &weight[0, 0] if k else NULL, n, False,
                 init, &out[0, 0], n, 1, <real>1, FM_STORE_RELU if relu else FM_STORE_SET,
                 <real *>aligned(memory))
-        free(memory)
+        if allocated:
+            free(memory)
