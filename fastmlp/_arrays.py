@@ -78,6 +78,8 @@ def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
 
 def labels(y: Any, rows: int, name: str) -> Array | None:
     """Return integer labels (rows,) as int64, or None where y is no array of integers."""
+    if type(y) is np.ndarray and y.dtype is _INT64 and y.shape == (rows,) and y.flags.carray:
+        return y
     if y is None or isinstance(y, np.ma.MaskedArray):
         got = "None" if y is None else "a masked array"
         raise TypeError(f"{name} must be an array of labels or of one-hot rows, got {got}.")

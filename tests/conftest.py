@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +16,15 @@ try:
     import fastmlp.kernels
 except ImportError:  # a source tree that is not built: test what needs no compiler
     _backend.DEFAULT = "numpy"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _away_from_the_sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run in an empty folder: a child process would import what lies in the current one."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("cwd"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(params=["numpy", "kernels"])
