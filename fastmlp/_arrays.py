@@ -17,7 +17,11 @@ Array = npt.NDArray[Any]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
+_INT64 = np.dtype(np.int64)
 _ALIGNMENT = 64
+# Looked up once: this is the part of a small call that Python takes.
+_empty = np.empty
+_ndarray = np.ndarray
 # From this size on an array gets whole cache lines: below, the kernels do not notice.
 _ALIGNED_BYTES = 8192
 
@@ -28,7 +32,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     Vectors that straddle two cache lines cost the matrix products up to a fifth of their speed,
     and numpy aligns to 16 bytes only.
     """
-    result = np.empty(shape, dtype)
+    result = _empty(shape, dtype)
     size = result.nbytes
     if size < _ALIGNED_BYTES:
         return result
@@ -42,11 +46,11 @@ def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
 
     float16 becomes float32, integers and bools float64 (or ``dtype``).
     """
-    if type(x) is np.ndarray:
+    # carray: C-contiguous, aligned and writeable; what is not goes the long way.
+    if type(x) is _ndarray and x.flags.carray:
         own = x.dtype
-        if (own is FLOAT32 or own is FLOAT64) and (dtype is None or own is dtype):
-            if x.flags.carray:  # C-contiguous, aligned and writeable; what is not goes the long way
-                return x
+        if own is dtype or (dtype is None and (own is FLOAT32 or own is FLOAT64)):
+            return x
     return _convert(x, name, dtype)
 
 
@@ -78,7 +82,7 @@ def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
 
 def labels(y: Any, rows: int, name: str) -> Array | None:
     """Return integer labels (rows,) as int64, or None where y is no array of integers."""
-    if type(y) is np.ndarray and y.dtype is _INT64 and y.shape == (rows,) and y.flags.carray:
+    if type(y) is _ndarray and y.dtype is _INT64 and y.shape == (rows,) and y.flags.carray:
         return y
     if y is None or isinstance(y, np.ma.MaskedArray):
         got = "None" if y is None else "a masked array"
@@ -95,9 +99,6 @@ def labels(y: Any, rows: int, name: str) -> Array | None:
     return array
 
 
-_INT64 = np.dtype(np.int64)
-
-
 def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return out, or a new array of that shape and dtype where it is None.
 
@@ -105,7 +106,7 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """
     if out is None:
         return empty(shape, dtype)
-    if type(out) is np.ndarray and out.shape == shape and out.flags.carray and out.dtype == dtype:
+    if type(out) is _ndarray and out.shape == shape and out.flags.carray and out.dtype == dtype:
         return out
     _refuse_output(out, shape, dtype)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._arrays import FLOAT32, FLOAT64, Array, operand, output
+from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output
 from fastmlp._arrays import labels as integer_labels
 from fastmlp._kernels import elementwise, losses
 from fastmlp._kernels import matmul as products
@@ -123,12 +123,15 @@ def matmul(
     """
     a = operand(a, "a")
     b = operand(b, "b", a.dtype)
-    if a.ndim != 2 or b.ndim != 2:
-        raise ValueError(f"a and b must have two dimensions, got shapes {a.shape} and {b.shape}.")
-    m, k = a.shape
+    try:
+        m, k = a.shape
+        k_b, n = b.shape
+    except ValueError:
+        raise ValueError(
+            f"a and b must have two dimensions, got shapes {a.shape} and {b.shape}."
+        ) from None
     if transpose_a:
         m, k = k, m
-    k_b, n = b.shape
     if transpose_b:
         k_b, n = n, k_b
     if k != k_b:
@@ -141,7 +144,7 @@ def matmul(
         )
     if accumulate and out is None:
         raise TypeError("out must be given with accumulate=True, got None.")
-    out = output(out, (m, n), a.dtype)
+    out = empty((m, n), a.dtype) if out is None else output(out, (m, n), a.dtype)
     _MATMUL[a.dtype is not FLOAT32](a, b, out, transpose_a, transpose_b, accumulate, alpha)
     return out
 
@@ -156,18 +159,23 @@ def dense(
 ) -> Array:
     """Return ``x @ weight + bias``, (N, I), (I, O), (O,) -> (N, O), and its relu if asked."""
     x = operand(x, "x")
-    weight = operand(weight, "weight", x.dtype)
-    if x.ndim != 2 or weight.ndim != 2 or x.shape[1] != weight.shape[0]:
+    dtype = x.dtype
+    weight = operand(weight, "weight", dtype)
+    try:
+        rows, inputs = x.shape
+        fan_in, units = weight.shape
+    except ValueError:
+        inputs, fan_in = 0, 1
+    if inputs != fan_in:
         raise ValueError(
             f"x and weight must have shapes (N, I) and (I, O), got {x.shape} and {weight.shape}."
         )
-    units = weight.shape[1]
     if bias is not None:
-        bias = operand(bias, "bias", x.dtype)
+        bias = operand(bias, "bias", dtype)
         if bias.shape != (units,):
             raise ValueError(f"bias must have shape ({units},), got {bias.shape}.")
-    out = output(out, (x.shape[0], units), x.dtype)
-    _DENSE[x.dtype is not FLOAT32](x, weight, bias, out, relu)
+    out = empty((rows, units), dtype) if out is None else output(out, (rows, units), dtype)
+    _DENSE[dtype is not FLOAT32](x, weight, bias, out, relu)
     return out
 
 
@@ -179,7 +187,7 @@ def add_bias(x: Array, bias: Array, *, out: Array | None = None) -> Array:
         raise ValueError(
             f"x and bias must have shapes (N, O) and (O,), got {x.shape} and {bias.shape}."
         )
-    out = output(out, x.shape, x.dtype)
+    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
     _ADD_BIAS[x.dtype is not FLOAT32](x, bias, out)
     return out
 
@@ -189,7 +197,7 @@ def sum_batch(x: Array, *, out: Array | None = None) -> Array:
     x = operand(x, "x")
     if x.ndim != 2:
         raise ValueError(f"x must have shape (N, O), got {x.shape}.")
-    out = output(out, x.shape[1:], x.dtype)
+    out = empty(x.shape[1:], x.dtype) if out is None else output(out, x.shape[1:], x.dtype)
     _SUM_BATCH[x.dtype is not FLOAT32](x, out)
     return out
 
@@ -217,7 +225,7 @@ def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
 
 def _unary(function: int, x: Array, out: Array | None, parameter: float = 0.0) -> Array:
     x = operand(x, "x")
-    out = output(out, x.shape, x.dtype)
+    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
     if x.ndim == 1:
         _UNARY[x.dtype is not FLOAT32](function, x, out, parameter)
     else:
@@ -237,7 +245,7 @@ def _backward(
     saved = operand(saved, name, dy.dtype)
     if dy.shape != saved.shape:
         raise ValueError(f"dy and {name} must have one shape, got {dy.shape} and {saved.shape}.")
-    out = output(out, dy.shape, dy.dtype)
+    out = empty(dy.shape, dy.dtype) if out is None else output(out, dy.shape, dy.dtype)
     if dy.ndim == 1:
         _BACKWARD[dy.dtype is not FLOAT32](function, dy, saved, out, parameter)
     else:
@@ -372,7 +380,7 @@ def _rows(functions: Any, x: Array, out: Array | None) -> Array:
     x = operand(x, "x")
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a single number.")
-    out = output(out, x.shape, x.dtype)
+    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
     if x.ndim == 2:
         functions[x.dtype is not FLOAT32](x, out)
     elif x.size:
@@ -388,7 +396,7 @@ def _rows_backward(functions: Any, dy: Array, y: Array, out: Array | None) -> Ar
         raise ValueError(
             f"dy and y must have one shape of at least one dimension, got {dy.shape} and {y.shape}."
         )
-    out = output(out, y.shape, y.dtype)
+    out = empty(y.shape, y.dtype) if out is None else output(out, y.shape, y.dtype)
     if y.ndim == 2:
         functions[y.dtype is not FLOAT32](dy, y, out)
     elif y.size:
@@ -430,10 +438,18 @@ def softmax_cross_entropy(
         raise ValueError(f"logits must have shape (N, C), not empty, got {logits.shape}.")
     classes = integer_labels(labels, logits.shape[0], "labels")
     if classes is not None:
-        out = output(out, logits.shape, logits.dtype)
+        out = (
+            empty(logits.shape, logits.dtype)
+            if out is None
+            else output(out, logits.shape, logits.dtype)
+        )
         return _CROSS_ENTROPY_LABELS[logits.dtype is not FLOAT32](logits, classes, out), out
     targets = _targets(labels, logits)
-    out = output(out, logits.shape, logits.dtype)
+    out = (
+        empty(logits.shape, logits.dtype)
+        if out is None
+        else output(out, logits.shape, logits.dtype)
+    )
     return _CROSS_ENTROPY_TARGETS[logits.dtype is not FLOAT32](logits, targets, out), out
 
 
@@ -449,7 +465,11 @@ def mse(prediction: Array, target: Array, *, out: Array | None = None) -> tuple[
             "prediction and target must have one shape and not be empty, got "
             f"{prediction.shape} and {target.shape}."
         )
-    out = output(out, target.shape, target.dtype)
+    out = (
+        empty(target.shape, target.dtype)
+        if out is None
+        else output(out, target.shape, target.dtype)
+    )
     mean = _MSE[target.dtype is not FLOAT32]
     if target.ndim == 1:
         return mean(prediction, target, out), out
