@@ -7,12 +7,8 @@ The peak is a loop of multiply-adds on registers, timed in the same process as t
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-
 import numpy as np
-from turns import alternate, best_and_median, measure
+from turns import best_and_median, compare, measure
 
 # form, rows, columns, summed: X W, X^T dY and dY W^T of a layer 784 -> 512, and squares.
 CASES = [
@@ -71,12 +67,8 @@ def side(name: str) -> dict[str, list[float]]:
     return times
 
 
-def main() -> None:
+def report(times: dict[str, dict[str, list[float]]]) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    times = alternate(__file__, ["numpy", "kernels"], arguments.rounds)
     peak = 1 / min(times.pop("peak")["kernels"])
     print(f"FMA peak of one thread, float32: {peak / 1e9:.1f} GFLOP/s")
     print(f"{'product':<24}{'numpy':>8}{'kernels':>9}  GFLOP/s  {'share of peak':>14}"
@@ -93,7 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1] in ("numpy", "kernels"):
-        print(json.dumps(side(sys.argv[1])))
-    else:
-        main()
+    compare(__file__, __doc__.splitlines()[0], side, report)

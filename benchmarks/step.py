@@ -8,12 +8,8 @@ fastmlp.reference, which is numpy written with in-place operations and no waste.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-
 import numpy as np
-from turns import alternate, best_and_median, measure
+from turns import best_and_median, compare, measure
 
 CASES = {
     f"{'-'.join(map(str, sizes))} batch {batch}": (sizes, batch)
@@ -47,12 +43,8 @@ def side(backend: str) -> dict[str, list[float]]:
     return times
 
 
-def main() -> None:
+def report(times: dict[str, dict[str, list[float]]]) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
-    times = alternate(__file__, ["numpy", "kernels"], arguments.rounds)
     print(f"{'step, microseconds (minimum)':<32}{'numpy':>8}{'kernels':>9}"
           f"{'ratio min':>11}{'median':>8}")  # fmt: skip
     for case, sides in times.items():
@@ -65,7 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2 and sys.argv[1] in ("numpy", "kernels"):
-        print(json.dumps(side(sys.argv[1])))
-    else:
-        main()
+    compare(__file__, __doc__.splitlines()[0], side, report)

@@ -7,6 +7,7 @@ and what is reported is the ratio of the minima and of the medians.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -15,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 
-__all__ = ["alternate", "measure"]
+__all__ = ["best_and_median", "compare", "measure"]
 
 ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
@@ -54,6 +55,22 @@ def alternate(script: str, sides: list[str], rounds: int) -> dict[str, dict[str,
                 times.setdefault(case, {}).setdefault(side, []).extend(seconds)
     print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
     return times
+
+
+def compare(
+    script: str,
+    description: str,
+    side: Callable[[str], dict[str, list[float]]],
+    report: Callable[[dict[str, dict[str, list[float]]]], None],
+) -> None:
+    """Be the main program of ``script``: one side's process, or the comparison of both."""
+    sides = ["numpy", "kernels"]
+    if len(sys.argv) == 2 and sys.argv[1] in sides:
+        print(json.dumps(side(sys.argv[1])))
+        return
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=5)
+    report(alternate(script, sides, parser.parse_args().rounds))
 
 
 def best_and_median(seconds: list[float]) -> tuple[float, float]:
