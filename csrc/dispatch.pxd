@@ -20,11 +20,25 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
         Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, float, int,
         float *) noexcept nogil
+    ctypedef struct fm_column_f32:
+        Py_ssize_t tiles, blocks, k_count
+        const float *a
+        Py_ssize_t a_row, a_col, a_block
+        const float *b
+        Py_ssize_t b_row
+        const float *init
+        Py_ssize_t init_row
+        float *c
+        Py_ssize_t c_row
+        float alpha
+        int store
     ctypedef struct fm_table_f32:
         int lanes
         int tile_rows[4]
         fm_strip_f32 strip[4][25]
         fm_strip_f32 packing_strip[25]
+        void (*column[3][25])(const fm_column_f32 *) noexcept nogil
+        void (*update_column[3][25])(const fm_column_f32 *) noexcept nogil
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t,
                            Py_ssize_t, float, int) noexcept nogil
         float (*multiply_adds)(Py_ssize_t) noexcept nogil
@@ -54,11 +68,25 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
         Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, double, int,
         double *) noexcept nogil
+    ctypedef struct fm_column_f64:
+        Py_ssize_t tiles, blocks, k_count
+        const double *a
+        Py_ssize_t a_row, a_col, a_block
+        const double *b
+        Py_ssize_t b_row
+        const double *init
+        Py_ssize_t init_row
+        double *c
+        Py_ssize_t c_row
+        double alpha
+        int store
     ctypedef struct fm_table_f64:
         int lanes
         int tile_rows[4]
         fm_strip_f64 strip[4][25]
         fm_strip_f64 packing_strip[25]
+        void (*column[3][25])(const fm_column_f64 *) noexcept nogil
+        void (*update_column[3][25])(const fm_column_f64 *) noexcept nogil
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t,
                            Py_ssize_t, double, int) noexcept nogil
         double (*multiply_adds)(Py_ssize_t) noexcept nogil

@@ -61,11 +61,27 @@ enum fm_store {
         ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col,      \
         const REAL *b, ptrdiff_t b_row, ptrdiff_t b_panel, const REAL *init, ptrdiff_t init_row,   \
         REAL *c, ptrdiff_t c_row, REAL alpha, int store, REAL *pack);                              \
+    /* Row tiles below one another, see csrc/simd/fm_tile.body.h. */                               \
+    typedef struct {                                                                               \
+        ptrdiff_t tiles, blocks, k_count;                                                          \
+        const REAL *a;                                                                             \
+        ptrdiff_t a_row, a_col, a_block;                                                           \
+        const REAL *b;                                                                             \
+        ptrdiff_t b_row;                                                                           \
+        const REAL *init;                                                                          \
+        ptrdiff_t init_row;                                                                        \
+        REAL *c;                                                                                   \
+        ptrdiff_t c_row;                                                                           \
+        REAL alpha;                                                                                \
+        int store;                                                                                 \
+    } fm_column_##SUFFIX;                                                                          \
     typedef struct {                                                                               \
         int lanes;                                                                                 \
         int tile_rows[FM_MAX_TILE_VECTORS + 1]; /* largest row count, by vectors */                \
         fm_strip_##SUFFIX strip[FM_MAX_TILE_VECTORS + 1][FM_MAX_TILE_ROWS + 1];                    \
         fm_strip_##SUFFIX packing_strip[FM_MAX_TILE_ROWS + 1]; /* of two vectors */                \
+        void (*column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                       \
+        void (*update_column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                \
         void (*store_sums)(ptrdiff_t rows, ptrdiff_t lanes, const REAL *sums, ptrdiff_t width,     \
                            REAL *c, ptrdiff_t c_row, ptrdiff_t c_lane, REAL alpha, int store);     \
         /* n rounds of 12 multiply-adds on registers: the machine's peak, for benchmarks */        \

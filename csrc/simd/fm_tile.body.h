@@ -38,10 +38,11 @@ FM_INLINE void FM(tile_step)(const int rows, const int vectors, const int packin
     *b += b_row;
 }
 
-FM_INLINE void FM(tile)(const int rows, const int vectors, const int packing, ptrdiff_t k_count,
-                        const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col, const REAL *b,
-                        ptrdiff_t b_row, const REAL *init, ptrdiff_t init_row, REAL *c,
-                        ptrdiff_t c_row, REAL alpha, int store, REAL *pack)
+FM_INLINE void FM(tile)(const int rows, const int vectors, const int packing, ptrdiff_t blocks,
+                        ptrdiff_t a_jump, ptrdiff_t k_count, const REAL *a, ptrdiff_t a_row,
+                        ptrdiff_t a_col, const REAL *b, ptrdiff_t b_row, const REAL *init,
+                        ptrdiff_t init_row, REAL *c, ptrdiff_t c_row, REAL alpha, int store,
+                        REAL *pack)
 {
     V acc[FM_MAX_TILE_ROWS][FM_MAX_TILE_VECTORS];
     const REAL *a_m[(FM_MAX_TILE_ROWS + 2) / 3]; /* every third row: x86 addresses reach p + 2 r */
@@ -62,13 +63,17 @@ FM_INLINE void FM(tile)(const int rows, const int vectors, const int packing, pt
         }
     }
 
-    ptrdiff_t k = 0;
-    for (; !packing && k + 2 <= k_count; k += 2) {
-        FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
-        FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        ptrdiff_t k = 0;
+        for (; !packing && k + 2 <= k_count; k += 2) {
+            FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
+            FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
+        }
+        for (; k < k_count; k++)
+            FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
+        FM_UNROLL
+        for (int p = 0; p < (rows + 2) / 3; p++) a_m[p] += a_jump;
     }
-    for (; k < k_count; k++)
-        FM(tile_step)(rows, vectors, packing, acc, a_m, a_row, a_col, &b, b_row, &pack);
 
     FM_OPAQUE(alpha); /* keeps its broadcast out of the loop's registers */
     if (store & FM_STORE_ADD) {
@@ -110,8 +115,8 @@ FM_INLINE void FM(tile)(const int rows, const int vectors, const int packing, pt
         REAL *c, ptrdiff_t c_row, REAL alpha, int store, REAL *pack)                               \
     {                                                                                              \
         for (ptrdiff_t p = 0; p < panels; p++) {                                                   \
-            FM(tile)(rows, vectors, packing, k_count, a, a_row, a_col, b, b_row, init, init_row,   \
-                     c, c_row, alpha, store, pack);                                                \
+            FM(tile)(rows, vectors, packing, 1, 0, k_count, a, a_row, a_col, b, b_row, init,       \
+                     init_row, c, c_row, alpha, store, pack);                                      \
             b += b_panel;                                                                          \
             c += vectors * FM_LANES;                                                               \
             if (init) init += vectors * FM_LANES;                                                  \
@@ -128,8 +133,60 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_PACKING_STRIP, 2)
 #undef FM_PLAIN_STRIP
 #undef FM_PACKING_STRIP
 
+/* A column: row tiles one below the other against one panel of b. The sum may run over blocks of
+ * a, a_block values apart, while b goes on: a weight in panels is such an a. */
+#define FM_COLUMN(rows, vectors)                                                                   \
+    static void FM(column_##rows##x##vectors)(const FM(fm_column) *t)                              \
+    {                                                                                              \
+        const REAL *a = t->a, *init = t->init;                                                     \
+        REAL *c = t->c;                                                                            \
+        for (ptrdiff_t tile = 0; tile < t->tiles; tile++) {                                        \
+            FM(tile)(rows, vectors, 0, t->blocks, t->a_block - t->k_count * t->a_col, t->k_count,  \
+                     a, t->a_row, t->a_col, t->b, t->b_row, init, t->init_row, c, t->c_row,        \
+                     t->alpha, t->store, NULL);                                                    \
+            a += rows * t->a_row;                                                                  \
+            c += rows * t->c_row;                                                                  \
+            if (init) init += rows * t->init_row;                                                  \
+        }                                                                                          \
+    }
+/* The same for a weight's gradient, with what is known of it: no blocks, no init, rows of a side by
+ * side, c a panel of two vectors, the product added to it. At 8 samples a sixth faster. */
+#define FM_UPDATE_COLUMN(rows, vectors)                                                            \
+    static void FM(update_column_##rows##x##vectors)(const FM(fm_column) *t)                       \
+    {                                                                                              \
+        const REAL *a = t->a;                                                                      \
+        REAL *c = t->c;                                                                            \
+        const REAL *b = t->b;                                                                      \
+        const ptrdiff_t k_count = t->k_count, a_col = t->a_col, b_row = t->b_row;                  \
+        const REAL alpha = t->alpha;                                                               \
+        for (ptrdiff_t tile = t->tiles; tile > 0; tile--) {                                        \
+            FM(tile)(rows, vectors, 0, 1, 0, k_count, a, 1, a_col, b, b_row, NULL, 0, c,           \
+                     2 * FM_LANES, alpha, FM_STORE_ADD, NULL);                                     \
+            a += rows;                                                                             \
+            c += rows * 2 * FM_LANES;                                                              \
+        }                                                                                          \
+    }
+FM_ROWS(FM_TILE_ROWS_1)(FM_COLUMN, 1)
+FM_ROWS(FM_TILE_ROWS_2)(FM_COLUMN, 2)
+FM_ROWS(FM_TILE_ROWS_1)(FM_UPDATE_COLUMN, 1)
+FM_ROWS(FM_TILE_ROWS_2)(FM_UPDATE_COLUMN, 2)
+#undef FM_COLUMN
+#undef FM_UPDATE_COLUMN
+
 /* The shapes of this level, for the table. */
 #ifndef FM_STRIPS
+#define FM_COLUMN_ENTRY(rows, vectors) [rows] = FM(column_##rows##x##vectors),
+#define FM_UPDATE_COLUMN_ENTRY(rows, vectors) [rows] = FM(update_column_##rows##x##vectors),
+#define FM_UPDATE_COLUMNS                                                                          \
+    {                                                                                              \
+        [1] = {FM_ROWS(FM_TILE_ROWS_1)(FM_UPDATE_COLUMN_ENTRY, 1)},                                \
+        [2] = {FM_ROWS(FM_TILE_ROWS_2)(FM_UPDATE_COLUMN_ENTRY, 2)},                                \
+    }
+#define FM_COLUMNS                                                                                 \
+    {                                                                                              \
+        [1] = {FM_ROWS(FM_TILE_ROWS_1)(FM_COLUMN_ENTRY, 1)},                                       \
+        [2] = {FM_ROWS(FM_TILE_ROWS_2)(FM_COLUMN_ENTRY, 2)},                                       \
+    }
 #define FM_STRIP_ENTRY(rows, vectors) [rows] = FM(strip_##rows##x##vectors),
 #define FM_PACKING_STRIP_ENTRY(rows, vectors) [rows] = FM(packing_strip_##rows##x##vectors),
 #define FM_STRIPS                                                                                  \

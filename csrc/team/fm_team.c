@@ -1,0 +1,199 @@
+#define _POSIX_C_SOURCE 200809L
+#include "fm_team.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#include <signal.h>
+#define FM_THREADS 1
+#else
+#define FM_THREADS 0 /* one thread: the same results, by the promise of the plan */
+#endif
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#define FM_PAUSE() _mm_pause()
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+#define FM_PAUSE() __asm__ volatile("isb")
+#else
+#define FM_PAUSE() ((void)0)
+#endif
+
+unsigned long fm_flush_subnormals(void)
+{
+#if defined(__x86_64__) || defined(_M_X64)
+    unsigned int before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040); /* flush to zero, denormals are zero */
+    return before;
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+    unsigned long before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | (1ul << 24)));
+    return before;
+#else
+    return 0;
+#endif
+}
+
+void fm_flush_restore(unsigned long before)
+{
+#if defined(__x86_64__) || defined(_M_X64)
+    /* Only the mode: flags that were raised meanwhile stay. */
+    _mm_setcsr((_mm_getcsr() & ~0x8040u) | ((unsigned int)before & 0x8040u));
+#elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
+    __asm__ volatile("msr fpcr, %0" : : "r"(before));
+#else
+    (void)before;
+#endif
+}
+
+#if FM_THREADS
+
+double fm_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void fm_flag_set(fm_flag *flag, int value)
+{
+    __atomic_store_n(&flag->value, value, __ATOMIC_RELAXED);
+}
+
+int fm_flag_get(const fm_flag *flag) { return __atomic_load_n(&flag->value, __ATOMIC_RELAXED); }
+
+#define FM_LINE 128 /* bytes: processors fetch two lines of 64 at a time */
+#define FM_SPIN_SECONDS 30e-6
+#define FM_SPINS 64 /* looks at the clock after so many */
+
+struct fm_team {
+    _Alignas(FM_LINE) int arrived; /* threads at the barrier */
+    _Alignas(FM_LINE) unsigned generation; /* barriers passed */
+    _Alignas(FM_LINE) int sleepers;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    int size; /* 0 until all threads are started */
+    fm_team_body body;
+    void *context;
+};
+
+typedef struct {
+    fm_team *team;
+    int thread;
+} member;
+
+int fm_team_size(const fm_team *team) { return team->size; }
+
+void fm_team_barrier(fm_team *team)
+{
+    if (team->size == 1) return;
+    const unsigned generation = __atomic_load_n(&team->generation, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->size) {
+        __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
+        /* In one total order with the sleeper's two steps below: either it sees the new
+         * generation, or it is seen here. */
+        __atomic_add_fetch(&team->generation, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST) > 0) {
+            pthread_mutex_lock(&team->mutex);
+            pthread_cond_broadcast(&team->wake);
+            pthread_mutex_unlock(&team->mutex);
+        }
+        return;
+    }
+    double end = 0;
+    do {
+        for (int spin = 0; spin < FM_SPINS; spin++) {
+            if (__atomic_load_n(&team->generation, __ATOMIC_ACQUIRE) != generation) return;
+            FM_PAUSE();
+        }
+        if (end == 0) end = fm_seconds() + FM_SPIN_SECONDS;
+    } while (fm_seconds() < end);
+
+    pthread_mutex_lock(&team->mutex);
+    __atomic_add_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&team->generation, __ATOMIC_SEQ_CST) == generation)
+        pthread_cond_wait(&team->wake, &team->mutex);
+    __atomic_sub_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&team->mutex);
+}
+
+static void *start(void *argument)
+{
+    const member *self = argument;
+    fm_team *team = self->team;
+    pthread_mutex_lock(&team->mutex);
+    while (team->size == 0) pthread_cond_wait(&team->wake, &team->mutex);
+    pthread_mutex_unlock(&team->mutex);
+    const unsigned long before = fm_flush_subnormals();
+    team->body(team, self->thread, team->context);
+    fm_flush_restore(before);
+    return NULL;
+}
+
+#define FM_MAX_TEAM 256
+
+void fm_team_run(int threads, fm_team_body body, void *context)
+{
+    fm_team team = {.body = body, .context = context};
+    pthread_t handles[FM_MAX_TEAM];
+    member members[FM_MAX_TEAM];
+    int started = 1;
+    const unsigned long before = fm_flush_subnormals();
+
+    if (threads > FM_MAX_TEAM) threads = FM_MAX_TEAM;
+    if (threads > 1) {
+        /* Signals belong to the thread that called: Python's handlers run there. */
+        sigset_t all, kept;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &kept);
+        pthread_mutex_init(&team.mutex, NULL);
+        pthread_cond_init(&team.wake, NULL);
+        for (; started < threads; started++) {
+            members[started] = (member){&team, started};
+            if (pthread_create(&handles[started], NULL, start, &members[started])) break;
+        }
+        pthread_sigmask(SIG_SETMASK, &kept, NULL);
+        pthread_mutex_lock(&team.mutex);
+        team.size = started;
+        pthread_cond_broadcast(&team.wake);
+        pthread_mutex_unlock(&team.mutex);
+    } else {
+        team.size = 1;
+    }
+    body(&team, 0, context);
+    for (int i = 1; i < started; i++) pthread_join(handles[i], NULL);
+    if (threads > 1) {
+        pthread_cond_destroy(&team.wake);
+        pthread_mutex_destroy(&team.mutex);
+    }
+    fm_flush_restore(before);
+}
+
+#else
+
+struct fm_team {
+    int unused;
+};
+
+double fm_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+void fm_flag_set(fm_flag *flag, int value) { flag->value = value; }
+int fm_flag_get(const fm_flag *flag) { return flag->value; }
+int fm_team_size(const fm_team *team)
+{
+    (void)team;
+    return 1;
+}
+void fm_team_barrier(fm_team *team) { (void)team; }
+void fm_team_run(int threads, fm_team_body body, void *context)
+{
+    fm_team team = {0};
+    const unsigned long before = fm_flush_subnormals();
+    (void)threads;
+    body(&team, 0, context);
+    fm_flush_restore(before);
+}
+
+#endif

@@ -1,0 +1,35 @@
+/* A team of threads that lives as long as one call, and the barrier inside it.
+ *
+ * fm_team_run starts threads - 1 of them, runs `body` on all (the caller is thread 0) and returns
+ * when all have returned. Nothing is left behind: no pool to break after a fork, nothing that
+ * spins between calls. Where threads cannot be had, the team is smaller: `body` must ask
+ * fm_team_size. Memory order: all that happened before a barrier is seen after it.
+ */
+#ifndef FM_TEAM_H
+#define FM_TEAM_H
+
+typedef struct fm_team fm_team;
+typedef void (*fm_team_body)(fm_team *team, int thread, void *context);
+
+void fm_team_run(int threads, fm_team_body body, void *context);
+int fm_team_size(const fm_team *team);
+/* Returns when every thread of the team has called it. Spins for a few tens of microseconds, then
+ * sleeps: with a processor less than threads, the others need it. */
+void fm_team_barrier(fm_team *team);
+
+/* Subnormal numbers count as zero in this thread from now on: they slow some processors down a
+ * hundredfold and carry no information in a gradient. Returns what fm_flush_restore needs. */
+unsigned long fm_flush_subnormals(void);
+void fm_flush_restore(unsigned long before);
+
+/* A flag that threads set and read without a lock. */
+typedef struct {
+    int value; /* only through the functions below */
+} fm_flag;
+void fm_flag_set(fm_flag *flag, int value);
+int fm_flag_get(const fm_flag *flag);
+
+/* Seconds on a clock that never goes back. */
+double fm_seconds(void);
+
+#endif
