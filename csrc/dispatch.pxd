@@ -14,6 +14,8 @@ cdef extern from "fm_table.h" nogil:
         FM_TANH, FM_SIGMOID
         FM_RELU_BACKWARD, FM_LEAKY_RELU_BACKWARD, FM_ELU_BACKWARD, FM_GELU_BACKWARD
         FM_SILU_BACKWARD, FM_SOFTPLUS_BACKWARD, FM_TANH_BACKWARD, FM_SIGMOID_BACKWARD
+        FM_SGD, FM_MOMENTUM, FM_NESTEROV, FM_ADAGRAD, FM_RMSPROP, FM_ADAM, FM_ADAMW
+        FM_UPDATE_COUNT, FM_MAX_COEFFICIENTS
         FM_STORE_SET, FM_STORE_ADD, FM_STORE_RELU
         FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS
     ctypedef void (*fm_strip_f32)(
@@ -51,6 +53,8 @@ cdef extern from "fm_table.h" nogil:
         void (*unary[10])(Py_ssize_t, const float *, float *, float) noexcept nogil
         void (*backward[8])(Py_ssize_t, const float *, const float *, float *,
                             float) noexcept nogil
+        void (*update[7])(Py_ssize_t, const float *, float *, float *, float *,
+                          const double *) noexcept nogil
         void (*axpy)(Py_ssize_t, float, const float *, float *) noexcept nogil
         void (*add)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
         double (*squared_difference)(Py_ssize_t, float, const float *, const float *,
@@ -99,6 +103,8 @@ cdef extern from "fm_table.h" nogil:
         void (*unary[10])(Py_ssize_t, const double *, double *, double) noexcept nogil
         void (*backward[8])(Py_ssize_t, const double *, const double *, double *,
                             double) noexcept nogil
+        void (*update[7])(Py_ssize_t, const double *, double *, double *, double *,
+                          const double *) noexcept nogil
         void (*axpy)(Py_ssize_t, double, const double *, double *) noexcept nogil
         void (*add)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
         double (*squared_difference)(Py_ssize_t, double, const double *, const double *,

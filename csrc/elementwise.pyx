@@ -1,10 +1,11 @@
-"""Activations forward and backward, exp, log, bias and the SGD update (arrays contiguous)."""
+"""Activations forward and backward, exp, log, bias and optimizers (arrays contiguous)."""
 
 from dispatch cimport (
-    FM_ELU, FM_ELU_BACKWARD, FM_EXP, FM_GELU, FM_GELU_BACKWARD, FM_LEAKY_RELU,
-    FM_LEAKY_RELU_BACKWARD, FM_LOG, FM_RELU, FM_RELU_BACKWARD, FM_SIGMOID, FM_SIGMOID_BACKWARD,
-    FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_TANH, FM_TANH_BACKWARD,
-    fm_f32, fm_f64, import_tables, real,
+    FM_ADAGRAD, FM_ADAM, FM_ADAMW, FM_ELU, FM_ELU_BACKWARD, FM_EXP, FM_GELU, FM_GELU_BACKWARD,
+    FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LOG, FM_MOMENTUM, FM_NESTEROV, FM_RELU,
+    FM_RELU_BACKWARD, FM_RMSPROP, FM_SGD, FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU,
+    FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_TANH, FM_TANH_BACKWARD,
+    FM_UPDATE_COUNT, fm_f32, fm_f64, import_tables, real,
 )
 
 from overlap cimport refuse_overlap
@@ -30,6 +31,19 @@ SILU_BACKWARD = FM_SILU_BACKWARD
 SOFTPLUS_BACKWARD = FM_SOFTPLUS_BACKWARD
 TANH_BACKWARD = FM_TANH_BACKWARD
 SIGMOID_BACKWARD = FM_SIGMOID_BACKWARD
+# The first argument of update, and the names in the order of the table.
+SGD = FM_SGD
+MOMENTUM = FM_MOMENTUM
+NESTEROV = FM_NESTEROV
+ADAGRAD = FM_ADAGRAD
+RMSPROP = FM_RMSPROP
+ADAM = FM_ADAM
+ADAMW = FM_ADAMW
+_NAMES = {
+    FM_SGD: "SGD", FM_MOMENTUM: "MOMENTUM", FM_NESTEROV: "NESTEROV", FM_ADAGRAD: "ADAGRAD",
+    FM_RMSPROP: "RMSPROP", FM_ADAM: "ADAM", FM_ADAMW: "ADAMW",
+}
+UPDATES = tuple([_NAMES[kind] for kind in range(FM_UPDATE_COUNT)])
 
 
 def unary(int function, const real[::1] x not None, real[::1] out not None, double parameter):
@@ -79,18 +93,34 @@ def add_bias(const real[:, ::1] x not None, const real[::1] bias not None,
                 fm_f64.add(n, &x[i, 0], &bias[0], &out[i, 0])
 
 
-def sgd_update(real[::1] weight not None, const real[::1] gradient not None,
-               double learning_rate):
-    """Subtract learning_rate * gradient from weight, both of n values."""
-    cdef Py_ssize_t n = weight.shape[0]
+def update(
+    int kind, real[::1] w not None, const real[::1] g not None, real[::1] s0, real[::1] s1,
+    const double[::1] p not None,
+):
+    """Do one step of the optimizer `kind` on w, in place, given the gradient g.
+
+    s0 and s1 are its states, of the size of w; None for those it has not. p: its coefficients.
+    """
+    cdef Py_ssize_t n = w.shape[0]
+    cdef real *first = NULL
+    cdef real *second = NULL
     if n == 0:
         return
-    refuse_overlap(&gradient[0], n * sizeof(real), &weight[0], n * sizeof(real), True)
+    refuse_overlap(&g[0], n * sizeof(real), &w[0], n * sizeof(real), True)
+    if s0 is not None:
+        first = &s0[0]
+        refuse_overlap(&g[0], n * sizeof(real), first, n * sizeof(real), False)
+        refuse_overlap(&w[0], n * sizeof(real), first, n * sizeof(real), False)
+    if s1 is not None:
+        second = &s1[0]
+        refuse_overlap(&g[0], n * sizeof(real), second, n * sizeof(real), False)
+        refuse_overlap(&w[0], n * sizeof(real), second, n * sizeof(real), False)
+        refuse_overlap(first, n * sizeof(real), second, n * sizeof(real), False)
     with nogil:
         if real is float:
-            fm_f32.axpy(n, <float>-learning_rate, &gradient[0], &weight[0])
+            fm_f32.update[kind](n, &g[0], &w[0], first, second, &p[0])
         else:
-            fm_f64.axpy(n, -learning_rate, &gradient[0], &weight[0])
+            fm_f64.update[kind](n, &g[0], &w[0], first, second, &p[0])
 
 
 def multiply_adds(Py_ssize_t rounds, real tag):

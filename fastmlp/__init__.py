@@ -16,12 +16,15 @@ from fastmlp.gradcheck import gradcheck
 from fastmlp.history import History
 from fastmlp.layers import Activation, Dense, Flatten, Layer
 from fastmlp.model import MLP, Sequential, load_model
-from fastmlp.optimizers import SGD
+from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = [
     "MLP",
     "SGD",
     "Activation",
+    "Adagrad",
+    "Adam",
+    "AdamW",
     "Callback",
     "Dense",
     "DivergenceError",
@@ -29,6 +32,7 @@ __all__ = [
     "Flatten",
     "History",
     "Layer",
+    "RMSprop",
     "Sequential",
     "datasets",
     "gradcheck",

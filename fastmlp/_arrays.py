@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FLOAT32", "FLOAT64", "Array", "empty", "labels", "operand", "output"]
+__all__ = ["FLOAT32", "FLOAT64", "Array", "empty", "labels", "operand", "output", "updated"]
 
 Array = npt.NDArray[Any]
 
@@ -111,14 +111,23 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     _refuse_output(out, shape, dtype)
 
 
-def _refuse_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NoReturn:
+def updated(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Array:
+    """Return x, an array that is read and written in place."""
+    if type(x) is _ndarray and x.shape == shape and x.flags.carray and x.dtype == dtype:
+        return x
+    _refuse_output(x, shape, dtype, name)
+
+
+def _refuse_output(
+    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out"
+) -> NoReturn:
     expected = f"a C-contiguous, writeable {dtype} array of shape {shape}"
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be {expected}, got {type(out).__name__}.")
+        raise TypeError(f"{name} must be {expected}, got {type(out).__name__}.")
     if type(out) is not np.ndarray or out.dtype != dtype:
-        raise TypeError(f"out must be {expected}, got {type(out).__name__} of {out.dtype}.")
+        raise TypeError(f"{name} must be {expected}, got {type(out).__name__} of {out.dtype}.")
     if out.shape != shape:
-        raise ValueError(f"out must be {expected}, got shape {out.shape}.")
+        raise ValueError(f"{name} must be {expected}, got shape {out.shape}.")
     flags = out.flags
     wrong = [
         word
@@ -129,4 +138,4 @@ def _refuse_output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> No
         )
         if not right
     ]
-    raise ValueError(f"out must be {expected}, got one that is not {' and '.join(wrong)}.")
+    raise ValueError(f"{name} must be {expected}, got one that is not {' and '.join(wrong)}.")

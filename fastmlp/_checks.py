@@ -57,8 +57,8 @@ def integer(value: Any, name: str, *, minimum: int) -> int:
     return result
 
 
-def number(value: Any, name: str, *, minimum: float) -> float:
-    """Return a finite Python float of at least ``minimum``."""
+def number(value: Any, name: str, *, minimum: float, below: float = math.inf) -> float:
+    """Return a finite Python float of at least ``minimum``, and below ``below``."""
     kind = np.asarray(value).dtype.kind if isinstance(value, (np.generic, np.ndarray)) else ""
     real = isinstance(value, (int, float)) or (kind in ("i", "u", "f") and np.ndim(value) == 0)
     if not real or isinstance(value, bool):
@@ -66,8 +66,11 @@ def number(value: Any, name: str, *, minimum: float) -> float:
             f"{name} must be a number, got {_short(value)} of type {type(value).__name__}."
         )
     result = float(value)
-    if not math.isfinite(result) or result < minimum:
-        raise ValueError(f"{name} must be finite and at least {minimum:g}, got {result}.")
+    if not minimum <= result < below:
+        wanted = f"at least {minimum:g} and below {below:g}"
+        if below == math.inf:
+            wanted = f"finite and at least {minimum:g}"
+        raise ValueError(f"{name} must be {wanted}, got {result}.")
     return result
 
 

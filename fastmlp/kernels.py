@@ -12,16 +12,20 @@ every input; NaN and infinities propagate. Which instruction set runs: :func:`fa
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output
+from fastmlp import _checks
+from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output, updated
 from fastmlp._arrays import labels as integer_labels
 from fastmlp._kernels import elementwise, losses
 from fastmlp._kernels import matmul as products
 
 __all__ = [
+    "adagrad_update",
+    "adam_update",
     "add_bias",
     "count_correct",
     "dense",
@@ -39,6 +43,7 @@ __all__ = [
     "mse",
     "relu",
     "relu_backward",
+    "rmsprop_update",
     "sgd_update",
     "sigmoid",
     "sigmoid_backward",
@@ -58,7 +63,7 @@ __all__ = [
 _UNARY = (elementwise.unary["float"], elementwise.unary["double"])
 _BACKWARD = (elementwise.backward["float"], elementwise.backward["double"])
 _ADD_BIAS = (elementwise.add_bias["float"], elementwise.add_bias["double"])
-_SGD_UPDATE = (elementwise.sgd_update["float"], elementwise.sgd_update["double"])
+_UPDATE = (elementwise.update["float"], elementwise.update["double"])
 _MATMUL = (products.matmul["float"], products.matmul["double"])
 _DENSE = (products.dense["float"], products.dense["double"])
 _SOFTMAX = (losses.softmax["float"], losses.softmax["double"])
@@ -202,8 +207,90 @@ def sum_batch(x: Array, *, out: Array | None = None) -> Array:
     return out
 
 
-def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
-    """Subtract ``learning_rate * gradient`` from ``weight``, in place. Any one shape."""
+# --- Updates of weights -------------------------------------------------------------------------
+
+
+def sgd_update(
+    weight: Array,
+    gradient: Array,
+    learning_rate: float,
+    *,
+    velocity: Array | None = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> None:
+    """Do a step of gradient descent in place, along ``velocity`` if it is given. Any one shape."""
+    coefficients = (learning_rate, weight_decay, momentum)
+    if velocity is not None:
+        kind = elementwise.NESTEROV if nesterov else elementwise.MOMENTUM
+        _update(kind, weight, gradient, {"velocity": velocity}, coefficients)
+    elif momentum or nesterov:
+        raise TypeError("velocity must be given with momentum or nesterov, got None.")
+    else:
+        _update(elementwise.SGD, weight, gradient, {}, coefficients)
+
+
+def adagrad_update(
+    weight: Array,
+    gradient: Array,
+    accumulator: Array,
+    learning_rate: float,
+    *,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+) -> None:
+    """Do a step of Adagrad in place. Any one shape."""
+    coefficients = (learning_rate, weight_decay, eps)
+    _update(elementwise.ADAGRAD, weight, gradient, {"accumulator": accumulator}, coefficients)
+
+
+def rmsprop_update(
+    weight: Array,
+    gradient: Array,
+    accumulator: Array,
+    learning_rate: float,
+    *,
+    rho: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> None:
+    """Do a step of RMSprop in place. Any one shape."""
+    coefficients = (learning_rate, weight_decay, eps, rho)
+    _update(elementwise.RMSPROP, weight, gradient, {"accumulator": accumulator}, coefficients)
+
+
+def adam_update(
+    weight: Array,
+    gradient: Array,
+    m: Array,
+    v: Array,
+    step: int,
+    learning_rate: float,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> None:
+    """Do a step of Adam in place, AdamW if ``decoupled``. Any one shape; ``step`` from 1."""
+    step = _checks.integer(step, "step", minimum=1)
+    beta1 = _checks.number(beta1, "beta1", minimum=0.0, below=1.0)
+    beta2 = _checks.number(beta2, "beta2", minimum=0.0, below=1.0)
+    rate, scale = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
+    kind = elementwise.ADAMW if decoupled else elementwise.ADAM
+    coefficients = (learning_rate, weight_decay, eps, beta1, beta2, rate, scale)
+    _update(kind, weight, gradient, {"m": m, "v": v}, coefficients)
+
+
+def _update(
+    kind: int,
+    weight: Array,
+    gradient: Array,
+    states: dict[str, Array],
+    coefficients: tuple[float, ...],
+) -> None:
     if type(weight) is not np.ndarray:
         raise TypeError(f"weight must be a numpy array, got {type(weight).__name__}.")
     if weight.dtype not in (FLOAT32, FLOAT64) or not weight.flags.carray:
@@ -217,7 +304,15 @@ def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
         raise ValueError(
             f"gradient must have the shape of weight, {weight.shape}, got {gradient.shape}."
         )
-    _SGD_UPDATE[dtype is not FLOAT32](weight.reshape(-1), gradient.reshape(-1), learning_rate)
+    flat = [updated(x, weight.shape, dtype, name).reshape(-1) for name, x in states.items()]
+    _UPDATE[dtype is not FLOAT32](
+        kind,
+        weight.reshape(-1),
+        gradient.reshape(-1),
+        flat[0] if flat else None,
+        flat[1] if len(flat) > 1 else None,
+        np.array(coefficients, np.float64),
+    )
 
 
 # --- Elementwise --------------------------------------------------------------------------------

@@ -1,19 +1,33 @@
-"""Optimizers, and the sinks that take gradients while a network goes backward."""
+"""Optimizers, and the sinks that take gradients while a network goes backward.
+
+An optimizer holds settings only. Its states, such as a velocity for each weight, are arrays that
+start at zero and belong to whoever trains: ``slots`` names them.
+"""
 
 from __future__ import annotations
 
+import inspect
+import math
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _backend, _checks
 from fastmlp._arrays import empty
 from fastmlp.parameter import Parameter
 
-__all__ = ["SGD", "GradientStore", "Optimizer", "get"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "GradientStore", "Optimizer", "RMSprop", "get"]
 
 Array = npt.NDArray[Any]
+
+# What the compiled update does, by Optimizer.kind; the order is that of enum fm_update.
+KINDS = ("SGD", "MOMENTUM", "NESTEROV", "ADAGRAD", "RMSPROP", "ADAM", "ADAMW")
+KIND_SGD, KIND_MOMENTUM, KIND_NESTEROV, KIND_ADAGRAD, KIND_RMSPROP, KIND_ADAM, KIND_ADAMW = range(7)
+MAX_COEFFICIENTS = 8
+
+_SMALLEST = float(np.finfo(np.float32).tiny)  # of eps: in float32 it must not vanish
 
 
 class GradientStore:
@@ -28,6 +42,9 @@ class GradientStore:
     def __init__(self, ops: ModuleType) -> None:
         self._ops = ops
         self.gradients: dict[str, Array] = {}
+
+    def begin_step(self) -> None:
+        """Do what is to be done before the gradients of a step; here nothing."""
 
     def product(self, parameter: Parameter, x: Array, dz: Array) -> None:
         """Store ``x.T @ dz``."""
@@ -48,6 +65,30 @@ class GradientStore:
         return buffer
 
 
+class _Setting:
+    """A number among the settings of an optimizer, checked whenever it is set."""
+
+    def __init__(self, minimum: float, below: float = math.inf) -> None:
+        self._minimum, self._below = minimum, below
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._name, self._attribute = name, "_" + name
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> _Setting: ...
+    @overload
+    def __get__(self, instance: Any, owner: type[Any]) -> float: ...
+    def __get__(self, instance: Any, owner: type[Any]) -> _Setting | float:
+        if instance is None:
+            return self
+        value: float = getattr(instance, self._attribute)
+        return value
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        checked = _checks.number(value, self._name, minimum=self._minimum, below=self._below)
+        setattr(instance, self._attribute, checked)
+
+
 class Optimizer:
     """Base class: an optimizer says what a gradient does to a parameter.
 
@@ -55,27 +96,70 @@ class Optimizer:
     ----------
     name : str
         Its name in ``fit(optimizer=...)`` and in model files.
+    slots : tuple of str
+        Names of its states: arrays of a parameter's shape and dtype that start at zero.
+    kind : int
+        The compiled update that does its steps, an index of ``KINDS``.
     learning_rate : float
-        The learning rate; may be changed between steps.
+        The learning rate, at least 0; may be changed between steps, as all numbers may that are
+        not said to be fixed.
+    weight_decay : float
+        Factor of the L2 penalty, at least 0.
     """
 
     name: str
+    slots: tuple[str, ...] = ()
+    kind: int
 
-    def __init__(self, learning_rate: float) -> None:
+    learning_rate = _Setting(0.0)
+    weight_decay = _Setting(0.0)
+
+    def __init__(self, learning_rate: float, weight_decay: float = 0.0) -> None:
         self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
 
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate, at least 0."""
-        return self._learning_rate
+    def update(
+        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+    ) -> None:
+        """Do one step in place on the ``value`` of a parameter, given its gradient.
 
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = _checks.number(value, "learning_rate", minimum=0.0)
-
-    def update(self, ops: ModuleType, parameter: Parameter, gradient: Array) -> None:
-        """Update ``parameter.value`` in place, given its gradient."""
+        Parameters
+        ----------
+        ops : module
+            The operations of the model's backend.
+        value : array
+            Overwritten with the new value.
+        gradient : array of the same shape and dtype
+        state : dict of str to array
+            The arrays that ``slots`` names, of the same shape and dtype; overwritten.
+        step : int
+            Number of the step, from 1.
+        """
         raise NotImplementedError
+
+    def coefficients(self, first_step: int, count: int) -> Array:
+        """Return what the compiled update takes for some steps, one row a step.
+
+        Parameters
+        ----------
+        first_step : int
+            Number of the first one; the first of a training has number 1.
+        count : int
+            How many steps.
+
+        Returns
+        -------
+        rows : float64 array of shape (count, 8)
+            The learning rate, the weight decay and what else the kind takes, then zeros.
+        """
+        rows = np.zeros((count, MAX_COEFFICIENTS))
+        settings = (self.learning_rate, self.weight_decay, *self._constants())
+        rows[:, : len(settings)] = settings
+        return rows
+
+    def _constants(self) -> tuple[float, ...]:
+        """Return the coefficients from the third on, as far as they are the same in every step."""
+        return ()
 
     def sink(self, ops: ModuleType) -> GradientStore:
         """Return the sink that trains with this optimizer: each gradient is used as it comes."""
@@ -83,78 +167,418 @@ class Optimizer:
 
     def config(self) -> dict[str, Any]:
         """Return what ``get`` makes an equal optimizer of: the name and the arguments."""
-        return {"name": self.name, "learning_rate": self.learning_rate}
+        arguments = inspect.signature(type(self)).parameters
+        return {"name": self.name} | {n: getattr(self, n) for n in arguments if hasattr(self, n)}
 
     def __repr__(self) -> str:
-        arguments = [f"{k}={v!r}" for k, v in self.config().items() if k != "name"]
-        return f"{type(self).__name__}({', '.join(arguments)})"
+        """Show the learning rate and the arguments that are not the defaults."""
+        defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
+        shown = [
+            f"{name}={value!r}"
+            for name, value in self.config().items()
+            if name == "learning_rate" or (name != "name" and value != defaults[name])
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent: ``weight -= learning_rate * gradient``.
+    """Stochastic gradient descent, with momentum if asked.
+
+    ``weight -= learning_rate * gradient``, or with momentum ``velocity = momentum * velocity +
+    gradient`` and ``weight -= learning_rate * velocity``. Nesterov's momentum steps along
+    ``gradient + momentum * velocity`` instead.
 
     Parameters
     ----------
     learning_rate : float, default=0.01
         Step size, at least 0 and finite.
+    momentum : float, default=0.0
+        How much of the velocity stays at every step, at least 0 and below 1. Fixed: it decides
+        whether there is a velocity.
+    nesterov : bool, default=False
+        Look ahead; needs momentum. Fixed.
+    weight_decay : float, default=0.0
+        Factor of the weights that is added to their gradient (an L2 penalty), biases included.
 
     Raises
     ------
     ValueError
-        If the learning rate is negative, NaN or infinite.
+        If a number is out of its range, or nesterov is asked for without momentum.
     TypeError
-        If it is not a number.
+        If an argument is of another type.
 
     Notes
     -----
-    On the compiled kernels the gradient of a weight is never stored: the product is subtracted
-    from the weights where it is computed.
+    As in PyTorch the velocity holds gradients; in Keras it holds steps, that is, the learning
+    rate is a factor in it already. Both do the same while the learning rate stays the same.
+
+    On the compiled kernels the gradient of a weight is never stored without momentum and decay:
+    the product is subtracted from the weights where it is computed.
 
     References
     ----------
     Robbins and Monro, A stochastic approximation method, 1951.
+    Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
+    Sutskever, Martens, Dahl and Hinton, On the importance of initialization and momentum in deep
+    learning, 2013, equations 3 and 4.
     """
 
     name = "sgd"
 
-    def __init__(self, learning_rate: float = 0.01) -> None:
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        self._momentum = _checks.number(momentum, "momentum", minimum=0.0, below=1.0)
+        self._nesterov = _checks.boolean(nesterov, "nesterov")
+        if self._nesterov and not self._momentum:
+            raise ValueError("momentum must be above 0 with nesterov=True, got 0.0.")
+        self.kind = KIND_NESTEROV if nesterov else KIND_MOMENTUM if self._momentum else KIND_SGD
+        self.slots = ("velocity",) if self._momentum else ()
 
-    def update(self, ops: ModuleType, parameter: Parameter, gradient: Array) -> None:
-        """Subtract the gradient times the learning rate."""
-        ops.sgd_update(parameter.value, gradient, self._learning_rate)
+    @property
+    def momentum(self) -> float:
+        """How much of the velocity stays at every step."""
+        return self._momentum
+
+    @property
+    def nesterov(self) -> bool:
+        """Whether the momentum is Nesterov's."""
+        return self._nesterov
+
+    def _constants(self) -> tuple[float, ...]:
+        return (self._momentum,)
+
+    def update(
+        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+    ) -> None:
+        """Do one step in place."""
+        ops.sgd_update(
+            value,
+            gradient,
+            self.learning_rate,
+            velocity=state.get("velocity"),
+            momentum=self._momentum,
+            nesterov=self._nesterov,
+            weight_decay=self.weight_decay,
+        )
 
     def sink(self, ops: ModuleType) -> GradientStore:
         """Return a sink that fuses the update into the product, where the kernels can."""
-        return _FusedSGD(ops, self) if _backend.fuses_updates(ops) else super().sink(ops)
+        fuses = self.kind == KIND_SGD and _backend.fuses_updates(ops)
+        return _FusedSGD(ops, self) if fuses else super().sink(ops)
+
+
+class Adagrad(Optimizer):
+    """Adagrad: steps shrink with the sum of the squares of a weight's gradients so far.
+
+    ``accumulator += gradient**2`` and ``weight -= learning_rate * gradient / (sqrt(accumulator) +
+    eps)``.
+
+    Good for features that are seldom there; on others its steps get small early.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+        Step size, at least 0 and finite.
+    eps : float, default=1e-10
+        Keeps the quotient finite; above 0 in float32, that is at least 1.18e-38.
+    weight_decay : float, default=0.0
+        Factor of the weights that is added to their gradient (an L2 penalty), biases included.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    TypeError
+        If an argument is not a number.
+
+    Notes
+    -----
+    The accumulator starts at zero. The defaults are PyTorch's; Keras starts from 0.1, with a
+    learning rate of 0.001 and an eps of 1e-7.
+
+    References
+    ----------
+    Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic
+    optimization, 2011, equation 1, on the diagonal.
+    """
+
+    name = "adagrad"
+    slots = ("accumulator",)
+    kind = KIND_ADAGRAD
+
+    eps = _Setting(_SMALLEST)
+
+    def __init__(
+        self, learning_rate: float = 0.01, eps: float = 1e-10, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        self.eps = eps
+
+    def _constants(self) -> tuple[float, ...]:
+        return (self.eps,)
+
+    def update(
+        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+    ) -> None:
+        """Do one step in place."""
+        ops.adagrad_update(
+            value,
+            gradient,
+            state["accumulator"],
+            self.learning_rate,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
+
+
+class RMSprop(Optimizer):
+    """RMSprop: steps are divided by the root of a running mean of the squares of gradients.
+
+    ``accumulator = rho * accumulator + (1 - rho) * gradient**2`` and ``weight -= learning_rate *
+    gradient / (sqrt(accumulator) + eps)``.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.001
+        Step size, at least 0 and finite.
+    rho : float, default=0.99
+        How much of the mean stays at every step, at least 0 and below 1; PyTorch's ``alpha``.
+    eps : float, default=1e-8
+        Keeps the quotient finite; above 0 in float32, that is at least 1.18e-38.
+    weight_decay : float, default=0.0
+        Factor of the weights that is added to their gradient (an L2 penalty), biases included.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    TypeError
+        If an argument is not a number.
+
+    Notes
+    -----
+    The mean starts at zero, so the first steps are large: 10 learning rates for the first one.
+    Keras and PyTorch disagree on the defaults: the learning rate is Keras's (PyTorch has 0.01),
+    rho and eps are PyTorch's (Keras has 0.9 and 1e-7).
+
+    References
+    ----------
+    Tieleman and Hinton, Neural networks for machine learning, lecture 6.5, 2012.
+    """
+
+    name = "rmsprop"
+    slots = ("accumulator",)
+    kind = KIND_RMSPROP
+
+    rho = _Setting(0.0, below=1.0)
+    eps = _Setting(_SMALLEST)
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        rho: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        self.rho = rho
+        self.eps = eps
+
+    def _constants(self) -> tuple[float, ...]:
+        return (self.eps, self.rho)
+
+    def update(
+        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+    ) -> None:
+        """Do one step in place."""
+        ops.rmsprop_update(
+            value,
+            gradient,
+            state["accumulator"],
+            self.learning_rate,
+            rho=self.rho,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+        )
+
+
+class Adam(Optimizer):
+    """Adam: steps along a running mean of gradients over the root of that of their squares.
+
+    ``m = beta1 * m + (1 - beta1) * gradient``, ``v = beta2 * v + (1 - beta2) * gradient**2`` and
+    ``weight -= learning_rate * M / (sqrt(V) + eps)``, where ``M = m / (1 - beta1**t)`` and ``V =
+    v / (1 - beta2**t)`` in step t make up for means that start at zero.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.001
+        Step size, at least 0 and finite.
+    beta1, beta2 : float, default=0.9 and 0.999
+        How much of the two means stays at every step, at least 0 and below 1.
+    eps : float, default=1e-8
+        Keeps the quotient finite; above 0 in float32, that is at least 1.18e-38.
+    weight_decay : float, default=0.0
+        Factor of the weights that is added to their gradient (an L2 penalty), biases included.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    TypeError
+        If an argument is not a number.
+
+    Notes
+    -----
+    The defaults are those of the paper and of PyTorch; Keras differs in eps, 1e-7.
+
+    References
+    ----------
+    Kingma and Ba, Adam: a method for stochastic optimization, 2015, algorithm 1.
+    """
+
+    name = "adam"
+    slots = ("m", "v")
+    kind = KIND_ADAM
+
+    beta1 = _Setting(0.0, below=1.0)
+    beta2 = _Setting(0.0, below=1.0)
+    eps = _Setting(_SMALLEST)
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.eps = eps
+
+    def _constants(self) -> tuple[float, ...]:
+        return (self.eps, self.beta1, self.beta2)
+
+    def coefficients(self, first_step: int, count: int) -> Array:
+        """Return what the compiled update takes for some steps, as in Optimizer."""
+        rows = super().coefficients(first_step, count)
+        steps = np.arange(first_step, first_step + count)
+        with np.errstate(under="ignore"):
+            rows[:, 5] = rows[:, 0] / (1 - self.beta1**steps)
+            rows[:, 6] = 1 / np.sqrt(1 - self.beta2**steps)
+        return rows
+
+    def update(
+        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+    ) -> None:
+        """Do one step in place."""
+        ops.adam_update(
+            value,
+            gradient,
+            state["m"],
+            state["v"],
+            step,
+            self.learning_rate,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            decoupled=self.kind == KIND_ADAMW,
+        )
+
+
+class AdamW(Adam):
+    """Adam whose weight decay is no part of the gradient: it shrinks the weights themselves.
+
+    ``weight *= 1 - learning_rate * weight_decay``, then the step of Adam without a penalty. So the
+    decay is the same for all weights, however large their gradients are.
+
+    Parameters
+    ----------
+    learning_rate, beta1, beta2, eps
+        As for Adam.
+    weight_decay : float, default=0.01
+        By how much a step shrinks the weights, in units of the learning rate; biases included.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+    TypeError
+        If an argument is not a number.
+
+    Notes
+    -----
+    The defaults are PyTorch's; Keras decays by 0.004.
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled weight decay regularization, 2019, algorithm 2. Like PyTorch
+    and Keras it multiplies the decay by the learning rate, which the paper keeps apart.
+    """
+
+    name = "adamw"
+    kind = KIND_ADAMW
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(learning_rate, beta1, beta2, eps, weight_decay)
 
 
 class _UpdatingSink(GradientStore):
-    """Updates each parameter as soon as its gradient is known."""
+    """Updates each parameter as soon as its gradient is known; keeps the states."""
 
     def __init__(self, ops: ModuleType, optimizer: Optimizer) -> None:
         super().__init__(ops)
         self._optimizer = optimizer
+        self._step = 0
+        self._states: dict[str, dict[str, Array]] = {}
+
+    def begin_step(self) -> None:
+        self._step += 1
 
     def ready(self, parameter: Parameter, gradient: Array) -> None:
-        self._optimizer.update(self._ops, parameter, gradient)
+        state = self._states.get(parameter.name)
+        if state is None:
+            slots = self._optimizer.slots
+            state = {slot: np.zeros_like(parameter.value) for slot in slots}
+            self._states[parameter.name] = state
+        self._optimizer.update(self._ops, parameter.value, gradient, state, self._step)
 
 
 class _FusedSGD(_UpdatingSink):
     """Subtracts a product from the weights without storing it; a bias is too small to matter."""
 
     def product(self, parameter: Parameter, x: Array, dz: Array) -> None:
+        if self._optimizer.weight_decay:
+            super().product(parameter, x, dz)
+            return
         self._ops.matmul(
             x,
             dz,
             transpose_a=True,
             out=parameter.value,
             accumulate=True,
-            alpha=-self._optimizer._learning_rate,
+            alpha=-self._optimizer.learning_rate,
         )
 
 
-OPTIMIZERS: dict[str, type[Any]] = {"sgd": SGD}
+OPTIMIZERS: dict[str, type[Any]] = {
+    kind.name: kind for kind in (SGD, Adagrad, RMSprop, Adam, AdamW)
+}
 
 
 def get(optimizer: str | dict[str, Any] | Optimizer) -> Optimizer:

@@ -27,6 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "adagrad_update",
+    "adam_update",
     "add_bias",
     "count_correct",
     "dense",
@@ -44,6 +46,7 @@ __all__ = [
     "mse",
     "relu",
     "relu_backward",
+    "rmsprop_update",
     "sgd_update",
     "sigmoid",
     "sigmoid_backward",
@@ -129,10 +132,118 @@ def sum_batch(x: Array, *, out: Array | None = None) -> Array:
     return np.add.reduce(x, axis=0, out=out)
 
 
+# --- Updates of weights -------------------------------------------------------------------------
+#
+# One step of an optimizer: weights and states change in place, arrays of any one shape. Weight
+# decay is an L2 penalty, weight_decay * weight added to the gradient, but for decoupled Adam.
+
+
 @_quiet
-def sgd_update(weight: Array, gradient: Array, learning_rate: float) -> None:
-    """Do ``weight -= learning_rate * gradient`` in place, any shape (Robbins and Monro 1951)."""
+def sgd_update(
+    weight: Array,
+    gradient: Array,
+    learning_rate: float,
+    *,
+    velocity: Array | None = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> None:
+    """Do a step of stochastic gradient descent (Robbins and Monro 1951), with momentum if asked.
+
+    ``weight -= learning_rate * gradient``; given ``velocity``, which starts at zero, the step is
+    along ``velocity = momentum * velocity + gradient`` (Polyak 1964), with ``nesterov`` along
+    ``gradient + momentum * velocity`` (Sutskever et al. 2013, as in PyTorch).
+    """
+    if velocity is None and (momentum or nesterov):
+        raise TypeError("velocity must be given with momentum or nesterov, got None.")
+    if weight_decay:
+        gradient = gradient + weight_decay * weight
+    if velocity is not None:
+        velocity *= momentum
+        velocity += gradient
+        gradient = gradient + momentum * velocity if nesterov else velocity
     weight -= learning_rate * gradient
+
+
+@_quiet
+def adagrad_update(
+    weight: Array,
+    gradient: Array,
+    accumulator: Array,
+    learning_rate: float,
+    *,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+) -> None:
+    """Do a step of Adagrad: each weight's step shrinks with the squares of its gradients so far.
+
+    ``accumulator += gradient**2``, from zero, then ``weight -= learning_rate * gradient /
+    (sqrt(accumulator) + eps)``: Duchi, Hazan and Singer 2011, equation 1, on the diagonal.
+    """
+    if weight_decay:
+        gradient = gradient + weight_decay * weight
+    accumulator += np.square(gradient)
+    weight -= learning_rate * (gradient / (np.sqrt(accumulator) + eps))
+
+
+@_quiet
+def rmsprop_update(
+    weight: Array,
+    gradient: Array,
+    accumulator: Array,
+    learning_rate: float,
+    *,
+    rho: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> None:
+    """Do a step of RMSprop: Adagrad with a running mean of squares in place of their sum.
+
+    ``accumulator = rho * accumulator + (1 - rho) * gradient**2``, from zero, then ``weight -=
+    learning_rate * gradient / (sqrt(accumulator) + eps)``: Tieleman and Hinton 2012, Neural
+    networks for machine learning, lecture 6.5.
+    """
+    if weight_decay:
+        gradient = gradient + weight_decay * weight
+    accumulator *= rho
+    accumulator += (1 - rho) * np.square(gradient)
+    weight -= learning_rate * (gradient / (np.sqrt(accumulator) + eps))
+
+
+@_quiet
+def adam_update(
+    weight: Array,
+    gradient: Array,
+    m: Array,
+    v: Array,
+    step: int,
+    learning_rate: float,
+    *,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+) -> None:
+    """Do a step of Adam; ``step`` is its number, from 1.
+
+    ``m = beta1 * m + (1 - beta1) * gradient`` and ``v = beta2 * v + (1 - beta2) * gradient**2``,
+    from zero, then ``weight -= learning_rate * M / (sqrt(V) + eps)`` with the unbiased means ``M
+    = m / (1 - beta1**step)`` and ``V = v / (1 - beta2**step)``: Kingma and Ba 2015, algorithm 1.
+    ``decoupled`` shrinks the weights by the factor ``1 - learning_rate * weight_decay`` instead
+    of adding to the gradient: AdamW, Loshchilov and Hutter 2019, algorithm 2, as in PyTorch.
+    """
+    if weight_decay and decoupled:
+        weight *= 1 - learning_rate * weight_decay
+    elif weight_decay:
+        gradient = gradient + weight_decay * weight
+    m *= beta1
+    m += (1 - beta1) * gradient
+    v *= beta2
+    v += (1 - beta2) * np.square(gradient)
+    root = np.sqrt(v) * (1 / math.sqrt(1 - beta2**step))
+    weight -= (learning_rate / (1 - beta1**step)) * (m / (root + eps))
 
 
 # --- Elementwise functions and activations ------------------------------------------------------

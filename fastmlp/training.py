@@ -71,6 +71,7 @@ class Trainer:
         if math.isfinite(loss):
             if self.counts:
                 self.correct = ops.count_correct(output, y)
+            self._sink.begin_step()
             self.network.backward(ops, dy, workspace, self._sink)
         return loss
 

@@ -35,6 +35,16 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
             [FM_TANH_BACKWARD] = FM(tanh_backward_n),
             [FM_SIGMOID_BACKWARD] = FM(sigmoid_backward_n),
         },
+    .update =
+        {
+            [FM_SGD] = FM(sgd_update),
+            [FM_MOMENTUM] = FM(momentum_update),
+            [FM_NESTEROV] = FM(nesterov_update),
+            [FM_ADAGRAD] = FM(adagrad_update),
+            [FM_RMSPROP] = FM(rmsprop_update),
+            [FM_ADAM] = FM(adam_update),
+            [FM_ADAMW] = FM(adamw_update),
+        },
     .axpy = FM(axpy),
     .add = FM(add),
     .squared_difference = FM(squared_difference),

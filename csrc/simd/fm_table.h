@@ -44,6 +44,21 @@ enum fm_backward {
     FM_BACKWARD_COUNT
 };
 
+/* One step of an optimizer on n weights: csrc/simd/fm_updates.body.h has the formulas. By kind,
+ * the states s0 and s1 and the coefficients p of this step; before them p[0] = learning rate,
+ * p[1] = weight decay. t counts steps from 1. */
+enum fm_update {
+    FM_SGD,      /*                                                          */
+    FM_MOMENTUM, /* s0 velocity        p[2] = momentum                       */
+    FM_NESTEROV, /* s0 velocity        p[2] = momentum                       */
+    FM_ADAGRAD,  /* s0 sum of squares  p[2] = eps                            */
+    FM_RMSPROP,  /* s0 mean square     p[2] = eps, p[3] = rho                */
+    FM_ADAM,     /* s0 m, s1 v         p[2] = eps, p[3] = beta1, p[4] = beta2, */
+    FM_ADAMW,    /* s0 m, s1 v         p[5] = p[0] / (1 - beta1^t), p[6] = 1 / sqrt(1 - beta2^t) */
+    FM_UPDATE_COUNT
+};
+#define FM_MAX_COEFFICIENTS 8
+
 /* What a tile does with its sums (acc) at C; flags. */
 enum fm_store {
     FM_STORE_SET = 0,  /* C = alpha * acc         */
@@ -99,6 +114,9 @@ enum fm_store {
         void (*unary[FM_UNARY_COUNT])(ptrdiff_t n, const REAL *x, REAL *y, REAL p);                \
         void (*backward[FM_BACKWARD_COUNT])(ptrdiff_t n, const REAL *dy, const REAL *s, REAL *dx,  \
                                             REAL p);                                               \
+        /* p has as many of the FM_MAX_COEFFICIENTS as the kind reads */                           \
+        void (*update[FM_UPDATE_COUNT])(ptrdiff_t n, const REAL *g, REAL *w, REAL *s0, REAL *s1,   \
+                                        const double *p);                                          \
         /* y[i] += a * x[i] */                                                                     \
         void (*axpy)(ptrdiff_t n, REAL a, const REAL *x, REAL *y);                                 \
         /* y[i] = x[i] + b[i] */                                                                   \

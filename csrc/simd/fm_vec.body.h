@@ -121,6 +121,30 @@ FM_INLINE V FM(v_min)(V a, V b)
 #endif
 }
 
+/* The square root, correctly rounded; NaN below zero. */
+FM_INLINE V FM(v_sqrt)(V a)
+{
+#if defined(FM_LEVEL_AVX512) && FM_F64
+    return (V)_mm512_sqrt_pd((__m512d)a);
+#elif defined(FM_LEVEL_AVX512)
+    return (V)_mm512_sqrt_ps((__m512)a);
+#elif defined(FM_LEVEL_AVX2) && FM_F64
+    return (V)_mm256_sqrt_pd((__m256d)a);
+#elif defined(FM_LEVEL_AVX2)
+    return (V)_mm256_sqrt_ps((__m256)a);
+#elif defined(FM_LEVEL_NEON) && FM_F64
+    return (V)vsqrtq_f64((float64x2_t)a);
+#elif defined(FM_LEVEL_NEON)
+    return (V)vsqrtq_f32((float32x4_t)a);
+#else
+    REAL lanes[FM_LANES];
+    FM(v_store)(lanes, a);
+    FM_UNROLL
+    for (int i = 0; i < FM_LANES; i++) lanes[i] = FM_F64 ? sqrt(lanes[i]) : sqrtf(lanes[i]);
+    return FM(v_load)(lanes);
+#endif
+}
+
 /* The first n lanes from p, the others zero; 0 <= n <= FM_LANES. Reads nothing beyond them. */
 FM_INLINE V FM(v_load_part)(const REAL *p, ptrdiff_t n)
 {

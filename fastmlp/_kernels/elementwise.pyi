@@ -25,9 +25,17 @@ class _AddBias(Protocol):
     def __getitem__(self, dtype: str) -> _AddBias: ...
     def __call__(self, x: _Array, bias: _Array, out: _Array) -> None: ...
 
-class _SgdUpdate(Protocol):
-    def __getitem__(self, dtype: str) -> _SgdUpdate: ...
-    def __call__(self, weight: _Array, gradient: _Array, learning_rate: float) -> None: ...
+class _Update(Protocol):
+    def __getitem__(self, dtype: str) -> _Update: ...
+    def __call__(
+        self,
+        kind: int,
+        w: _Array,
+        g: _Array,
+        s0: _Array | None,
+        s1: _Array | None,
+        p: _Array,
+    ) -> None: ...
 
 class _MultiplyAdds(Protocol):
     def __getitem__(self, dtype: str) -> _MultiplyAdds: ...
@@ -51,9 +59,17 @@ SILU_BACKWARD: int
 SOFTPLUS_BACKWARD: int
 TANH_BACKWARD: int
 SIGMOID_BACKWARD: int
+SGD: int
+MOMENTUM: int
+NESTEROV: int
+ADAGRAD: int
+RMSPROP: int
+ADAM: int
+ADAMW: int
+UPDATES: tuple[str, ...]
 
 unary: _Unary
 backward: _Backward
 add_bias: _AddBias
-sgd_update: _SgdUpdate
+update: _Update
 multiply_adds: _MultiplyAdds

@@ -16,7 +16,7 @@ from fastmlp.cli import data
 __all__ = ["add", "run"]
 
 _INTERRUPTED = 130
-# Epochs, batch size and learning rate. The digits are few, so they take more and smaller steps.
+# Epochs, batch size, learning rate of sgd. The digits are few, so they take more and smaller steps.
 _DEFAULTS = {"digits": (30, 8, 0.2)}
 _OTHERS = (10, 32, 0.1)
 
@@ -36,8 +36,10 @@ def add(commands: Any) -> argparse.ArgumentParser:
            help="units of the hidden layers (default: 512 256)")  # fmt: skip
     option("--activation", default="relu", help="of the hidden layers (default: relu)")
     option("--init", help="initial weights (default: he_normal for relu, else glorot_uniform)")
-    option("--optimizer", default="sgd", help="(default: sgd)")
-    option("--lr", type=float, help="learning rate (default: 0.2 for digits, else 0.1)")
+    option("--optimizer", default="sgd", help=f"{', '.join(optimizers.OPTIMIZERS)} (default: sgd)")
+    option("--lr", type=float,
+           help="learning rate (default: for sgd 0.2 with digits, else 0.1; that of the "
+           "optimizer otherwise)")  # fmt: skip
     option("--epochs", type=int, help="(default: 30 for digits, else 10)")
     option("--batch-size", type=int, help="(default: 8 for digits, else 32)")
     option("--dtype", choices=["float32", "float64"], default="float32", help="(default: float32)")
@@ -54,12 +56,13 @@ def run(args: argparse.Namespace) -> int:
     """Train, report, save and draw."""
     _check_outputs(args)
     train, valid, test = data.to_train(data.parts(args), args.dataset)
-    epochs, batch_size, rate = _DEFAULTS.get(args.dataset, _OTHERS)
+    epochs, batch_size, sgd_rate = _DEFAULTS.get(args.dataset, _OTHERS)
     epochs = epochs if args.epochs is None else args.epochs
     batch_size = batch_size if args.batch_size is None else args.batch_size
-    optimizer = optimizers.get(
-        {"name": args.optimizer, "learning_rate": rate if args.lr is None else args.lr}
-    )
+    settings = {"name": args.optimizer}
+    if args.lr is not None or args.optimizer == "sgd":
+        settings["learning_rate"] = sgd_rate if args.lr is None else args.lr
+    optimizer = optimizers.get(settings)
     init = args.init or ("he_normal" if args.activation == "relu" else "glorot_uniform")
     features = math.prod(train.x.shape[1:])
     classes = data.n_classes(train, valid, test)
