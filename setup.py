@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 SIMD = Path("csrc/simd")
-MODULES = ["cpu", "matmul", "elementwise", "losses"]
+MODULES = ["cpu", "matmul", "elementwise", "losses", "plan"]
 
 # -ffp-contract=off: a multiply-add is fused where the code says so, on every compiler.
 UNIX_FLAGS = [
@@ -60,11 +60,13 @@ def extension(name: str) -> Extension:
     sources = [f"csrc/{name}.pyx"]
     if name == "cpu":  # the one module that holds the levels; the others get their tables from it
         sources += sorted(map(str, SIMD.glob("*.c")))
+    if name == "plan":
+        sources.append("csrc/team/fm_team.c")
     return Extension(
         f"fastmlp._kernels.{name}",
         sources,
-        include_dirs=["csrc/simd"],
-        depends=sorted(map(str, [*SIMD.glob("*.h"), *Path("csrc").glob("*.pxd")])),
+        include_dirs=["csrc/simd", "csrc/team"],
+        depends=sorted(map(str, Path("csrc").glob("**/*.[hp]*"))),
         define_macros=[("FM_PLAIN_C", "1")] if os.environ.get("FASTMLP_PLAIN_C") == "1" else [],
     )
 

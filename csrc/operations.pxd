@@ -1,0 +1,573 @@
+# The operations of a plan: loop nests over raw pointers, each told which thread of how many it is.
+#
+# A thread computes its share of an operation's outputs, never of a sum, so results are the same
+# bits for any number of threads. Rows of samples lie `_row` elements apart; what lies between the
+# end of a row and the next is zero or of no meaning. Weights are in panels (P, I, width): panel p
+# has outputs p * width and on, those beyond O are zero. `width` is two vectors.
+
+from libc.math cimport isfinite
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from dispatch cimport (
+    FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_column_f32, fm_column_f64, fm_f32, fm_f64, real,
+)
+from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
+from rows cimport (
+    argmax, axpy, log_of, row_affine, row_exp_sum, row_max, softmax_backward_rows, softmax_rows,
+)
+
+cdef extern from "fm_team.h" nogil:
+    ctypedef struct fm_flag:
+        int value
+    void fm_flag_set(fm_flag *, int)
+    int fm_flag_get(const fm_flag *)
+
+cdef enum:
+    CHUNK_ROWS = 48            # rows of a weight whose gradient or sums wait in L1
+    BLOCK_BYTES = 256 * 1024   # of a dense layer's input, at a time: half of a 512 KiB L2
+    NO_ACTIVATION = -1
+    SOFTMAX = -2
+    STORE_GRADIENT = -1        # the rule that writes gradients and updates nothing
+
+
+# What changes from one batch to the next; every thread has its own.
+cdef struct Run:
+    Py_ssize_t rows             # samples of this batch
+    Py_ssize_t first            # position of the first among those of the call
+    const char *x               # the batch, for operations with no x of their own
+    Py_ssize_t x_row
+    const char *source          # samples of the call, one after the other
+    const int64_t *order        # their order; NULL: as they come
+    const int64_t *labels       # of the whole call, in its own order; or NULL and
+    const char *targets         # targets (N, O)
+    const double *coefficients  # of the optimizer, in this step
+    double *losses              # (rows,) what each sample adds to the loss of the batch
+    signed char *correct        # (rows,) whether it was classified right
+    bint counts                 # whether `correct` is wanted
+    char *out                   # where predictions go, (N, O)
+    fm_flag *bad                # set where a loss is not finite
+
+
+# One operation. Which members mean something depends on its function.
+cdef struct Op:
+    void (*f32)(const Op *, Run *, int, int, float *) noexcept nogil
+    void (*f64)(const Op *, Run *, int, int, double *) noexcept nogil
+    int python                  # number of the Python function in place of these, or -1
+    int threads                 # how many share it, at most
+    bint barrier                # all threads meet after it
+    bint checks                 # the loss is known after it: stop where it is bad
+    Py_ssize_t inputs, outputs  # I, O
+    bint by_rows                # threads share the rows of samples, not the outputs
+    const char *x
+    Py_ssize_t x_row
+    char *y
+    Py_ssize_t y_row
+    char *z                     # before the activation; y where it works in place
+    Py_ssize_t z_row
+    char *w
+    char *b
+    char *dy
+    Py_ssize_t dy_row
+    char *dyt                   # dy transposed (O, samples); rows up to a whole panel, zero
+    Py_ssize_t dyt_row
+    char *dx
+    Py_ssize_t dx_row
+    char *dxt
+    Py_ssize_t dxt_row
+    const char *saved           # what the activation's derivative is computed from
+    Py_ssize_t saved_row
+    int activation
+    double parameter
+    int rule                    # how weights are updated: enum fm_update, or STORE_GRADIENT
+    char *s0                    # optimizer state of w, or the gradient to be stored (I, O)
+    char *s1
+    char *bs0                   # and of b
+    char *bs1
+    bint bytes                  # the source holds uint8
+    double scale                # of the source
+
+
+cdef inline Py_ssize_t cut(Py_ssize_t count, int thread, int threads) noexcept nogil:
+    """Where the share of a thread begins."""
+    return count * thread // threads
+
+
+cdef inline Py_ssize_t row_cut(Py_ssize_t rows, int thread, int threads) noexcept nogil:
+    """The same for rows of samples, in whole lines of eight."""
+    return min(rows, cut((rows + 7) // 8, thread, threads) * 8)
+
+
+cdef inline void column(
+    bint update, int vectors, Py_ssize_t rows, Py_ssize_t blocks, Py_ssize_t k,
+    const real *a, Py_ssize_t a_row, Py_ssize_t a_col, Py_ssize_t a_block,
+    const real *b, Py_ssize_t b_row, const real *init, Py_ssize_t init_row,
+    real *c, Py_ssize_t c_row, real alpha, int store,
+) noexcept nogil:
+    """Rows of c against one panel of b, in tiles of nearly equal height (fm_tile.body.h)."""
+    cdef Py_ssize_t limit = tile_rows_of(b, vectors)
+    cdef Py_ssize_t tiles = (rows + limit - 1) // limit
+    cdef Py_ssize_t here, longer, turn
+    cdef fm_column_f32 f
+    cdef fm_column_f64 d
+    if rows <= 0:
+        return
+    here = rows // tiles + 1
+    longer = rows % tiles
+    if real is float:
+        f.blocks = blocks
+        f.k_count = k
+        f.a = a
+        f.a_row = a_row
+        f.a_col = a_col
+        f.a_block = a_block
+        f.b = b
+        f.b_row = b_row
+        f.init = init
+        f.init_row = init_row
+        f.c = c
+        f.c_row = c_row
+        f.alpha = alpha
+        f.store = store
+        f.tiles = longer
+        for turn in range(2):
+            if f.tiles:
+                if update:
+                    fm_f32.update_column[vectors][here](&f)
+                else:
+                    fm_f32.column[vectors][here](&f)
+                f.a += f.tiles * here * a_row
+                f.c += f.tiles * here * c_row
+                if init != NULL:
+                    f.init += f.tiles * here * init_row
+            here -= 1
+            f.tiles = tiles - longer
+    else:
+        d.blocks = blocks
+        d.k_count = k
+        d.a = a
+        d.a_row = a_row
+        d.a_col = a_col
+        d.a_block = a_block
+        d.b = b
+        d.b_row = b_row
+        d.init = init
+        d.init_row = init_row
+        d.c = c
+        d.c_row = c_row
+        d.alpha = alpha
+        d.store = store
+        d.tiles = longer
+        for turn in range(2):
+            if d.tiles:
+                if update:
+                    fm_f64.update_column[vectors][here](&d)
+                else:
+                    fm_f64.column[vectors][here](&d)
+                d.a += d.tiles * here * a_row
+                d.c += d.tiles * here * c_row
+                if init != NULL:
+                    d.init += d.tiles * here * init_row
+            here -= 1
+            d.tiles = tiles - longer
+
+
+cdef inline void apply(
+    int function, Py_ssize_t n, const real *x, real *y, double parameter
+) noexcept nogil:
+    if real is float:
+        fm_f32.unary[function](n, x, y, <float>parameter)
+    else:
+        fm_f64.unary[function](n, x, y, parameter)
+
+
+cdef inline void apply_backward(
+    int function, Py_ssize_t n, const real *dy, const real *saved, real *dx, double parameter
+) noexcept nogil:
+    if real is float:
+        fm_f32.backward[function](n, dy, saved, dx, <float>parameter)
+    else:
+        fm_f64.backward[function](n, dy, saved, dx, parameter)
+
+
+cdef inline void update(
+    int rule, Py_ssize_t n, const real *g, real *w, real *s0, real *s1, const double *p
+) noexcept nogil:
+    if real is float:
+        fm_f32.update[rule](n, g, w, s0, s1, p)
+    else:
+        fm_f64.update[rule](n, g, w, s0, s1, p)
+
+
+# --- The two ends of a pass ---------------------------------------------------------------------
+
+
+cdef inline void gather(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """x (rows, I) = the samples of this batch, converted and scaled."""
+    cdef Py_ssize_t i, j, row, n = op.inputs
+    cdef real scale = <real>op.scale
+    cdef real *to
+    cdef const unsigned char *values
+    cdef const real *source = <const real *>run.source
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        row = run.order[run.first + i] if run.order != NULL else run.first + i
+        to = <real *>op.y + i * op.y_row
+        if op.bytes:
+            values = <const unsigned char *>run.source + row * n
+            for j in range(n):
+                to[j] = <real>values[j] * scale
+        elif op.scale != 1:
+            row_affine(n, scale, source + row * n, <real>0, to)
+        else:
+            memcpy(to, source + row * n, n * sizeof(real))
+
+
+cdef inline void output(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """Copy the outputs (rows, O) to where the caller wants them."""
+    cdef Py_ssize_t i, n = op.inputs
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        memcpy(<real *>run.out + (run.first + i) * n, x + i * x_row, n * sizeof(real))
+
+
+# --- Dense --------------------------------------------------------------------------------------
+
+
+cdef inline void dense_block(
+    const Op *op, Py_ssize_t p, Py_ssize_t rows, const real *x, Py_ssize_t x_row,
+    Py_ssize_t first,
+) noexcept nogil:
+    # One panel of outputs of `rows` samples from number `first` on.
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef Py_ssize_t count = min(width, op.outputs - p * width)
+    cdef real *z = <real *>op.z + first * op.z_row + p * width
+    cdef real *y
+    cdef const real *bias = NULL
+    cdef Py_ssize_t i
+    cdef bint relu = op.activation == FM_RELU
+    if op.b != NULL:
+        bias = <const real *>op.b + p * width
+    column(False, 1 if count <= lanes else 2, rows, 1, op.inputs, x + first * x_row, x_row, 1, 0,
+           <const real *>op.w + p * op.inputs * width, width, bias, 0, z, op.z_row, <real>1,
+           FM_STORE_RELU if relu else FM_STORE_SET)
+    if op.activation >= 0 and not relu:
+        y = <real *>op.y + first * op.y_row + p * width
+        for i in range(rows):
+            apply(op.activation, count, z + i * op.z_row, y + i * op.y_row, op.parameter)
+
+
+cdef inline void dense_forward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """y (rows, O) = activation of x (rows, I) @ w + b."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef Py_ssize_t panels = (op.outputs + width - 1) // width
+    # Weights: a last panel of one vector costs half of the others.
+    cdef Py_ssize_t last = 1 if op.outputs - (panels - 1) * width <= lanes else 2
+    cdef Py_ssize_t limit = tile_rows_of(x, 2)
+    cdef Py_ssize_t block, start, rows, tiles, per_chunk, chunks, total, begin, end, unit, p, c
+    cdef Py_ssize_t r0, r1
+    if op.by_rows:
+        r0 = row_cut(run.rows, thread, threads)
+        r1 = row_cut(run.rows, thread + 1, threads)
+        for p in range(panels):
+            dense_block(op, p, r1 - r0, x, x_row, r0)
+        return
+    block = BLOCK_BYTES // <Py_ssize_t>sizeof(real) // op.inputs // limit * limit
+    block = max(4 * limit, block)
+    # Blocks of nearly equal size.
+    block = (run.rows + block - 1) // block
+    block = (run.rows + block - 1) // block
+    start = 0
+    while start < run.rows:
+        rows = min(block, run.rows - start)
+        tiles = (rows + limit - 1) // limit
+        # Few panels: share pieces of them.
+        chunks = 1
+        if threads > 1 and panels < 8 * threads:
+            chunks = min(tiles, (8 * threads + panels - 1) // panels)
+        total = chunks * (2 * (panels - 1) + last)
+        begin = unit_at(cut(total, thread, threads), chunks, panels, last)
+        end = unit_at(cut(total, thread + 1, threads), chunks, panels, last)
+        unit = begin
+        while unit < end:
+            p = unit // chunks
+            c = unit % chunks
+            r0 = cut(tiles, c, chunks)
+            c = min(chunks, c + end - unit)
+            r1 = cut(tiles, c, chunks)
+            r0 = r0 * (rows // tiles) + min(r0, rows % tiles)
+            r1 = r1 * (rows // tiles) + min(r1, rows % tiles)
+            dense_block(op, p, r1 - r0, x, x_row, start + r0)
+            unit = p * chunks + c
+        start += rows
+
+
+cdef inline Py_ssize_t unit_at(
+    Py_ssize_t weight, Py_ssize_t chunks, Py_ssize_t panels, Py_ssize_t last
+) noexcept nogil:
+    """The unit (panel * chunks + chunk) that begins at so much of the total weight."""
+    cdef Py_ssize_t full = 2 * chunks * (panels - 1)
+    if weight <= full:
+        return weight // 2
+    return chunks * (panels - 1) + (weight - full) // last
+
+
+cdef inline void dense_backward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """dx (rows, I) = dy (rows, O) @ w.T, times the derivative of the activation that made x.
+
+    The samples go through the lanes, from dy transposed; each weight is broadcast from its panel.
+    Also writes dx transposed, for the layer below, if op.dxt.
+    """
+    cdef Py_ssize_t lanes = lanes_of(scratch)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef Py_ssize_t panels = (op.outputs + width - 1) // width
+    cdef Py_ssize_t limit = tile_rows_of(scratch, 2)
+    cdef Py_ssize_t tiles = (op.inputs + limit - 1) // limit
+    cdef Py_ssize_t k = min(op.inputs, cut(tiles, thread, threads) * limit)
+    cdef Py_ssize_t end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
+    cdef Py_ssize_t rows, i, j, count
+    cdef const real *w = <const real *>op.w
+    cdef const real *dy = <const real *>op.dy
+    cdef const real *dyt = <const real *>op.dyt
+    cdef real *own
+    cdef Py_ssize_t dyt_row = op.dyt_row
+    cdef real *dx
+    if dyt == NULL:
+        # A last layer's gradient is small: every thread transposes it for itself.
+        own = scratch + CHUNK_ROWS * width
+        pack_panel(True, op.outputs, run.rows, dyt_row, dy, op.dy_row, own)
+        memset(own + op.outputs * dyt_row, 0,
+               (panels * width - op.outputs) * dyt_row * sizeof(real))
+        dyt = own
+    while k < end:
+        rows = min(<Py_ssize_t>CHUNK_ROWS, end - k)
+        dx = <real *>op.dx + k
+        i = 0
+        while i < run.rows:
+            count = min(width, run.rows - i)
+            column(False, 1 if count <= lanes else 2, rows, panels, width, w + k * width, width,
+                   1, op.inputs * width, dyt + i, dyt_row, <const real *>NULL, 0, scratch, width,
+                   <real>1, FM_STORE_SET)
+            store_sums(rows, count, scratch, width, dx + i * op.dx_row, 1, op.dx_row, <real>1,
+                       FM_STORE_SET)
+            i += count
+        if op.activation >= 0:
+            for i in range(run.rows):
+                apply_backward(op.activation, rows, dx + i * op.dx_row,
+                               <const real *>op.saved + i * op.saved_row + k,
+                               dx + i * op.dx_row, op.parameter)
+        if op.dxt != NULL:
+            pack_panel(True, rows, run.rows, op.dxt_row, dx, op.dx_row,
+                       <real *>op.dxt + k * op.dxt_row)
+        k += rows
+
+
+cdef inline void dense_update(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """w and b, updated by their gradients x.T @ dy and dy.sum(axis=0), as op.rule says.
+
+    A gradient is never stored: it is subtracted where it is summed (plain SGD) or waits in L1,
+    CHUNK_ROWS rows of a panel at a time, for the rule.
+    """
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef Py_ssize_t panels = (op.outputs + width - 1) // width
+    cdef Py_ssize_t last = 1 if op.outputs - (panels - 1) * width <= lanes else 2
+    cdef Py_ssize_t limit = tile_rows_of(x, 2)
+    cdef Py_ssize_t tiles = (op.inputs + limit - 1) // limit
+    cdef Py_ssize_t chunks = 1, total, unit, end, p, c, k0, k1, count, k, rows, at
+    cdef int vectors
+    cdef const double *coefficients = run.coefficients
+    cdef bint direct = op.rule == FM_SGD and coefficients[1] == 0
+    cdef const real *dy
+    cdef real *w = <real *>op.w
+    cdef real *g
+    cdef real one = 1
+    if threads > 1 and panels < 8 * threads:
+        chunks = max(<Py_ssize_t>1, min(tiles // 2, (8 * threads + panels - 1) // panels))
+    total = chunks * (2 * (panels - 1) + last)
+    unit = unit_at(cut(total, thread, threads), chunks, panels, last)
+    end = unit_at(cut(total, thread + 1, threads), chunks, panels, last)
+    while unit < end:
+        p = unit // chunks
+        c = unit % chunks
+        k0 = min(op.inputs, cut(tiles, c, chunks) * limit)
+        c = min(chunks, c + end - unit)
+        k1 = min(op.inputs, cut(tiles, c, chunks) * limit)
+        count = min(width, op.outputs - p * width)
+        vectors = 1 if count <= lanes else 2
+        dy = <const real *>op.dy + p * width
+        if vectors == 1 and not direct:
+            memset(scratch, 0, CHUNK_ROWS * width * sizeof(real))
+        if direct:
+            column(True, vectors, k1 - k0, 1, run.rows, x + k0, 1, x_row, 0, dy, op.dy_row,
+                   <const real *>NULL, 0, w + (p * op.inputs + k0) * width, width,
+                   <real>-coefficients[0], 0)
+        else:
+            k = k0
+            while k < k1:
+                rows = min(<Py_ssize_t>CHUNK_ROWS, k1 - k)
+                column(False, vectors, rows, 1, run.rows, x + k, 1, x_row, 0, dy, op.dy_row,
+                       <const real *>NULL, 0, scratch, width, <real>1, FM_STORE_SET)
+                at = (p * op.inputs + k) * width
+                if op.rule == STORE_GRADIENT:
+                    g = <real *>op.s0 + k * op.outputs + p * width
+                    store_sums(rows, count, scratch, width, g, op.outputs, 1, <real>1,
+                               FM_STORE_SET)
+                else:
+                    update(op.rule, rows * width, scratch, w + at,
+                           <real *>op.s0 + at if op.s0 != NULL else NULL,
+                           <real *>op.s1 + at if op.s1 != NULL else NULL, coefficients)
+                k += rows
+        if k0 == 0 and op.b != NULL:
+            # The sum over the batch is a product with ones.
+            column(False, vectors, 1, 1, run.rows, &one, 0, 0, 0, dy, op.dy_row,
+                   <const real *>NULL, 0, scratch, width, <real>1, FM_STORE_SET)
+            at = p * width
+            if op.rule == STORE_GRADIENT:
+                memcpy(<real *>op.bs0 + at, scratch, count * sizeof(real))
+            else:
+                update(op.rule, count, scratch, <real *>op.b + at,
+                       <real *>op.bs0 + at if op.bs0 != NULL else NULL,
+                       <real *>op.bs1 + at if op.bs1 != NULL else NULL, coefficients)
+        unit = p * chunks + c
+
+
+# --- Activations on their own -------------------------------------------------------------------
+
+
+cdef inline void activation_forward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """y (rows, O) = activation of x; y may be x."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        if op.activation == SOFTMAX:
+            softmax_rows(1, op.inputs, x + i * x_row, <real *>op.y + i * op.y_row)
+        else:
+            apply(op.activation, op.inputs, x + i * x_row, <real *>op.y + i * op.y_row,
+                  op.parameter)
+
+
+cdef inline void activation_backward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """dx (rows, O) = dy times the derivative; dx may be dy."""
+    cdef const real *saved = <const real *>(op.saved if op.saved != NULL else run.x)
+    cdef Py_ssize_t saved_row = op.saved_row if op.saved != NULL else run.x_row
+    cdef const real *dy = <const real *>op.dy
+    cdef real *dx = <real *>op.dx
+    cdef Py_ssize_t i
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        if op.activation == SOFTMAX:
+            softmax_backward_rows(1, op.inputs, dy + i * op.dy_row, saved + i * saved_row,
+                                  dx + i * op.dx_row)
+        else:
+            apply_backward(op.activation, op.inputs, dy + i * op.dy_row, saved + i * saved_row,
+                           dx + i * op.dx_row, op.parameter)
+
+
+cdef inline void transpose(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """dyt (O, rows) = dy transposed."""
+    cdef Py_ssize_t begin = row_cut(op.outputs, thread, threads)
+    cdef Py_ssize_t end = row_cut(op.outputs, thread + 1, threads)
+    if begin < end:
+        pack_panel(True, end - begin, run.rows, op.dyt_row, <const real *>op.dy + begin,
+                   op.dy_row, <real *>op.dyt + begin * op.dyt_row)
+
+
+# --- Losses -------------------------------------------------------------------------------------
+
+
+cdef inline void cross_entropy(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """losses[i] = -sum(target * log_softmax(logits)); dy, if wanted, the gradient of their mean.
+
+    Labels, or targets (N, O) where run.labels is NULL. dy may be x, the logits.
+    """
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, j, sample, label = 0, n = op.inputs
+    cdef double loss, weight
+    cdef real high, total, scale, inverse = <real>1 / <real>run.rows
+    cdef const real *row
+    cdef const real *target = NULL
+    cdef real *dy
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        sample = run.order[run.first + i] if run.order != NULL else run.first + i
+        row = x + i * x_row
+        high = row_max(n, row)
+        loss = 0
+        weight = 1
+        if run.labels != NULL:
+            label = run.labels[sample]
+            loss = <double>high - <double>row[label]
+            if run.counts:
+                # Equal to the largest, and no equal before it: what argmax finds.
+                run.correct[i] = row[label] == high and argmax(n, row) == label
+        else:
+            target = <const real *>run.targets + sample * n
+            weight = 0
+            for j in range(n):
+                weight += target[j]
+                if target[j] != 0:
+                    loss -= <double>target[j] * (<double>row[j] - <double>high)
+            if run.counts:
+                run.correct[i] = argmax(n, row) == argmax(n, target)
+        dy = <real *>op.dy + i * op.dy_row if op.dy != NULL else NULL
+        total = row_exp_sum(n, row, high, dy)
+        loss += weight * <double>log_of(total)
+        run.losses[i] = loss
+        if not isfinite(loss):
+            fm_flag_set(run.bad, 1)
+        if dy != NULL:
+            scale = <real>(weight * <double>inverse / <double>total)
+            row_affine(n, scale, dy, <real>0, dy)
+            if run.labels != NULL:
+                dy[label] -= inverse
+            else:
+                axpy(n, -inverse, target, dy)
+
+
+cdef inline void mean_squared_error(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """losses[i] = mean((x - target)^2) of the sample; dy the gradient of their mean."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, sample, n = op.inputs
+    cdef double loss, scale = 2.0 / <double>(n * run.rows)
+    cdef const real *target
+    cdef real *dy
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        sample = run.order[run.first + i] if run.order != NULL else run.first + i
+        target = <const real *>run.targets + sample * n
+        dy = <real *>op.dy + i * op.dy_row if op.dy != NULL else scratch
+        if real is float:
+            loss = fm_f32.squared_difference(n, <float>scale, x + i * x_row, target, dy)
+        else:
+            loss = fm_f64.squared_difference(n, scale, x + i * x_row, target, dy)
+        loss /= <double>n
+        run.losses[i] = loss
+        if not isfinite(loss):
+            fm_flag_set(run.bad, 1)

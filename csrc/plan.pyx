@@ -1,0 +1,435 @@
+"""Plans: a list of operations over one block of memory, run for many batches without the GIL."""
+
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+
+from dispatch cimport (
+    FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD,
+    FM_RELU, FM_RELU_BACKWARD, FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD,
+    FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
+)
+from operations cimport (
+    CHUNK_ROWS, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
+    activation_forward, cross_entropy, dense_backward, dense_forward, dense_update, fm_flag,
+    fm_flag_get, fm_flag_set, gather, mean_squared_error, output, transpose,
+)
+
+cdef extern from "fm_team.h" nogil:
+    ctypedef struct fm_team:
+        pass
+    ctypedef void (*fm_team_body)(fm_team *, int, void *) noexcept nogil
+    void fm_team_run(int, fm_team_body, void *)
+    int fm_team_size(const fm_team *)
+    void fm_team_barrier(fm_team *)
+    double fm_seconds()
+
+import_tables()
+
+# Activations that work on single values: what computes them, and their derivative.
+FORWARD = {
+    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU, "leaky_relu": FM_LEAKY_RELU,
+    "elu": FM_ELU, "gelu": FM_GELU, "silu": FM_SILU, "softplus": FM_SOFTPLUS, "tanh": FM_TANH,
+    "sigmoid": FM_SIGMOID,
+}
+BACKWARD = {
+    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU_BACKWARD,
+    "leaky_relu": FM_LEAKY_RELU_BACKWARD, "elu": FM_ELU_BACKWARD, "gelu": FM_GELU_BACKWARD,
+    "silu": FM_SILU_BACKWARD, "softplus": FM_SOFTPLUS_BACKWARD, "tanh": FM_TANH_BACKWARD,
+    "sigmoid": FM_SIGMOID_BACKWARD,
+}
+STORE = STORE_GRADIENT
+SCRATCH_ROWS = CHUNK_ROWS
+
+
+def lanes():
+    """Values in a vector, for float32 and float64."""
+    return fm_f32.lanes, fm_f64.lanes
+
+
+# --- The operations for each dtype, behind one type of function -----------------------------------
+
+cdef void gather_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    gather(op, run, i, n, s)
+
+cdef void gather_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    gather(op, run, i, n, s)
+
+cdef void output_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    output(op, run, i, n, s)
+
+cdef void output_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    output(op, run, i, n, s)
+
+cdef void dense_forward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    dense_forward(op, run, i, n, s)
+
+cdef void dense_forward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    dense_forward(op, run, i, n, s)
+
+cdef void dense_backward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    dense_backward(op, run, i, n, s)
+
+cdef void dense_backward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    dense_backward(op, run, i, n, s)
+
+cdef void dense_update_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    dense_update(op, run, i, n, s)
+
+cdef void dense_update_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    dense_update(op, run, i, n, s)
+
+cdef void activation_forward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    activation_forward(op, run, i, n, s)
+
+cdef void activation_forward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    activation_forward(op, run, i, n, s)
+
+cdef void activation_backward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    activation_backward(op, run, i, n, s)
+
+cdef void activation_backward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    activation_backward(op, run, i, n, s)
+
+cdef void transpose_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    transpose(op, run, i, n, s)
+
+cdef void transpose_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    transpose(op, run, i, n, s)
+
+cdef void cross_entropy_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    cross_entropy(op, run, i, n, s)
+
+cdef void cross_entropy_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    cross_entropy(op, run, i, n, s)
+
+cdef void mse_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
+    mean_squared_error(op, run, i, n, s)
+
+cdef void mse_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
+    mean_squared_error(op, run, i, n, s)
+
+
+cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
+    op.f32 = NULL
+    op.f64 = NULL
+    if kind == "python":
+        return 0
+    elif kind == "gather":
+        op.f32, op.f64 = gather_f32, gather_f64
+    elif kind == "output":
+        op.f32, op.f64 = output_f32, output_f64
+    elif kind == "dense":
+        op.f32, op.f64 = dense_forward_f32, dense_forward_f64
+    elif kind == "dense_backward":
+        op.f32, op.f64 = dense_backward_f32, dense_backward_f64
+    elif kind == "dense_update":
+        op.f32, op.f64 = dense_update_f32, dense_update_f64
+    elif kind == "activation":
+        op.f32, op.f64 = activation_forward_f32, activation_forward_f64
+    elif kind == "activation_backward":
+        op.f32, op.f64 = activation_backward_f32, activation_backward_f64
+    elif kind == "transpose":
+        op.f32, op.f64 = transpose_f32, transpose_f64
+    elif kind == "cross_entropy":
+        op.f32, op.f64 = cross_entropy_f32, cross_entropy_f64
+    elif kind == "mse":
+        op.f32, op.f64 = mse_f32, mse_f64
+    else:
+        raise ValueError(f"no operation is called {kind!r}.")
+    if double_precision:
+        op.f32 = NULL
+    else:
+        op.f64 = NULL
+    return 0
+
+
+# --- A run --------------------------------------------------------------------------------------
+
+# One call of Program.run, shared by its threads.
+cdef struct Job:
+    const Op *ops
+    int count
+    Run run                     # what stays the same from batch to batch
+    bint in_place               # batches are read where the caller has them
+    Py_ssize_t sample_bytes
+    Py_ssize_t total, batch
+    const double *coefficients  # (steps, coefficient_count)
+    Py_ssize_t coefficient_count
+    char *scratch               # of all threads
+    Py_ssize_t scratch_bytes    # of each
+    fm_flag stop, failed
+    void *program               # borrowed
+    bint polls
+    bint every_step
+    double interval
+    Py_ssize_t steps_between
+    # Results, written by thread 0.
+    double loss_sum, loss
+    Py_ssize_t correct, done
+
+
+cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noexcept with gil:
+    """Run a Python operation; False if it raised."""
+    cdef Program p = <Program>program
+    try:
+        p.functions[index](rows, first)
+        return True
+    except BaseException as error:
+        p.error = error
+        return False
+
+
+cdef bint _poll(void *program, Py_ssize_t done, double loss_sum, Py_ssize_t correct) noexcept with gil:
+    """Tell Python how far the run is; False if it is to end."""
+    cdef Program p = <Program>program
+    try:
+        return not p.poll(done, loss_sum, correct)
+    except BaseException as error:
+        p.error = error
+        return False
+
+
+cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
+    cdef Job *job = <Job *>context
+    cdef Run run = job.run
+    cdef const Op *op
+    cdef int i, threads, size = fm_team_size(team)
+    cdef void *scratch = job.scratch + thread * job.scratch_bytes
+    cdef Py_ssize_t first = 0, row, step = 0
+    cdef double loss, now, next_poll = 0
+    cdef bint known
+    if job.polls:
+        next_poll = fm_seconds() + job.interval
+    while first < job.total:
+        run.first = first
+        run.rows = min(job.batch, job.total - first)
+        if job.in_place:
+            run.x = job.run.source + first * job.sample_bytes
+        if job.coefficients != NULL:
+            run.coefficients = job.coefficients + step * job.coefficient_count
+        known = False
+        for i in range(job.count):
+            op = job.ops + i
+            threads = min(op.threads, size)
+            if thread < threads:
+                if op.f32 != NULL:
+                    op.f32(op, &run, thread, threads, <float *>scratch)
+                elif op.f64 != NULL:
+                    op.f64(op, &run, thread, threads, <double *>scratch)
+                elif not _call(job.program, op.python, run.rows, first):
+                    fm_flag_set(&job.failed, 1)
+            if op.barrier:
+                fm_team_barrier(team)
+            if op.python >= 0 and fm_flag_get(&job.failed):
+                return
+            if op.checks:
+                known = True
+                if thread == 0:
+                    loss = 0
+                    for row in range(run.rows):
+                        loss += run.losses[row]
+                        job.correct += run.correct[row]
+                    job.loss = loss / <double>run.rows
+                    job.loss_sum += loss
+                if fm_flag_get(run.bad):
+                    return
+        step += 1
+        first += run.rows
+        if thread == 0:
+            job.done = first
+            if job.polls and (job.every_step or step % job.steps_between == 0):
+                now = fm_seconds()
+                if job.every_step or now >= next_poll:
+                    if not _poll(job.program, first, job.loss_sum, job.correct):
+                        fm_flag_set(&job.stop, 1)
+                    next_poll = fm_seconds() + job.interval
+        # The last operation of a list has no barrier of its own: this is it.
+        fm_team_barrier(team)
+        if fm_flag_get(&job.stop):
+            return
+
+
+cdef class Program:
+    """A list of operations over buffers that the caller keeps alive.
+
+    Parameters
+    ----------
+    double_precision : bool
+        float64, else float32.
+    capacity : int
+        Rows of the largest batch.
+    threads : int
+        Of a run, at most.
+    scratch : int
+        Elements of scratch memory that a thread needs.
+    """
+
+    cdef Op *ops
+    cdef int count, room
+    cdef bint double_precision, running
+    cdef Py_ssize_t capacity, scratch_bytes
+    cdef readonly int threads
+    cdef void *memory
+    cdef char *scratch
+    cdef double *losses
+    cdef signed char *correct
+    cdef list functions, kept
+    cdef object poll, error
+
+    def __cinit__(self, bint double_precision, Py_ssize_t capacity, int threads,
+                  Py_ssize_t scratch):
+        cdef Py_ssize_t item = 8 if double_precision else 4
+        cdef char *start
+        self.double_precision = double_precision
+        self.capacity = capacity
+        self.threads = threads
+        self.functions = []
+        self.kept = []
+        # A page between the threads' parts, against false sharing.
+        self.scratch_bytes = (scratch * item + 8191) // 4096 * 4096
+        self.memory = calloc(1, threads * self.scratch_bytes + capacity * 9 + 4096)
+        if self.memory == NULL:
+            raise MemoryError(f"no memory for the scratch of {threads} threads.")
+        start = <char *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
+        self.scratch = start
+        self.losses = <double *>(start + threads * self.scratch_bytes)
+        self.correct = <signed char *>(self.losses + capacity)
+
+    def __dealloc__(self):
+        free(self.ops)
+        free(self.memory)
+
+    def add(self, str kind, *, keep=(), function=None, Py_ssize_t inputs=0, Py_ssize_t outputs=0,
+            size_t x=0, Py_ssize_t x_row=0, size_t y=0, Py_ssize_t y_row=0,
+            size_t z=0, Py_ssize_t z_row=0, size_t w=0, size_t b=0,
+            size_t dy=0, Py_ssize_t dy_row=0, size_t dyt=0, Py_ssize_t dyt_row=0,
+            size_t dx=0, Py_ssize_t dx_row=0, size_t dxt=0, Py_ssize_t dxt_row=0,
+            size_t saved=0, Py_ssize_t saved_row=0, int activation=NO_ACTIVATION,
+            double parameter=0, int rule=0, size_t s0=0, size_t s1=0, size_t bs0=0, size_t bs1=0,
+            bint bytes=False, double scale=1, int threads=1, bint barrier=False,
+            bint checks=False, bint by_rows=False):
+        """Append an operation; buffers are given by address, `keep` holds what owns them."""
+        cdef Op *grown
+        cdef Op *op
+        cdef int i
+        if self.count == self.room:
+            grown = <Op *>calloc(2 * self.room + 8, sizeof(Op))
+            if grown == NULL:
+                raise MemoryError("no memory for the list of operations.")
+            for i in range(self.count):
+                grown[i] = self.ops[i]
+            free(self.ops)
+            self.ops = grown
+            self.room = 2 * self.room + 8
+        op = &self.ops[self.count]
+        memset(op, 0, sizeof(Op))
+        _set_function(op, kind, self.double_precision)
+        op.python = -1
+        if kind == "python":
+            op.python = <int>len(self.functions)
+            self.functions.append(function)
+        self.kept.append(keep)
+        op.inputs, op.outputs = inputs, outputs
+        op.x, op.x_row = <const char *>x, x_row
+        op.y, op.y_row = <char *>y, y_row
+        op.z, op.z_row = <char *>z, z_row
+        op.w, op.b = <char *>w, <char *>b
+        op.dy, op.dy_row = <char *>dy, dy_row
+        op.dyt, op.dyt_row = <char *>dyt, dyt_row
+        op.dx, op.dx_row = <char *>dx, dx_row
+        op.dxt, op.dxt_row = <char *>dxt, dxt_row
+        op.saved, op.saved_row = <const char *>saved, saved_row
+        op.activation, op.parameter, op.rule = activation, parameter, rule
+        op.s0, op.s1, op.bs0, op.bs1 = <char *>s0, <char *>s1, <char *>bs0, <char *>bs1
+        op.bytes, op.scale = bytes, scale
+        op.threads, op.barrier, op.checks, op.by_rows = threads, barrier, checks, by_rows
+        self.count += 1
+
+    def run(self, source, Py_ssize_t total, Py_ssize_t batch, *, Py_ssize_t sample_bytes,
+            bint in_place, Py_ssize_t x_row, const int64_t[::1] order=None,
+            const int64_t[::1] labels=None, targets=None, out=None, bint counts=False,
+            const double[:, ::1] coefficients=None, poll=None, double interval=0.05,
+            bint every_step=False, Py_ssize_t steps_between=1, int threads=1):
+        """Run all batches of `total` samples.
+
+        Returns
+        -------
+        loss_sum, loss : float
+            Sum over the samples, and mean of the last batch.
+        correct, done : int
+            Samples classified right, and samples of complete batches.
+        bad : bool
+            Whether a loss was not finite; then the last batch is not among those done.
+        """
+        cdef Job job
+        cdef fm_flag bad
+        cdef Py_buffer source_view, targets_view, out_view
+        cdef bint has_source = False, has_targets = False, has_out = False
+        if self.running:
+            raise RuntimeError("this plan is running already; use one model in each thread.")
+        if batch > self.capacity or batch < 1:
+            raise ValueError(f"batch must be from 1 to {self.capacity}, got {batch}.")
+        memset(&job, 0, sizeof(Job))
+        bad.value = 0
+        self.running = True
+        try:
+            if source is not None:
+                PyObject_GetBuffer(source, &source_view, PyBUF_C_CONTIGUOUS)
+                has_source = True
+                job.run.source = <const char *>source_view.buf
+            if targets is not None:
+                PyObject_GetBuffer(targets, &targets_view, PyBUF_C_CONTIGUOUS)
+                has_targets = True
+                job.run.targets = <const char *>targets_view.buf
+            if out is not None:
+                PyObject_GetBuffer(out, &out_view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+                has_out = True
+                job.run.out = <char *>out_view.buf
+            if order is not None:
+                job.run.order = &order[0]
+            if labels is not None:
+                job.run.labels = &labels[0]
+            if coefficients is not None:
+                job.coefficients = &coefficients[0, 0]
+                job.coefficient_count = coefficients.shape[1]
+            job.run.losses = self.losses
+            job.run.correct = self.correct
+            job.run.counts = counts
+            job.run.bad = &bad
+            job.run.x_row = x_row
+            job.in_place = in_place
+            job.sample_bytes = sample_bytes
+            job.ops = self.ops
+            job.count = self.count
+            job.total = total
+            job.batch = batch
+            job.scratch = self.scratch
+            job.scratch_bytes = self.scratch_bytes
+            job.program = <void *>self
+            job.polls = poll is not None
+            job.every_step = every_step
+            job.interval = interval
+            job.steps_between = steps_between
+            self.poll = poll
+            self.error = None
+            memset(self.correct, 0, self.capacity)
+            threads = min(threads, self.threads)
+            with nogil:
+                fm_team_run(threads, _body, &job)
+            if self.error is not None:
+                raise self.error
+            return job.loss_sum, job.loss, job.correct, job.done, bad.value != 0
+        finally:
+            self.running = False
+            self.poll = self.error = None
+            if has_source:
+                PyBuffer_Release(&source_view)
+            if has_targets:
+                PyBuffer_Release(&targets_view)
+            if has_out:
+                PyBuffer_Release(&out_view)
