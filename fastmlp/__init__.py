@@ -10,6 +10,7 @@ from types import ModuleType
 
 from fastmlp import initializers, reference
 from fastmlp._config import show_config
+from fastmlp._threads import get_num_threads, set_num_threads
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
@@ -31,12 +32,14 @@ __all__ = [
     "Layer",
     "Sequential",
     "datasets",
+    "get_num_threads",
     "gradcheck",
     "initializers",
     "kernels",
     "load_model",
     "plot",
     "reference",
+    "set_num_threads",
     "show_config",
 ]
 
