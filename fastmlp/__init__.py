@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from fastmlp import initializers, reference
+from fastmlp import _threadpoolctl, initializers, reference
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
 from fastmlp.callbacks import Callback
@@ -42,6 +42,8 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+
+_threadpoolctl.register()
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -101,7 +101,7 @@ ROOMS = [
     {"errors", "_random", "_checks", "_arrays", "_backend", "reference", "history", "callbacks",
      "progress", "interrupt", "io"},
     {"parameter", "_threads"},
-    {"initializers", "activations"},
+    {"initializers", "activations", "_threadpoolctl"},
     {"layers", "losses", "optimizers"},
     {"network"},
     {"training", "gradcheck"},
