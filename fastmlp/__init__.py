@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from fastmlp import initializers, reference
+from fastmlp import _threadpoolctl, initializers, reference
 from fastmlp._config import show_config
+from fastmlp._threads import get_num_threads, set_num_threads
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
@@ -35,14 +36,18 @@ __all__ = [
     "RMSprop",
     "Sequential",
     "datasets",
+    "get_num_threads",
     "gradcheck",
     "initializers",
     "kernels",
     "load_model",
     "plot",
     "reference",
+    "set_num_threads",
     "show_config",
 ]
+
+_threadpoolctl.register()
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -6,6 +6,8 @@ import platform
 
 import numpy as np
 
+from fastmlp import _threads
+
 __all__ = ["config", "show_config"]
 
 
@@ -19,7 +21,7 @@ def config() -> dict[str, str]:
         "fastmlp": metadata.version("fastmlp"),
         "instruction set": cpu.isa,
         "available": ", ".join(cpu.supported_levels()),
-        "threads": "1",
+        "threads": _threads.describe(),
         "compiler": cpu.compiler,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "numpy": np.__version__,

@@ -100,8 +100,8 @@ def test_reference_names_are_all_public_functions():
 ROOMS = [
     {"errors", "_random", "_checks", "_arrays", "_backend", "reference", "history", "callbacks",
      "progress", "interrupt", "io"},
-    {"parameter"},
-    {"initializers", "activations"},
+    {"parameter", "_threads"},
+    {"initializers", "activations", "_threadpoolctl"},
     {"layers", "losses", "optimizers"},
     {"network"},
     {"training", "gradcheck"},
@@ -163,7 +163,14 @@ def test_default_backend_is_one_of_the_two():
 def test_examples_in_docstrings_run():
     import doctest
 
-    for name in ("layers.dense", "layers.activation", "layers.flatten", "model", "gradcheck"):
+    for name in (
+        "layers.dense",
+        "layers.activation",
+        "layers.flatten",
+        "model",
+        "gradcheck",
+        "_threads",
+    ):
         module = __import__(f"fastmlp.{name}", fromlist=["_"])
         assert doctest.testmod(module).failed == 0
     assert np.__version__

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fastmlp import _checks
+from fastmlp._threads import set_num_threads
 from fastmlp.cli import evaluate, gradcheck, info, predict, train
 from fastmlp.errors import DivergenceError
 
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parser().parse_args(arguments)
     try:
+        if getattr(parsed, "threads", None) is not None:
+            set_num_threads(_checks.integer(parsed.threads, "--threads", minimum=1))
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except DivergenceError as error:

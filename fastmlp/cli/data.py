@@ -37,6 +37,9 @@ def add_options(parser: argparse.ArgumentParser, *, default: str | None = "digit
     )
     parser.add_argument("--data", metavar="PATH", help="file or folder of mnist")
     parser.add_argument("--download", action="store_true", help="fetch mnist where it is not found")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads to use (default: one for each CPU)"
+    )
 
 
 def parts(args: argparse.Namespace) -> dict[str, Part]:
