@@ -1,5 +1,6 @@
 """Plans: a list of operations over one block of memory, run for many batches without the GIL."""
 
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -223,6 +224,8 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                     op.f64(op, &run, thread, threads, <double *>scratch)
                 elif not _call(job.program, op.python, run.rows, first):
                     fm_flag_set(&job.failed, 1)
+                elif op.checks and not isfinite(run.losses[0]):
+                    fm_flag_set(run.bad, 1)
             if op.barrier:
                 fm_team_barrier(team)
             if op.python >= 0 and fm_flag_get(&job.failed):
@@ -276,8 +279,8 @@ cdef class Program:
     cdef readonly int threads
     cdef void *memory
     cdef char *scratch
-    cdef double *losses
-    cdef signed char *correct
+    cdef double *losses_at
+    cdef signed char *correct_at
     cdef list functions, kept
     cdef object poll, error
 
@@ -297,8 +300,18 @@ cdef class Program:
             raise MemoryError(f"no memory for the scratch of {threads} threads.")
         start = <char *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
         self.scratch = start
-        self.losses = <double *>(start + threads * self.scratch_bytes)
-        self.correct = <signed char *>(self.losses + capacity)
+        self.losses_at = <double *>(start + threads * self.scratch_bytes)
+        self.correct_at = <signed char *>(self.losses_at + capacity)
+
+    @property
+    def losses(self):
+        """What each sample of a batch adds to its loss, (capacity,), for losses in Python."""
+        return <double[:self.capacity]> self.losses_at
+
+    @property
+    def correct(self):
+        """Whether each sample was classified right, (capacity,) int8, likewise."""
+        return <signed char[:self.capacity]> self.correct_at
 
     def __dealloc__(self):
         free(self.ops)
@@ -397,8 +410,8 @@ cdef class Program:
             if coefficients is not None:
                 job.coefficients = &coefficients[0, 0]
                 job.coefficient_count = coefficients.shape[1]
-            job.run.losses = self.losses
-            job.run.correct = self.correct
+            job.run.losses = self.losses_at
+            job.run.correct = self.correct_at
             job.run.counts = counts
             job.run.bad = &bad
             job.run.x_row = x_row
@@ -417,7 +430,7 @@ cdef class Program:
             job.steps_between = steps_between
             self.poll = poll
             self.error = None
-            memset(self.correct, 0, self.capacity)
+            memset(self.correct_at, 0, self.capacity)
             threads = min(threads, self.threads)
             with nogil:
                 fm_team_run(threads, _body, &job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-__all__ = ["DEFAULT", "fuses_updates", "load"]
+__all__ = ["DEFAULT", "load"]
 
 DEFAULT = "kernels"
 
@@ -23,8 +23,3 @@ def load(name: str) -> ModuleType:
     if not isinstance(name, str) or name not in _MODULES:
         raise ValueError(f'backend must be "kernels" or "numpy", got {name!r}.')
     return importlib.import_module(_MODULES[name])
-
-
-def fuses_updates(ops: ModuleType) -> bool:
-    """Return whether a matrix product of ``ops`` adds to its output without a temporary."""
-    return ops.__name__ == _MODULES["kernels"]

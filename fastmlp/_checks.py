@@ -171,7 +171,8 @@ def same_length(x: Array, y: Array, x_name: str, y_name: str) -> None:
 def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "x") -> Array:
     """Return samples as a C-contiguous ``dtype`` array (N, *input_shape), finite and not empty.
 
-    Samples of a flat ``input_shape`` (D,) may have any shape of D elements, images for instance.
+    Bytes (uint8) stay bytes: they are converted a batch at a time. Samples of a flat ``input_shape``
+    (D,) may have any shape of D elements, images for instance.
     """
     x = array(value, name)
     flat = len(input_shape) == 1
@@ -186,6 +187,8 @@ def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "
         raise ValueError(f"{name} must have shape {expected}, got {x.shape}.{hint}")
     if len(x) == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {x.shape}.")
+    if x.dtype == np.uint8:
+        return np.ascontiguousarray(x).reshape(len(x), *input_shape)
     return _finite(x, dtype, name).reshape(len(x), *input_shape)
 
 

@@ -13,7 +13,7 @@ from fastmlp import _threads
 
 __all__ = ["register"]
 
-LIBRARY = "matmul"
+LIBRARY = "plan"
 """The module of ``fastmlp._kernels`` that stands for fastmlp in threadpoolctl's list."""
 
 

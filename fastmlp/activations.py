@@ -27,11 +27,14 @@ class ActivationFunction:
         What the derivative is computed from. One that needs only the output can run in place.
     kinked : bool
         Whether a derivative (the first or, for elu, the second) jumps at 0.
+    parameter : float
+        Its constant, if it has one: the default of the operation.
     """
 
     name: str
     saves: str = "output"
     kinked: bool = False
+    parameter: float = 0.0
 
     def forward(self, ops: ModuleType, x: Array, out: Array) -> Array:
         """Write the activation of ``x`` to ``out``, which may be ``x`` if it saves the output."""
@@ -57,8 +60,8 @@ ACTIVATIONS = {
     for function in (
         _Linear("linear"),
         ActivationFunction("relu", kinked=True),
-        ActivationFunction("leaky_relu", kinked=True),
-        ActivationFunction("elu", kinked=True),
+        ActivationFunction("leaky_relu", kinked=True, parameter=0.01),
+        ActivationFunction("elu", kinked=True, parameter=1.0),
         ActivationFunction("gelu", saves="input"),
         ActivationFunction("silu", saves="input"),
         ActivationFunction("softplus", saves="input"),

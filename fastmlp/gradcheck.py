@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, _random, losses
+from fastmlp import _backend, _checks, _random, losses
+from fastmlp.engine import engine
 from fastmlp.network import Network, Workspace
 
 __all__ = ["GradcheckResult", "gradcheck"]
@@ -87,7 +88,8 @@ def gradcheck(
     Parameters
     ----------
     model : Sequential
-        The model. A float64 copy of it is checked, on its backend; the model is not changed.
+        The model. A float64 copy of it is checked, the gradients of its backend against losses
+        of the reference; the model is not changed.
     x, y : array
         A few samples and their targets.
     loss : str or Loss, default=None
@@ -138,15 +140,19 @@ def gradcheck(
         limit = _checks.integer(max_per_parameter, "max_per_parameter", minimum=1)
     chosen = losses.get(getattr(model, "loss", "cross_entropy") if loss is None else loss)
     network = model.copy("float64")
-    base, gradients = network.gradients(x, y, chosen)
-    probe = _Probe(network, chosen, x, y)
+    samples, targets = network.data(x, y, chosen)
+    base, gradients = engine(network).gradients(chosen, samples, targets)
+    network.to_plain()
+    if samples.dtype != network.dtype or network.scale != 1:
+        samples = samples * network.dtype.type(network.scale)
+    probe = _Probe(network, chosen, samples, targets)
 
     # A small loss is a difference of large outputs, and as exact as they are.
     magnitude = max(abs(base), probe.largest_output)
 
     errors, checked, kinks = {}, {}, {}
     for index, (name, gradient) in enumerate(gradients.items()):
-        value = network._parameters[name].value.reshape(-1)
+        value = network.named_parameters[name].plain().reshape(-1)
         analytic = gradient.reshape(-1)
         elements = range(value.size)
         if value.size > limit:
@@ -171,9 +177,10 @@ def gradcheck(
 class _Probe:
     """The loss as a function of the network's weights, and which side of every kink it is on."""
 
-    def __init__(self, network: Network, loss: losses.Loss, x: Any, y: Any) -> None:
-        self._x, self._y = network.data(x, y, loss)
-        self._network, self._loss, self._ops = network, loss, network.ops
+    def __init__(self, network: Network, loss: losses.Loss, x: Array, y: Array) -> None:
+        # The quotients are those of the definition in numpy, whatever computed the gradients.
+        self._x, self._y, self._ops = x, y, _backend.load("numpy")
+        self._network, self._loss = network, loss
         self._workspace = Workspace(network, len(self._x))
         self.largest_output = 0.0
         self.loss()

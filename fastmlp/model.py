@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, io, losses, optimizers, training
+from fastmlp import _backend, _checks, io, losses, optimizers, training
 from fastmlp.callbacks import Callback
+from fastmlp.engine import Plan, PlanEngine, engine
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
 from fastmlp.layers import Dense, Layer
 from fastmlp.losses import Loss
-from fastmlp.network import Network, Workspace
+from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Initializer
 from fastmlp.progress import Progress, Verbosity
@@ -40,7 +41,10 @@ class Sequential(Network):
         Type of the parameters and of all computation.
     seed : int, default=0
         Key of the initial weights and of the batch orders, at least 0. Same seed, same data, same
-        backend: the same run.
+        backend: the same run, for any number of threads.
+    scale : float, default=1.0
+        Factor of all samples, here and in every later call. Images of bytes with ``scale=1/255``
+        stay bytes in memory and are converted a batch at a time.
 
     Attributes
     ----------
@@ -78,14 +82,14 @@ class Sequential(Network):
         dtype: npt.DTypeLike = "float32",
         seed: int = 0,
         *,
+        scale: float = 1.0,
         initialize: bool = True,
     ) -> None:
-        super().__init__(layers, input_shape, dtype, seed, initialize=initialize)
+        super().__init__(layers, input_shape, dtype, seed, scale=scale, initialize=initialize)
         self.optimizer: Optimizer = optimizers.SGD()
         self.loss: Loss = losses.CrossEntropy()
         self.metrics: tuple[str, ...] | None = None
         self.history: History | None = None
-        self._trainer: training.Trainer | None = None
 
     # --- Training -------------------------------------------------------------------------------
 
@@ -143,7 +147,8 @@ class Sequential(Network):
         batch_size : int, default=32
             Samples a step, at least 1. A last, shorter batch is trained with its own mean.
         optimizer : str or Optimizer, default=None
-            None means that of ``compile`` or the last ``fit``, at first ``SGD(0.01)``.
+            None means that of ``compile`` or the last ``fit``, at first ``SGD(0.01)``. The same
+            object goes on where it was; another one begins with states of zero.
         loss : str or Loss, default=None
             None likewise, at first "cross_entropy".
         validation_data : tuple (x, y), default=None
@@ -194,7 +199,7 @@ class Sequential(Network):
         )
         self.optimizer, self.loss = chosen, used
         self.history = history = History()
-        training.fit(training.Trainer(self, used, chosen, counts=self._counts(used)), run, history)
+        training.fit(self, used, chosen, run, history, counts=self._counts(used))
         return history
 
     def train_on_batch(self, x: npt.ArrayLike, y: npt.ArrayLike) -> float:
@@ -213,7 +218,9 @@ class Sequential(Network):
             If the loss is not finite. Then nothing has changed.
         """
         samples, targets = self.data(x, y, self.loss)
-        loss = self._step_trainer().step(samples, targets)
+        state = self.state(self.optimizer)
+        done = engine(self).train(self.loss, state, samples, targets, None, len(samples))
+        loss = done.loss
         if not math.isfinite(loss):
             rate = self.optimizer.learning_rate
             raise DivergenceError(
@@ -225,13 +232,35 @@ class Sequential(Network):
             )
         return loss
 
-    def _step_trainer(self) -> training.Trainer:
-        """Return the trainer of the current loss, optimizer and backend; it keeps its buffers."""
-        kept, now = self._trainer, (self, self.loss, self.optimizer, self.ops)
-        if kept is None or (kept.network, kept.loss, kept.optimizer, kept.ops) != now:
-            kept = training.Trainer(self, self.loss, self.optimizer, counts=False)
-            self._trainer = kept
-        return kept
+    def gradients(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss = "cross_entropy"
+    ) -> tuple[float, dict[str, Array]]:
+        """Return the mean loss over all of ``x`` and its gradient by every parameter.
+
+        Parameters
+        ----------
+        x : array of shape (N, *input_shape)
+            Samples.
+        y : array
+            Targets as the loss takes them.
+        loss : str or Loss, default="cross_entropy"
+            The loss.
+
+        Returns
+        -------
+        loss : float
+            Mean over the samples.
+        gradients : dict of str to array
+            New arrays, with the keys and shapes of ``parameters``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If x or y does not fit the network and the loss.
+        """
+        chosen = losses.get(loss)
+        samples, targets = self.data(x, y, chosen)
+        return engine(self).gradients(chosen, samples, targets)
 
     # --- Use ------------------------------------------------------------------------------------
 
@@ -273,16 +302,9 @@ class Sequential(Network):
         -----
         Any number of threads may predict at once: every call has its own buffers.
         """
-        samples = _checks.features(x, self.input_shape, self.dtype)
-        n, ops = len(samples), self.ops
-        result = np.empty((n, *self.output_shape), self.dtype)
-        size = min(training.CHUNK, n)
-        workspace = Workspace(self, size)
-        for start in range(0, n, size):
-            chunk = samples[start : start + size]
-            if len(chunk) < size:
-                workspace = Workspace(self, len(chunk))
-            result[start : start + size] = self.forward(ops, chunk, workspace)
+        samples = self.samples(x)
+        result = np.empty((len(samples), *self.output_shape), self.dtype)
+        engine(self).predict(samples, result)
         return result
 
     def predict_proba(self, x: npt.ArrayLike) -> Array:
@@ -302,10 +324,38 @@ class Sequential(Network):
         outputs = self.predict(x)
         if self.output_activation in ("softmax", "sigmoid"):
             return outputs
-        ops = self.ops
+        ops = _backend.load(self.backend)
         squash = ops.sigmoid if self.output_shape == (1,) else ops.softmax
         result: Array = squash(outputs, out=outputs)
         return result
+
+    def plan(self, batch_size: int = 32, purpose: str = "train") -> Plan:
+        """Return the compiled plan of a step; print it for a table of its operations.
+
+        Parameters
+        ----------
+        batch_size : int, default=32
+            Samples a step, at least 1.
+        purpose : {"train", "evaluate", "predict", "gradients"}, default="train"
+            What the plan is for.
+
+        Returns
+        -------
+        plan : Plan
+            Its ``operations`` have kind, layer, shape, fused parts, flops, bytes and threads.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as above, or the backend is "numpy": it has no plans.
+        """
+        rows = _checks.integer(batch_size, "batch_size", minimum=1)
+        known = dict.fromkeys(("train", "evaluate", "predict", "gradients"))
+        _checks.lookup(purpose, known, "purpose")
+        runner = engine(self)
+        if not isinstance(runner, PlanEngine):
+            raise ValueError('plan: the backend must be "kernels", got "numpy".')
+        return runner.describe(purpose, rows, self.loss, self.state(self.optimizer))
 
     # --- Files ----------------------------------------------------------------------------------
 
@@ -331,9 +381,6 @@ class Sequential(Network):
         }
         io.write_model(path, config, self.parameters)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_trainer": None}  # buffers, made again when needed
-
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
         return (
@@ -353,6 +400,7 @@ def MLP(
     init: str | Initializer = "glorot_uniform",
     dtype: npt.DTypeLike = "float32",
     seed: int = 0,
+    scale: float = 1.0,
 ) -> Sequential:
     """Return a Sequential of dense layers, the last one linear.
 
@@ -368,7 +416,7 @@ def MLP(
         Activation of the hidden layers.
     init : str or initializer, default="glorot_uniform"
         Initial weights; biases start at zero.
-    dtype, seed
+    dtype, seed, scale
         As for Sequential.
 
     Examples
@@ -382,7 +430,7 @@ def MLP(
     layers = [Dense(units, activation=activation, init=init) for units in hidden]
     layers.append(Dense(out_features, init=init))
     features = _checks.integer(in_features, "in_features", minimum=1)
-    return Sequential(layers, input_shape=(features,), dtype=dtype, seed=seed)
+    return Sequential(layers, input_shape=(features,), dtype=dtype, seed=seed, scale=scale)
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:

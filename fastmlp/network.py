@@ -15,7 +15,7 @@ from fastmlp import _backend, _checks, losses
 from fastmlp._arrays import empty
 from fastmlp.layers import LAYERS, Activation, Dense, Layer
 from fastmlp.layers.base import GradientSink
-from fastmlp.optimizers import GradientStore
+from fastmlp.optimizers import Optimizer, State
 from fastmlp.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Network:
         Type of the parameters and of all computation.
     seed : int, default=0
         Key of the initial weights and of the batch orders, at least 0.
+    scale : float, default=1.0
+        Factor of the samples: 1/255 for images of bytes, which then stay bytes in memory.
     initialize : bool, default=True
         Without it the parameters have shapes but no memory yet, for a loader to give them.
 
@@ -74,12 +76,18 @@ class Network:
         dtype: npt.DTypeLike = "float32",
         seed: int = 0,
         *,
+        scale: float = 1.0,
         initialize: bool = True,
     ) -> None:
         self.layers = _check_layers(layers)
         self.input_shape = _checks.shape(input_shape, "input_shape")
         self.dtype = _checks.float_dtype(dtype)
         self.seed = _checks.integer(seed, "seed", minimum=0)
+        self.scale = _checks.number(scale, "scale", minimum=0.0)
+        if self.scale == 0:
+            raise ValueError("scale must be above 0, got 0.0.")
+        self.engine: Any = None
+        self._state: State | None = None
         self.backend = _backend.DEFAULT
         self.epochs_begun = 0
         self.stop_training = False
@@ -105,7 +113,7 @@ class Network:
         self.output_shape = shape
         trainable = [i for i, layer in enumerate(self.layers) if layer.parameters]
         # Below the first layer with parameters nobody needs a gradient.
-        self._first_trainable = trainable[0] if trainable else len(self.layers)
+        self.first_trainable = trainable[0] if trainable else len(self.layers)
 
     # --- Parameters -----------------------------------------------------------------------------
 
@@ -123,15 +131,35 @@ class Network:
     def parameters(self) -> dict[str, Array]:
         """The parameters by name: "dense_0.weight" (in, out), "dense_0.bias" (out,), and so on.
 
-        The arrays are read-only views of the live values: after a training step they show the
-        new ones. Copy what must stay as it is; change values with ``set_parameters``.
+        The arrays are read-only and hold the values of this moment; change values with
+        ``set_parameters``.
         """
-        views = {}
+        values = {}
         for name, parameter in self._parameters.items():
-            view = parameter.value.view()
-            view.flags.writeable = False
-            views[name] = view
-        return views
+            value = parameter.value
+            values[name] = value.copy() if value is parameter.live else value
+            values[name].flags.writeable = False
+        return values
+
+    @property
+    def named_parameters(self) -> dict[str, Parameter]:
+        """The parameters themselves, by name."""
+        return self._parameters
+
+    def to_plain(self) -> None:
+        """Give every parameter its own shape in memory, as numpy wants it."""
+        for parameter in self._parameters.values():
+            parameter.plain()
+
+    def state(self, optimizer: Optimizer) -> State:
+        """Return what ``optimizer`` remembers of this network; another one begins anew."""
+        if self._state is None or self._state.optimizer is not optimizer:
+            self._state = State(optimizer)
+        return self._state
+
+    def forget(self) -> None:
+        """Let the optimizer begin anew."""
+        self._state = None
 
     def set_parameters(self, parameters: dict[str, npt.ArrayLike]) -> None:
         """Set parameters by name; those not named stay as they are.
@@ -149,38 +177,43 @@ class Network:
         """
         checked = _checks.parameter_values(parameters, self.parameter_shapes, self.dtype)
         for name, value in checked.items():
-            np.copyto(self._parameters[name].value, value)
+            self._parameters[name].write(value)
 
-    def snapshot(self) -> dict[str, Array]:
-        """Return a copy of all parameters."""
-        return {name: parameter.value.copy() for name, parameter in self._parameters.items()}
+    def snapshot(self) -> list[Array]:
+        """Return a copy of all parameters, as they lie in memory now."""
+        return [parameter.live.copy() for parameter in self._parameters.values()]
 
-    def restore(self, snapshot: dict[str, Array]) -> None:
-        """Set all parameters to those of a ``snapshot``, unchecked."""
-        for name, value in snapshot.items():
-            np.copyto(self._parameters[name].value, value)
+    def restore(self, snapshot: list[Array]) -> None:
+        """Set all parameters to those of a ``snapshot``."""
+        for parameter, value in zip(self._parameters.values(), snapshot, strict=True):
+            if parameter.live.shape == value.shape:
+                np.copyto(parameter.live, value)
+            else:  # it went to panels meanwhile
+                parameter.write(value)
 
     def is_finite(self) -> bool:
         """Return whether no parameter has a NaN or an infinity."""
-        return all(bool(np.isfinite(p.value).all()) for p in self._parameters.values())
+        return all(bool(np.isfinite(p.live).all()) for p in self._parameters.values())
 
     def assign(self, values: Mapping[str, Array]) -> None:
         """Give every parameter new memory with its array of ``values``, unchecked."""
         for name, parameter in self._parameters.items():
             parameter.assign(values[name], self.dtype)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Plans hold addresses; they are made again when needed.
+        return self.__dict__ | {"engine": None}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # What was pickled has a dtype that equals numpy's own and is another object; the kernels
         # tell dtypes by identity.
-        own = _checks.float_dtype(self.dtype)
-        if self.dtype is not own:
-            self.dtype = own
-            self.assign(self.snapshot())
+        self.dtype = _checks.float_dtype(self.dtype)
 
     def copy(self, dtype: npt.DTypeLike | None = None) -> Self:
         """Return an independent network of the same layers and values, in ``dtype`` if given."""
         result = copy.copy(self)  # which shares the parameters, until they are built anew
+        result._state = None
         result.layers = copy.deepcopy(self.layers)
         result.dtype = self.dtype if dtype is None else _checks.float_dtype(dtype)
         result._build()
@@ -217,8 +250,12 @@ class Network:
         loss.check_output(self.output_shape)
         x, y = _checks.array(x, x_name), _checks.array(y, y_name)
         _checks.same_length(x, y, x_name, y_name)
-        samples = _checks.features(x, self.input_shape, self.dtype, x_name)
+        samples = self.samples(x, x_name)
         return samples, loss.targets(y, len(samples), self.output_shape, self.dtype, y_name)
+
+    def samples(self, x: Any, name: str = "x") -> Array:
+        """Return samples checked: of the network's dtype, or bytes as they are."""
+        return _checks.features(x, self.input_shape, self.dtype, name)
 
     def forward(self, ops: ModuleType, x: Array, workspace: Workspace) -> Array:
         """Return the output for ``x`` (n, *input_shape), which may be a buffer of the workspace."""
@@ -233,48 +270,12 @@ class Network:
 
         ``dy`` (n, *output_shape) is the loss's gradient by the output and is overwritten.
         """
-        first = self._first_trainable
+        first = self.first_trainable
         for index in range(len(workspace.pairs) - 1, first - 1, -1):
             layer, buffers = workspace.pairs[index]
             dx = layer.backward(ops, dy, buffers, sink, index > first)
             if dx is not None:
                 dy = dx
-
-    def gradients(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, loss: str | losses.Loss = "cross_entropy"
-    ) -> tuple[float, dict[str, Array]]:
-        """Return the mean loss over all of ``x`` and its gradient by every parameter.
-
-        Parameters
-        ----------
-        x : array of shape (N, *input_shape)
-            Samples.
-        y : array
-            Targets as the loss takes them.
-        loss : str or Loss, default="cross_entropy"
-            The loss.
-
-        Returns
-        -------
-        loss : float
-            Mean over the samples.
-        gradients : dict of str to array
-            New arrays, with the keys and shapes of ``parameters``.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If x or y does not fit the network and the loss.
-        """
-        chosen = losses.get(loss)
-        samples, targets = self.data(x, y, chosen)
-        ops = self.ops
-        workspace = Workspace(self, len(samples))
-        store = GradientStore(ops)
-        output = self.forward(ops, samples, workspace)
-        value, dy = chosen(ops, output, targets, workspace.dy)
-        self.backward(ops, dy, workspace, store)
-        return value, {name: store.gradients[name] for name in self._parameters}
 
     # --- Description ----------------------------------------------------------------------------
 
@@ -297,6 +298,7 @@ class Network:
             "input_shape": list(self.input_shape),
             "dtype": str(self.dtype),
             "seed": self.seed,
+            "scale": self.scale,
         }
 
     @classmethod
@@ -314,7 +316,8 @@ class Network:
             kind: Any = _checks.lookup(arguments.pop("layer", None), LAYERS, "layer")
             layers.append(kind(**arguments))
         shape, dtype, seed = tuple(config["input_shape"]), config["dtype"], config["seed"]
-        return cls(layers, shape, dtype, seed, initialize=False)
+        scale = config.get("scale", 1.0)
+        return cls(layers, shape, dtype, seed, scale=scale, initialize=False)
 
     @property
     def output_activation(self) -> str:

@@ -1,4 +1,4 @@
-"""Optimizers, and the sinks that take gradients while a network goes backward.
+"""Optimizers, their states, and the sinks that take gradients from layers.
 
 An optimizer holds settings only. Its states, such as a velocity for each weight, are arrays that
 start at zero and belong to whoever trains: ``slots`` names them.
@@ -14,11 +14,23 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _backend, _checks
+from fastmlp import _checks
 from fastmlp._arrays import empty
 from fastmlp.parameter import Parameter
+from fastmlp.stored import Stored
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "GradientStore", "Optimizer", "RMSprop", "get"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "GradientStore",
+    "Optimizer",
+    "RMSprop",
+    "State",
+    "UpdatingSink",
+    "get",
+]
 
 Array = npt.NDArray[Any]
 
@@ -43,9 +55,6 @@ class GradientStore:
         self._ops = ops
         self.gradients: dict[str, Array] = {}
 
-    def begin_step(self) -> None:
-        """Do what is to be done before the gradients of a step; here nothing."""
-
     def product(self, parameter: Parameter, x: Array, dz: Array) -> None:
         """Store ``x.T @ dz``."""
         gradient = self._ops.matmul(x, dz, transpose_a=True, out=self._buffer(parameter))
@@ -61,7 +70,7 @@ class GradientStore:
     def _buffer(self, parameter: Parameter) -> Array:
         buffer = self.gradients.get(parameter.name)
         if buffer is None:
-            buffer = self.gradients[parameter.name] = empty(parameter.shape, parameter.value.dtype)
+            buffer = self.gradients[parameter.name] = empty(parameter.shape, parameter.live.dtype)
         return buffer
 
 
@@ -160,10 +169,6 @@ class Optimizer:
     def _constants(self) -> tuple[float, ...]:
         """Return the coefficients from the third on, as far as they are the same in every step."""
         return ()
-
-    def sink(self, ops: ModuleType) -> GradientStore:
-        """Return the sink that trains with this optimizer: each gradient is used as it comes."""
-        return _UpdatingSink(ops, self)
 
     def config(self) -> dict[str, Any]:
         """Return what ``get`` makes an equal optimizer of: the name and the arguments."""
@@ -266,11 +271,6 @@ class SGD(Optimizer):
             nesterov=self._nesterov,
             weight_decay=self.weight_decay,
         )
-
-    def sink(self, ops: ModuleType) -> GradientStore:
-        """Return a sink that fuses the update into the product, where the kernels can."""
-        fuses = self.kind == KIND_SGD and _backend.fuses_updates(ops)
-        return _FusedSGD(ops, self) if fuses else super().sink(ops)
 
 
 class Adagrad(Optimizer):
@@ -538,42 +538,44 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta1, beta2, eps, weight_decay)
 
 
-class _UpdatingSink(GradientStore):
-    """Updates each parameter as soon as its gradient is known; keeps the states."""
+class State:
+    """What an optimizer remembers of the parameters of one network: steps done, and its slots.
 
-    def __init__(self, ops: ModuleType, optimizer: Optimizer) -> None:
+    Attributes
+    ----------
+    optimizer : Optimizer
+    step : int
+        Number of steps done.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.step = 0
+        self._slots: dict[str, dict[str, Stored]] = {}
+
+    def of(self, parameter: Parameter) -> dict[str, Stored]:
+        """Return the states of a parameter by slot; zeros at first."""
+        slots = self._slots.get(parameter.name)
+        if slots is None:
+            slots = self._slots[parameter.name] = {}
+            for slot in self.optimizer.slots:
+                slots[slot] = Stored(parameter.shape)
+                slots[slot].assign(np.zeros((), parameter.live.dtype), parameter.live.dtype)
+        return slots
+
+
+class UpdatingSink(GradientStore):
+    """A sink that updates each parameter as soon as its gradient is known."""
+
+    def __init__(self, ops: ModuleType, state: State) -> None:
         super().__init__(ops)
-        self._optimizer = optimizer
-        self._step = 0
-        self._states: dict[str, dict[str, Array]] = {}
-
-    def begin_step(self) -> None:
-        self._step += 1
+        self._state = state
 
     def ready(self, parameter: Parameter, gradient: Array) -> None:
-        state = self._states.get(parameter.name)
-        if state is None:
-            slots = self._optimizer.slots
-            state = {slot: np.zeros_like(parameter.value) for slot in slots}
-            self._states[parameter.name] = state
-        self._optimizer.update(self._ops, parameter.value, gradient, state, self._step)
-
-
-class _FusedSGD(_UpdatingSink):
-    """Subtracts a product from the weights without storing it; a bias is too small to matter."""
-
-    def product(self, parameter: Parameter, x: Array, dz: Array) -> None:
-        if self._optimizer.weight_decay:
-            super().product(parameter, x, dz)
-            return
-        self._ops.matmul(
-            x,
-            dz,
-            transpose_a=True,
-            out=parameter.value,
-            accumulate=True,
-            alpha=-self._optimizer.learning_rate,
-        )
+        """Do the step number ``state.step`` on the parameter."""
+        slots = {slot: stored.plain() for slot, stored in self._state.of(parameter).items()}
+        optimizer, step = self._state.optimizer, self._state.step
+        optimizer.update(self._ops, parameter.plain(), gradient, slots, step)
 
 
 OPTIMIZERS: dict[str, type[Any]] = {

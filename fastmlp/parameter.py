@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp._arrays import empty
+from fastmlp.stored import Stored
 
 __all__ = ["Initializer", "Parameter"]
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
 
 
-class Parameter:
+class Parameter(Stored):
     """A trainable array: declared with its shape by a layer, given its values by the network.
 
     Declaring takes no memory, so the shapes of a whole network are known, and can be compared with
@@ -38,19 +38,17 @@ class Parameter:
     name : str
         Its name within the network, such as "dense_0.weight".
     value : array of shape ``shape``
-        The values, updated in place. Missing until the network fills it.
+        The values. Missing until the network fills it.
     """
 
-    __slots__ = ("fan_in", "fan_out", "initializer", "kind", "name", "shape", "value")
-
-    value: Array
+    __slots__ = ("fan_in", "fan_out", "initializer", "kind", "name")
 
     def __init__(
         self, kind: str, shape: tuple[int, ...], initializer: Initializer, fan_in: int, fan_out: int
     ) -> None:
+        super().__init__(shape)
         self.kind = kind
         self.name = kind
-        self.shape = shape
         self.initializer = initializer
         self.fan_in = fan_in
         self.fan_out = fan_out
@@ -66,11 +64,6 @@ class Parameter:
         self.assign(value, dtype)
         if not np.isfinite(self.value).all():
             raise ValueError(f"{self.name}: the initializer returned NaN or infinity.")
-
-    def assign(self, value: npt.ArrayLike, dtype: np.dtype[Any]) -> None:
-        """Make ``value`` a new array of the right shape, copied to memory the kernels like best."""
-        self.value = empty(self.shape, dtype)
-        np.copyto(self.value, value, casting="same_kind")
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape})"

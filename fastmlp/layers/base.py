@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp.parameter import Parameter
+
+if TYPE_CHECKING:
+    from fastmlp.plan import Builder, Gradient, Value
 
 __all__ = ["GradientSink", "Layer"]
 
@@ -83,6 +86,19 @@ class Layer:
         the input's gradient is computed first. Without ``need_dx`` nothing reads the result.
         """
         raise NotImplementedError
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the layer's forward pass to a compiled plan and return its output there.
+
+        The base class lets the plan call ``forward``, and ``backward`` below, for its part.
+        """
+        return plan.custom(self, x)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass, given the gradient by ``y``; return the one by ``x``."""
+        return plan.custom_backward(self, x, y, gradient, need_dx)
 
     def kink_sides(self, workspace: Any) -> Array | None:
         """Return which values are above the point where a derivative jumps; None if none does.

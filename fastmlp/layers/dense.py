@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from fastmlp import _checks, activations, initializers
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.parameter import Initializer, Parameter
+
+if TYPE_CHECKING:
+    from fastmlp.plan import Builder, Gradient, Value
 
 __all__ = ["Dense"]
 
@@ -114,6 +117,21 @@ class Dense(Layer):
         sink.product(self._weight, workspace.x, dz)
         if self.use_bias:
             sink.row_sum(self._bias, dz)
+        return dx
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the forward pass to a plan: one product with bias and activation."""
+        bias = self._bias if self.use_bias else None
+        return plan.dense(self, x, self._weight, bias, self.activation)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass: the input's gradient first, it needs the old weights."""
+        gradient = plan.derive(self, y, gradient)
+        dx = plan.dense_backward(self, x, gradient, self._weight) if need_dx else None
+        bias = self._bias if self.use_bias else None
+        plan.dense_update(self, x, gradient, self._weight, bias)
         return dx
 
     def kink_sides(self, workspace: _Workspace) -> Array | None:

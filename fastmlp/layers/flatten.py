@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from fastmlp.layers.base import GradientSink, Layer, Shape
+
+if TYPE_CHECKING:
+    from fastmlp.plan import Builder, Value
 
 __all__ = ["Flatten"]
 
@@ -38,3 +41,7 @@ class Flatten(Layer):
     ) -> Array | None:
         """Return ``dy`` in the shape of the input, a view."""
         return dy.reshape(len(dy), *(self.input_shape or ()))
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Nothing is to be done: values of a plan are rows."""
+        return x

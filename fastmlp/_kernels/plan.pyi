@@ -1,0 +1,81 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FORWARD: dict[str, int]
+BACKWARD: dict[str, int]
+STORE: int
+SCRATCH_ROWS: int
+
+def lanes() -> tuple[int, int]: ...
+
+class Program:
+    threads: int
+    losses: Any
+    correct: Any
+    def __init__(
+        self, double_precision: bool, capacity: int, threads: int, scratch: int
+    ) -> None: ...
+    def add(
+        self,
+        kind: str,
+        *,
+        keep: tuple[Any, ...] = ...,
+        function: Callable[[int, int], None] | None = ...,
+        inputs: int = ...,
+        outputs: int = ...,
+        x: int = ...,
+        x_row: int = ...,
+        y: int = ...,
+        y_row: int = ...,
+        z: int = ...,
+        z_row: int = ...,
+        w: int = ...,
+        b: int = ...,
+        dy: int = ...,
+        dy_row: int = ...,
+        dyt: int = ...,
+        dyt_row: int = ...,
+        dx: int = ...,
+        dx_row: int = ...,
+        dxt: int = ...,
+        dxt_row: int = ...,
+        saved: int = ...,
+        saved_row: int = ...,
+        activation: int = ...,
+        parameter: float = ...,
+        rule: int = ...,
+        s0: int = ...,
+        s1: int = ...,
+        bs0: int = ...,
+        bs1: int = ...,
+        bytes: bool = ...,
+        scale: float = ...,
+        threads: int = ...,
+        barrier: bool = ...,
+        checks: bool = ...,
+        by_rows: bool = ...,
+    ) -> None: ...
+    def run(
+        self,
+        source: Any,
+        total: int,
+        batch: int,
+        *,
+        sample_bytes: int,
+        in_place: bool,
+        x_row: int,
+        order: npt.NDArray[np.int64] | None = ...,
+        labels: npt.NDArray[np.int64] | None = ...,
+        targets: npt.NDArray[Any] | None = ...,
+        out: npt.NDArray[Any] | None = ...,
+        counts: bool = ...,
+        coefficients: npt.NDArray[np.float64] | None = ...,
+        poll: Callable[[int, float, int], Any] | None = ...,
+        interval: float = ...,
+        every_step: bool = ...,
+        steps_between: int = ...,
+        threads: int = ...,
+    ) -> tuple[float, float, int, int, bool]: ...
