@@ -224,11 +224,11 @@ def sgd_update(
     coefficients = (learning_rate, weight_decay, momentum)
     if velocity is not None:
         kind = elementwise.NESTEROV if nesterov else elementwise.MOMENTUM
-        _update(kind, weight, gradient, {"velocity": velocity}, coefficients)
+        _update(kind, weight, gradient, coefficients, velocity=velocity)
     elif momentum or nesterov:
         raise TypeError("velocity must be given with momentum or nesterov, got None.")
     else:
-        _update(elementwise.SGD, weight, gradient, {}, coefficients)
+        _update(elementwise.SGD, weight, gradient, coefficients)
 
 
 def adagrad_update(
@@ -242,7 +242,7 @@ def adagrad_update(
 ) -> None:
     """Do a step of Adagrad in place. Any one shape."""
     coefficients = (learning_rate, weight_decay, eps)
-    _update(elementwise.ADAGRAD, weight, gradient, {"accumulator": accumulator}, coefficients)
+    _update(elementwise.ADAGRAD, weight, gradient, coefficients, accumulator=accumulator)
 
 
 def rmsprop_update(
@@ -257,7 +257,7 @@ def rmsprop_update(
 ) -> None:
     """Do a step of RMSprop in place. Any one shape."""
     coefficients = (learning_rate, weight_decay, eps, rho)
-    _update(elementwise.RMSPROP, weight, gradient, {"accumulator": accumulator}, coefficients)
+    _update(elementwise.RMSPROP, weight, gradient, coefficients, accumulator=accumulator)
 
 
 def adam_update(
@@ -281,38 +281,28 @@ def adam_update(
     rate, scale = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
     kind = elementwise.ADAMW if decoupled else elementwise.ADAM
     coefficients = (learning_rate, weight_decay, eps, beta1, beta2, rate, scale)
-    _update(kind, weight, gradient, {"m": m, "v": v}, coefficients)
+    _update(kind, weight, gradient, coefficients, m=m, v=v)
 
 
 def _update(
-    kind: int,
-    weight: Array,
-    gradient: Array,
-    states: dict[str, Array],
-    coefficients: tuple[float, ...],
+    kind: int, weight: Array, gradient: Array, coefficients: tuple[float, ...], **states: Array
 ) -> None:
     if type(weight) is not np.ndarray:
         raise TypeError(f"weight must be a numpy array, got {type(weight).__name__}.")
-    if weight.dtype not in (FLOAT32, FLOAT64) or not weight.flags.carray:
+    dtype = FLOAT32 if weight.dtype == FLOAT32 else FLOAT64
+    if weight.dtype != dtype or not weight.flags.carray:
         raise ValueError(
             "weight must be a C-contiguous, writeable array of native float32 or float64, got "
             f"dtype {weight.dtype.str} with\n{weight.flags}"
         )
-    dtype = FLOAT32 if weight.dtype == FLOAT32 else FLOAT64
     gradient = operand(gradient, "gradient", dtype)
-    if gradient.shape != weight.shape:
-        raise ValueError(
-            f"gradient must have the shape of weight, {weight.shape}, got {gradient.shape}."
-        )
-    flat = [updated(x, weight.shape, dtype, name).reshape(-1) for name, x in states.items()]
-    _UPDATE[dtype is not FLOAT32](
-        kind,
-        weight.reshape(-1),
-        gradient.reshape(-1),
-        flat[0] if flat else None,
-        flat[1] if len(flat) > 1 else None,
-        np.array(coefficients, np.float64),
-    )
+    shape = weight.shape
+    if gradient.shape != shape:
+        raise ValueError(f"gradient must have the shape of weight, {shape}, got {gradient.shape}.")
+    flat = [updated(x, shape, dtype, name).reshape(-1) for name, x in states.items()]
+    s0, s1 = (*flat, None, None)[:2]
+    p = np.array(coefficients, np.float64)
+    _UPDATE[dtype is not FLOAT32](kind, weight.reshape(-1), gradient.reshape(-1), s0, s1, p)
 
 
 # --- Elementwise --------------------------------------------------------------------------------

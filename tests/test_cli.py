@@ -57,6 +57,23 @@ def test_train_reports_in_a_log(capsys):
     assert "MLP 64 - 16 - 10, relu, float32, 1,210 parameters" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], "SGD(learning_rate=0.2)"),
+        (["--lr", "0.5"], "SGD(learning_rate=0.5)"),
+        (["--optimizer", "adam"], "Adam(learning_rate=0.001)"),
+        (["--optimizer", "adagrad"], "Adagrad(learning_rate=0.01)"),
+        (["--optimizer", "rmsprop", "--lr", "0.002"], "RMSprop(learning_rate=0.002)"),
+        (["--optimizer", "adamw"], "AdamW(learning_rate=0.001)"),
+    ],
+)
+def test_optimizers_and_their_learning_rates(options, shown, capsys):
+    status, out, err = run(capsys, "train", "--epochs", 1, "--hidden", 4, *options)
+    assert (status, err) == (0, "")
+    assert f"fit    {shown}, batches of 8" in out
+
+
 def test_quiet_prints_the_result_only(capsys):
     _, out, err = run(capsys, "train", *SHORT, "--quiet")
     assert [line.split()[0] for line in out.splitlines()] == ["valid", "test", "time"]

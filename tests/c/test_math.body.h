@@ -464,6 +464,83 @@ static void FM(test_reductions)(void)
     }
 }
 
+/* ---- updates of weights ---- */
+
+/* The formulas of fm_updates.body.h in REF; a: g, w, s0, s1 before, then w, s0, s1 after. */
+static void FM(expected_update)(int kind, const double *p, REF *a)
+{
+    REF g = a[0], w = a[1], first = a[2], second = a[3], step = p[0];
+    if (kind == FM_ADAMW)
+        w *= 1 - p[0] * p[1];
+    else
+        g += p[1] * w;
+    if (kind == FM_MOMENTUM || kind == FM_NESTEROV) {
+        first = p[2] * first + g;
+        g = kind == FM_NESTEROV ? g + p[2] * first : first;
+    } else if (kind == FM_ADAGRAD || kind == FM_RMSPROP) {
+        first = kind == FM_ADAGRAD ? first + g * g : p[3] * first + (1 - p[3]) * g * g;
+        g /= R(sqrt)(first) + p[2];
+    } else if (kind == FM_ADAM || kind == FM_ADAMW) {
+        first = p[3] * first + (1 - p[3]) * g;
+        second = p[4] * second + (1 - p[4]) * g * g;
+        g = first / (R(sqrt)(second) * p[6] + p[2]);
+        step = p[5];
+    }
+    a[1] = w - step * g;
+    a[2] = first;
+    a[3] = second;
+}
+
+static void FM(test_updates)(void)
+{
+    static const double coefficients[FM_UPDATE_COUNT][FM_MAX_COEFFICIENTS] = {
+        [FM_SGD] = {0.05, 0.3},
+        [FM_MOMENTUM] = {0.05, 0.3, 0.9},
+        [FM_NESTEROV] = {0.05, 0.3, 0.9},
+        [FM_ADAGRAD] = {0.05, 0.3, 0.1},
+        [FM_RMSPROP] = {0.05, 0.3, 0.1, 0.8},
+        [FM_ADAM] = {0.05, 0.3, 0.1, 0.8, 0.95, 0.14, 3.2},
+        [FM_ADAMW] = {0.05, 0.3, 0.1, 0.8, 0.95, 0.14, 3.2},
+    };
+    const long size = sysconf(_SC_PAGESIZE);
+    const ptrdiff_t reals = size / (ptrdiff_t)sizeof(REAL);
+    REAL values[4][LONGEST], *pages[4], *array[4];
+    REF expected[4];
+    char text[80], label[20];
+    for (int k = 0; k < 4; k++) {
+        pages[k] = (REAL *)guarded_page(size);
+        for (int i = 0; i < LONGEST; i++)
+            values[k][i] = (REAL)random_between(k == 3 ? 0 : -2, 2); /* g, w, s0, s1 */
+    }
+    for (int kind = 0; kind < FM_UPDATE_COUNT; kind++) {
+        const int arrays = kind == FM_SGD ? 2 : kind < FM_ADAM ? 3 : 4;
+        const double *p = coefficients[kind];
+        const int squares = kind == FM_ADAGRAD || kind == FM_RMSPROP;
+        snprintf(label, sizeof label, "update %d " DTYPE, kind);
+        for (ptrdiff_t n = 0; n <= LONGEST; n++) {
+            for (int at_end = 0; at_end < 2; at_end++) {
+                name_length(text, sizeof text, label, n, at_end);
+                for (int k = 0; k < 4; k++) {
+                    array[k] = k < arrays ? pages[k] + (at_end ? reals - n : 0) : NULL;
+                    for (ptrdiff_t i = 0; i < n && k < arrays; i++)
+                        array[k][i] = values[k == 2 && squares ? 3 : k][i];
+                }
+                TABLE.update[kind](n, array[0], array[1], array[2], array[3], p);
+                for (ptrdiff_t i = 0; i < n; i++) {
+                    for (int k = 0; k < 4; k++)
+                        expected[k] = (REF)values[k == 2 && squares ? 3 : k][i];
+                    FM(expected_update)(kind, p, expected);
+                    for (int k = 0; k < arrays; k++)
+                        if (!(R(fabs)(array[k][i] - expected[k]) <= ldexp(32, -MANTISSA - 1)))
+                            fail(label, DTYPE, (double)i, (double)array[k][i],
+                                 (double)expected[k]);
+                }
+            }
+        }
+    }
+    current = "the tests after the updates";
+}
+
 static void FM(test_dtype)(void)
 {
     REAL *x = malloc((size_t)SAMPLES * sizeof(REAL));
@@ -477,6 +554,7 @@ static void FM(test_dtype)(void)
     FM(test_specials)();
     FM(test_bounds)();
     FM(test_reductions)();
+    FM(test_updates)();
     FM(test_accuracy)(x, y);
     FM(test_slopes)(x, y, one);
     free(x);

@@ -22,7 +22,8 @@ from fastmlp import kernels, reference
 def test_same_names():
     assert sorted(kernels.__all__) == sorted(reference.__all__)
     tested = {*UNARY, *ROWS, *BACKWARD_BY_OUTPUT, *BACKWARD_BY_INPUT}
-    others = {"matmul", "dense", "add_bias", "sum_batch", "sgd_update"}
+    others = {"matmul", "dense", "add_bias", "sum_batch"}
+    others |= {"sgd_update", "adagrad_update", "rmsprop_update", "adam_update"}  # test_updates.py
     others |= {"softmax_cross_entropy", "mse", "count_correct"}
     assert set(kernels.__all__) == tested | others, "an operation without a twin test"
 
@@ -178,16 +179,6 @@ def test_mse(dtype, rng):
         expected_loss, expected = reference.mse(a, b)
         assert loss == pytest.approx(expected_loss, rel=1e-6 if dtype == np.float32 else 1e-14)
         assert_close(gradient, expected, dtype)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_sgd_update(dtype, rng):
-    for n in SIZES:
-        weight, gradient = (rng.standard_normal((n, 3)).astype(dtype) for _ in range(2))
-        expected = weight.copy()
-        reference.sgd_update(expected, gradient, 0.3)
-        kernels.sgd_update(weight, gradient, 0.3)
-        assert_close(weight, expected, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

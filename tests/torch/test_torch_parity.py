@@ -1,4 +1,4 @@
-"""Gradients and training runs against PyTorch's autograd; skipped where torch is missing."""
+"""Gradients, optimizers and training runs against PyTorch's autograd; skipped where torch is missing."""
 
 from __future__ import annotations
 
@@ -105,3 +105,70 @@ def test_three_epochs_of_training(loss, backend):
     np.testing.assert_allclose(history.history["loss"], losses, rtol=1e-10)
     for name, value in model.parameters.items():
         np.testing.assert_allclose(value, parameters[name].detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+# Ours, and theirs by name with its options.
+OPTIMIZERS = [
+    (fm.SGD(0.1), "SGD", {"lr": 0.1}),
+    (fm.SGD(0.1, weight_decay=0.3), "SGD", {"lr": 0.1, "weight_decay": 0.3}),
+    (fm.SGD(0.1, momentum=0.9), "SGD", {"lr": 0.1, "momentum": 0.9}),
+    (
+        fm.SGD(0.1, momentum=0.8, weight_decay=0.3),
+        "SGD",
+        {"lr": 0.1, "momentum": 0.8, "weight_decay": 0.3},
+    ),
+    (
+        fm.SGD(0.1, momentum=0.8, nesterov=True, weight_decay=0.3),
+        "SGD",
+        {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.3},
+    ),
+    (fm.Adagrad(), "Adagrad", {}),
+    (
+        fm.Adagrad(0.1, eps=1e-3, weight_decay=0.3),
+        "Adagrad",
+        {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.3},
+    ),
+    (fm.RMSprop(), "RMSprop", {"lr": 0.001}),
+    (
+        fm.RMSprop(0.1, rho=0.7, eps=1e-3, weight_decay=0.3),
+        "RMSprop",
+        {"lr": 0.1, "alpha": 0.7, "eps": 1e-3, "weight_decay": 0.3},
+    ),
+    (fm.Adam(), "Adam", {}),
+    (
+        fm.Adam(0.1, beta1=0.7, beta2=0.8, eps=1e-3, weight_decay=0.3),
+        "Adam",
+        {"lr": 0.1, "betas": (0.7, 0.8), "eps": 1e-3, "weight_decay": 0.3},
+    ),
+    (fm.AdamW(), "AdamW", {}),
+    (
+        fm.AdamW(0.1, beta1=0.7, beta2=0.8, eps=1e-3, weight_decay=0.3),
+        "AdamW",
+        {"lr": 0.1, "betas": (0.7, 0.8), "eps": 1e-3, "weight_decay": 0.3},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "options"), OPTIMIZERS, ids=[repr(ours) for ours, *_ in OPTIMIZERS]
+)
+def test_twenty_steps_of_every_optimizer(optimizer, name, options, backend):
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((40, 7)), rng.integers(4, size=40)
+    model = fm.MLP(7, [12, 9], 4, activation="tanh", dtype="float64", seed=6)
+    model.backend = backend
+    model.compile(optimizer=optimizer)
+    parameters = leaves(model)
+    theirs = getattr(torch.optim, name)(parameters.values(), **options)
+    for step in range(20):
+        rows = slice(step % 5 * 8, step % 5 * 8 + 8)
+        value = torch_loss(
+            parameters, torch.tensor(x[rows]), torch.tensor(y[rows]), "tanh", "cross_entropy"
+        )
+        theirs.zero_grad()
+        value.backward()
+        theirs.step()
+        assert model.train_on_batch(x[rows], y[rows]) == pytest.approx(value.item(), rel=1e-9)
+        for key, ours in model.parameters.items():
+            expected = parameters[key].detach().numpy()
+            np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
