@@ -59,6 +59,8 @@ cdef extern from "fm_table.h" nogil:
         void (*add)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
         double (*squared_difference)(Py_ssize_t, float, const float *, const float *,
                                      float *) noexcept nogil
+        void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float, float *,
+                              float *, float *) noexcept nogil
         float (*row_max)(Py_ssize_t, const float *) noexcept nogil
         float (*row_exp_sum)(Py_ssize_t, const float *, float, float *) noexcept nogil
         void (*row_affine)(Py_ssize_t, float, const float *, float, float *) noexcept nogil
@@ -109,6 +111,8 @@ cdef extern from "fm_table.h" nogil:
         void (*add)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
         double (*squared_difference)(Py_ssize_t, double, const double *, const double *,
                                      double *) noexcept nogil
+        void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double, double *,
+                              double *, double *) noexcept nogil
         double (*row_max)(Py_ssize_t, const double *) noexcept nogil
         double (*row_exp_sum)(Py_ssize_t, const double *, double, double *) noexcept nogil
         void (*row_affine)(Py_ssize_t, double, const double *, double, double *) noexcept nogil

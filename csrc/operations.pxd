@@ -24,6 +24,7 @@ cdef extern from "fm_team.h" nogil:
     int fm_flag_get(const fm_flag *)
 
 cdef enum:
+    FEW_CLASSES = 64           # so many are better computed with a row in each lane
     CHUNK_ROWS = 48            # rows of a weight whose gradient or sums wait in L1
     BLOCK_BYTES = 256 * 1024   # of a dense layer's input, at a time: half of a 512 KiB L2
     NO_ACTIVATION = -1
@@ -258,6 +259,10 @@ cdef inline void dense_block(
            FM_STORE_RELU if relu else FM_STORE_SET)
     if op.activation >= 0 and not relu:
         y = <real *>op.y + first * op.y_row + p * width
+        if op.outputs <= op.y_row <= width and op.z_row == op.y_row:
+            # Narrow rows, one after the other: the zeros behind them cost less than the calls.
+            apply(op.activation, rows * op.y_row, z, y, op.parameter)
+            return
         for i in range(rows):
             apply(op.activation, count, z + i * op.z_row, y + i * op.y_row, op.parameter)
 
@@ -363,7 +368,11 @@ cdef inline void dense_backward(
             store_sums(rows, count, scratch, width, dx + i * op.dx_row, 1, op.dx_row, <real>1,
                        FM_STORE_SET)
             i += count
-        if op.activation >= 0:
+        if op.activation >= 0 and op.dx_row <= width and op.dx_row == op.saved_row:
+            # Narrow rows, as in dense_block.
+            apply_backward(op.activation, run.rows * op.dx_row, dx, <const real *>op.saved, dx,
+                           op.parameter)
+        elif op.activation >= 0:
             for i in range(run.rows):
                 apply_backward(op.activation, rows, dx + i * op.dx_row,
                                <const real *>op.saved + i * op.saved_row + k,
@@ -498,6 +507,51 @@ cdef inline void transpose(
 # --- Losses -------------------------------------------------------------------------------------
 
 
+cdef inline void cross_entropy_lanes(
+    const Op *op, Run *run, const real *x, Py_ssize_t x_row, Py_ssize_t begin, Py_ssize_t end,
+    real *scratch,
+) noexcept nogil:
+    # Integer labels of few classes: `lanes` rows at a time.
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t i, j, c, rows, label
+    cdef Py_ssize_t n = op.inputs
+    cdef real *high = scratch + n * lanes
+    cdef real *log_total = high + lanes
+    cdef real inverse = <real>1 / <real>run.rows
+    cdef const real *row
+    cdef double loss
+    i = begin
+    while i < end:
+        rows = min(lanes, end - i)
+        if real is float:
+            fm_f32.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
+        else:
+            fm_f64.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
+        for j in range(rows):
+            label = run.labels[run.order[run.first + i + j] if run.order != NULL
+                               else run.first + i + j]
+            row = x + (i + j) * x_row
+            loss = <double>high[j] - <double>row[label] + <double>log_total[j]
+            if not isfinite(loss):
+                fm_flag_set(run.bad, 1)
+            run.losses[i + j] = loss
+            if run.counts:
+                # The first of the largest: what argmax finds.
+                c = label
+                if row[label] == high[j]:
+                    c = 0
+                    while row[c] != high[j]:
+                        c += 1
+                    run.correct[i + j] = c == label
+                else:
+                    run.correct[i + j] = False
+            scratch[label * lanes + j] -= inverse
+        if op.dy != NULL:
+            store_sums(n, rows, scratch, lanes, <real *>op.dy + i * op.dy_row, 1, op.dy_row,
+                       <real>1, FM_STORE_SET)
+        i += rows
+
+
 cdef inline void cross_entropy(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
@@ -513,6 +567,10 @@ cdef inline void cross_entropy(
     cdef const real *row
     cdef const real *target = NULL
     cdef real *dy
+    if run.labels != NULL and n <= FEW_CLASSES:
+        cross_entropy_lanes(op, run, x, x_row, row_cut(run.rows, thread, threads),
+                            row_cut(run.rows, thread + 1, threads), scratch)
+        return
     for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
         sample = run.order[run.first + i] if run.order != NULL else run.first + i
         row = x + i * x_row

@@ -48,6 +48,7 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .axpy = FM(axpy),
     .add = FM(add),
     .squared_difference = FM(squared_difference),
+    .softmax_lanes = FM(softmax_lanes),
     .row_max = FM(row_max),
     .row_exp_sum = FM(row_exp_sum),
     .row_affine = FM(row_affine),

@@ -123,6 +123,9 @@ enum fm_store {
         void (*add)(ptrdiff_t n, const REAL *x, const REAL *b, REAL *y);                           \
         /* y[i] = a * (x[i] - b[i]); returns the sum of (x[i] - b[i])^2 in double */               \
         double (*squared_difference)(ptrdiff_t n, REAL a, const REAL *x, const REAL *b, REAL *y);  \
+        /* softmax of at most `lanes` rows, transposed: csrc/simd/fm_tile.body.h */                \
+        void (*softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,         \
+                              REAL scale, REAL *t, REAL *high, REAL *log_total);                   \
         /* largest value (NaN if any is), n >= 1 */                                                \
         REAL (*row_max)(ptrdiff_t n, const REAL *x);                                               \
         /* y[i] = exp(x[i] - shift); returns their sum. y may be x; y may be NULL: sum only */     \
