@@ -48,7 +48,7 @@ def peak() -> list[float]:
     n, loop = threads(), elementwise.multiply_adds["float"]
     _, lanes = loop(1, 0.0)
     flop = n * 24 * PEAK_ROUNDS * lanes
-    return [flop / on_cores(lambda _: loop(PEAK_ROUNDS, 0.0), n) for _ in range(3)]
+    return [flop / on_cores(lambda _: loop(PEAK_ROUNDS, 0.0), n) for _ in range(7)]
 
 
 def bandwidth() -> dict[str, float]:
@@ -152,5 +152,7 @@ def mnist(workload: Workload, path: str, epochs: int) -> dict[str, Any]:
 
 def save_mnist(path: str) -> None:
     """Write MNIST to a file that processes without fastmlp can read."""
-    (x, y), (x_valid, y_valid), (x_test, y_test) = fm.datasets.load_mnist()
-    np.savez(path, x=x, y=y, x_valid=x_valid, y_valid=y_valid, x_test=x_test, y_test=y_test)
+    arrays = {}
+    for part, (x, y) in zip(("train", "valid", "test"), fm.datasets.load_mnist(), strict=True):
+        arrays |= {f"x_{part}": x.reshape(len(x), -1), f"y_{part}": y.astype(np.int64)}
+    np.savez(path, **arrays)

@@ -48,7 +48,7 @@ def update(
 
 def _start(workload: Workload) -> tuple[Any, jax.Array, jax.Array]:
     if workload.optimizer != "sgd":
-        raise Skipped("only SGD is written for JAX")
+        raise Skipped("only SGD is written for it")
     x, y = workload.data()
     return jax.device_put(workload.first_weights()), jnp.asarray(x), jnp.asarray(y, jnp.int32)
 

@@ -93,9 +93,9 @@ def show(measured: dict[str, Any]) -> None:
     if "mnist" in results:
         show_mnist(results["mnist"], measured["epochs"])
     for workload, sides in measured["skipped"].items():
-        for side, reason in sides.items():
-            if reason:
-                print(f"{workload}: {side} is left out: {reason}")
+        for reason in dict.fromkeys(filter(None, sides.values())):
+            which = ", ".join(side for side in sides if sides[side] == reason)
+            print(f"{workload}: without {which}: {reason}")
     warn(timed, measured["threads"])
 
 
@@ -215,7 +215,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(3.1 * columns + 1.2, (0.3 * len(peers) + 1.0) * lines + 0.8))
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-    largest = 1.0
+    smallest = largest = 1.0
     for panel, (name, sides) in zip(panels.flat, results.items(), strict=False):
         own = median(sides["fastmlp"])
         for at, peer in enumerate(peers):
@@ -223,10 +223,10 @@ def plot(measured: dict[str, Any], path: Path) -> None:
                 panel.text(1.05, at, "-", va="center", fontsize=9, color="0.4")
                 continue
             ratio = median(sides[peer]) / own
-            largest = max(largest, ratio)
+            smallest, largest = min(smallest, ratio), max(largest, ratio)
             panel.barh(at, ratio - 1, left=1, height=0.7, color=COLOURS[peer])
             panel.text(max(ratio, 1) * 1.05, at, f"{ratio:.2f}", va="center", fontsize=9)
-        unit = f"{own:.1f} s" if name == "mnist" else f"{number(own * 1e6)} us"
+        unit = f"{own:.1f} s" if name == "mnist" else f"{number(own * 1e6)} µs"
         panel.set_title(f"{name}\nfastmlp {unit}", fontsize=10)
         panel.axvline(1, color="black", linewidth=1)
         panel.spines[["top", "right"]].set_visible(False)
@@ -234,7 +234,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
         panel.set_visible(False)
     first = panels[0][0]
     first.set_xscale("log", base=2)
-    first.set_xlim(0.7, largest * 2.2)
+    first.set_xlim(smallest * 0.8, largest * 2.2)
     first.set_yticks(range(len(peers)), peers)
     first.invert_yaxis()
     for panel in panels.flat:

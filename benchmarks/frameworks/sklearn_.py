@@ -79,8 +79,8 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
 def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     x, _ = workload.data()
     model = classifier(workload)
-    with_all_classes = np.arange(workload.sizes[-1])
-    model.partial_fit(np.zeros((len(with_all_classes), x.shape[1]), x.dtype), with_all_classes)
+    classes = np.arange(workload.sizes[-1])
+    model.partial_fit(np.zeros((len(classes), x.shape[1]), x.dtype), classes, classes=classes)
     model.coefs_, model.intercepts_ = map(list, zip(*workload.first_weights(), strict=True))
     # Probabilities: the logits are not to be had.
     return {"seconds": measure(lambda: model.predict_proba(x), seconds / 7), "check": []}
@@ -92,7 +92,7 @@ def mnist(workload: Workload, path: str, epochs: int) -> dict[str, Any]:
     model = classifier(workload)
     began = time.perf_counter()
     for _ in range(epochs):
-        model.partial_fit(x, y, np.arange(10))
+        model.partial_fit(x, y, classes=np.arange(10))
         valid = model.score(x_valid, y_valid)
     spent = time.perf_counter() - began
     return {"seconds": [spent], "valid": valid, "test": model.score(x_test, y_test)}
