@@ -93,7 +93,7 @@ _TRAIN = [
 ] + [Workload("2-3-2/200", "train", (2, 3, 2), 200, rows=200, activation="tanh")]
 
 _VARIANTS = [
-    Workload("adam", "train", NET, optimizer="adam", learning_rate=0.001),
+    Workload("adam", "train", NET, optimizer="adam", learning_rate=0.0001),
     Workload("sigmoid", "train", NET, activation="sigmoid"),
     Workload("tanh", "train", NET, activation="tanh"),
 ]
