@@ -15,10 +15,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
-__all__ = ["best_and_median", "compare", "measure"]
+__all__ = ["SideError", "best_and_median", "compare", "measure", "run_side"]
 
-ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+THREAD_VARIABLES = (
+    "FASTMLP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NPROC",  # the thread pool of XLA
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+)
+
+
+class SideError(RuntimeError):
+    """A side's process failed; the message is what it wrote to its standard error."""
 
 
 def measure(call: Callable[[], object], seconds: float = 0.05, repeats: int = 7) -> list[float]:
@@ -36,22 +47,53 @@ def measure(call: Callable[[], object], seconds: float = 0.05, repeats: int = 7)
     return result
 
 
-def alternate(script: str, sides: list[str], rounds: int) -> dict[str, dict[str, list[float]]]:
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of a process whose libraries are to use so many threads."""
+    result = {**os.environ, **{name: str(threads) for name in THREAD_VARIABLES}}
+    if threads == 1:
+        flags = f"{result.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+        result["XLA_FLAGS"] = flags.strip()
+    return result
+
+
+def run_side(
+    command: list[str], threads: int = 1, *, pin: bool = False, timeout: float | None = None
+) -> Any:
+    """Run one side's process, on the first core alone if ``pin``; return the JSON it prints last.
+
+    Raises SideError if it fails or takes longer than ``timeout`` seconds.
+    """
+    if pin:
+        command = ["taskset", "-c", "0", *command]
+    try:
+        done = subprocess.run(
+            command,
+            env=environment(threads),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+    except subprocess.TimeoutExpired:
+        raise SideError(f"took longer than {timeout:.0f} s") from None
+    if done.returncode:
+        raise SideError(done.stderr or f"ended with status {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def alternate(
+    script: str, sides: list[str], rounds: int, threads: int = 1
+) -> dict[str, dict[str, list[float]]]:
     """Return the times {case: {side: [seconds, ...]}} that ``script SIDE`` prints as JSON."""
     times: dict[str, dict[str, list[float]]] = {}
     for turn in range(rounds):
         for side in sides:
             print(f"\rround {turn + 1} of {rounds}: {side:<12}", end="", file=sys.stderr)
-            done = subprocess.run(
-                [sys.executable, script, side],
-                env={**os.environ, **ONE_THREAD},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise SystemExit(f"{script} {side} failed:\n{done.stderr}")
-            for case, seconds in json.loads(done.stdout).items():
+            try:
+                result = run_side([sys.executable, script, side], threads)
+            except SideError as error:
+                raise SystemExit(f"{script} {side} failed:\n{error}") from None
+            for case, seconds in result.items():
                 times.setdefault(case, {}).setdefault(side, []).extend(seconds)
     print("\r" + " " * 40 + "\r", end="", file=sys.stderr)
     return times

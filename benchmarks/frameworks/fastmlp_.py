@@ -1,0 +1,158 @@
+"""fastmlp through its public names, and what the machine can do, in the same process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from turns import measure
+
+import fastmlp as fm
+from fastmlp._kernels import cpu, elementwise
+from frameworks.workloads import Skipped, Workload, threads
+
+WHOLE_EPOCHS = 20_000
+PEAK_ROUNDS = 3_000_000
+
+
+def version() -> str:
+    try:
+        number = metadata.version("fastmlp")
+    except metadata.PackageNotFoundError:  # built in place
+        number = "of this checkout"
+    return f"fastmlp {number}, {cpu.isa}"
+
+
+def on_cores(call: Callable[[int], object], n: int) -> float:
+    """Return the seconds that ``n`` threads, each on a core of its own, take for one call each."""
+    cores = sorted(os.sched_getaffinity(0))
+
+    def pinned(index: int) -> None:
+        os.sched_setaffinity(0, {cores[index % len(cores)]})  # of this thread alone
+        call(index)
+
+    with ThreadPoolExecutor(n) as pool:
+        list(pool.map(pinned, range(n)))  # starts the threads, warms up
+        began = time.perf_counter()
+        list(pool.map(pinned, range(n)))
+        return time.perf_counter() - began
+
+
+def peak() -> list[float]:
+    """Return the multiply-add peak of all threads together in FLOP/s, measured a few times."""
+    n, loop = threads(), elementwise.multiply_adds["float"]
+    _, lanes = loop(1, 0.0)
+    flop = n * 24 * PEAK_ROUNDS * lanes
+    return [flop / on_cores(lambda _: loop(PEAK_ROUNDS, 0.0), n) for _ in range(7)]
+
+
+def bandwidth() -> dict[str, float]:
+    """Return bytes a second of copying and of adding arrays that no cache holds."""
+    n = threads()
+    try:
+        cache = os.sysconf("SC_LEVEL3_CACHE_SIZE")
+    except (OSError, ValueError):
+        cache = 0
+    size = max(1 << 27, min(4 * cache, 1 << 30)) // n
+    arrays = [[np.ones(size // 4, np.float32) for _ in range(3)] for _ in range(n)]
+
+    def copy(i: int) -> None:
+        np.copyto(arrays[i][0], arrays[i][1])
+
+    def add(i: int) -> None:
+        np.add(arrays[i][1], arrays[i][2], out=arrays[i][0])
+
+    return {
+        "copy": max(2 * n * size / on_cores(copy, n) for _ in range(3)),
+        "add": max(3 * n * size / on_cores(add, n) for _ in range(3)),
+    }
+
+
+def model_of(workload: Workload) -> fm.Sequential:
+    *hidden, outputs = workload.sizes[1:]
+    model = fm.MLP(workload.sizes[0], hidden, outputs, activation=workload.activation)
+    values = {}
+    for index, (weight, bias) in enumerate(workload.first_weights()):
+        values |= {f"dense_{index}.weight": weight, f"dense_{index}.bias": bias}
+    model.set_parameters(values)
+    return model
+
+
+def optimizer_of(workload: Workload) -> fm.optimizers.Optimizer:
+    kind = {"sgd": "SGD", "adam": "Adam"}[workload.optimizer]
+    if not hasattr(fm, kind):
+        raise Skipped(f"this version has no {kind}")
+    return getattr(fm, kind)(workload.learning_rate)
+
+
+def train(workload: Workload, seconds: float) -> dict[str, Any]:
+    x, y = workload.data()
+    model, optimizer = model_of(workload), optimizer_of(workload)
+    peaks = peak()
+
+    def fit(epochs: int) -> dict[str, list[float]]:
+        return model.fit(
+            x,
+            y,
+            epochs=epochs,
+            batch_size=workload.batch,
+            optimizer=optimizer,
+            shuffle=not workload.whole,
+            verbose=0,
+        ).history
+
+    times = []
+    if workload.whole:
+        # Most of such a pass may be the work between epochs, so all of fit is timed.
+        passes = workload.steps
+        check = float(np.mean(fit(2 * passes)["loss"][passes:]))
+        end = time.perf_counter() + seconds
+        while not times or time.perf_counter() < end:
+            began = time.perf_counter()
+            fit(WHOLE_EPOCHS)
+            times.append((time.perf_counter() - began) / WHOLE_EPOCHS)
+    else:
+        history = fit(2)
+        check = history["loss"][1]
+        epochs = max(4, 1 + round(seconds / history["time"][1]))
+        times = [spent / workload.steps for spent in fit(epochs)["time"][1:]]
+    return {"seconds": times, "check": [check], "peak": peaks + peak()}
+
+
+def predict(workload: Workload, seconds: float) -> dict[str, Any]:
+    x, _ = workload.data()
+    model, peaks = model_of(workload), peak()
+    times = measure(lambda: model.predict(x), seconds / 7)
+    return {"seconds": times, "check": model.predict(x)[-1].tolist(), "peak": peaks + peak()}
+
+
+def mnist(workload: Workload, path: str, epochs: int) -> dict[str, Any]:
+    with np.load(path) as data:
+        x, y, x_valid, y_valid, x_test, y_test = (data[name] for name in data.files)
+    model = model_of(workload)
+    began = time.perf_counter()
+    model.fit(
+        x,
+        y,
+        epochs=epochs,
+        batch_size=workload.batch,
+        optimizer=fm.SGD(workload.learning_rate),
+        validation_data=(x_valid, y_valid),
+        verbose=0,
+    )
+    spent = time.perf_counter() - began
+    valid, test = model.evaluate(x_valid, y_valid), model.evaluate(x_test, y_test)
+    return {"seconds": [spent], "valid": valid["accuracy"], "test": test["accuracy"]}
+
+
+def save_mnist(path: str) -> None:
+    """Write MNIST to a file that processes without fastmlp can read."""
+    arrays = {}
+    for part, (x, y) in zip(("train", "valid", "test"), fm.datasets.load_mnist(), strict=True):
+        arrays |= {f"x_{part}": x.reshape(len(x), -1), f"y_{part}": y.astype(np.int64)}
+    np.savez(path, **arrays)
