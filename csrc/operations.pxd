@@ -463,15 +463,16 @@ cdef inline void dense_update(
 cdef inline void activation_forward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y (rows, O) = activation of x; y may be x."""
+    """y (rows, O) = activation of x, softmax over groups of I; y may be x."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i
     for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
         if op.activation == SOFTMAX:
-            softmax_rows(1, op.inputs, x + i * x_row, <real *>op.y + i * op.y_row)
+            softmax_rows(op.outputs // op.inputs, op.inputs, x + i * x_row,
+                         <real *>op.y + i * op.y_row)
         else:
-            apply(op.activation, op.inputs, x + i * x_row, <real *>op.y + i * op.y_row,
+            apply(op.activation, op.outputs, x + i * x_row, <real *>op.y + i * op.y_row,
                   op.parameter)
 
 
@@ -486,10 +487,10 @@ cdef inline void activation_backward(
     cdef Py_ssize_t i
     for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
         if op.activation == SOFTMAX:
-            softmax_backward_rows(1, op.inputs, dy + i * op.dy_row, saved + i * saved_row,
+            softmax_backward_rows(op.outputs // op.inputs, op.inputs, dy + i * op.dy_row, saved + i * saved_row,
                                   dx + i * op.dx_row)
         else:
-            apply_backward(op.activation, op.inputs, dy + i * op.dy_row, saved + i * saved_row,
+            apply_backward(op.activation, op.outputs, dy + i * op.dy_row, saved + i * saved_row,
                            dx + i * op.dx_row, op.parameter)
 
 

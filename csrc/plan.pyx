@@ -204,8 +204,6 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef Py_ssize_t first = 0, row, step = 0
     cdef double loss, now, next_poll = 0
     cdef bint known
-    if job.polls:
-        next_poll = fm_seconds() + job.interval
     while first < job.total:
         run.first = first
         run.rows = min(job.batch, job.total - first)
@@ -245,7 +243,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
         first += run.rows
         if thread == 0:
             job.done = first
-            if job.polls and (job.every_step or step % job.steps_between == 0):
+            if job.polls and (job.every_step or step == 1 or step % job.steps_between == 0):
                 now = fm_seconds()
                 if job.every_step or now >= next_poll:
                     if not _poll(job.program, first, job.loss_sum, job.correct):

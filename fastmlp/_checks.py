@@ -171,8 +171,8 @@ def same_length(x: Array, y: Array, x_name: str, y_name: str) -> None:
 def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "x") -> Array:
     """Return samples as a C-contiguous ``dtype`` array (N, *input_shape), finite and not empty.
 
-    Bytes (uint8) stay bytes: they are converted a batch at a time. Samples of a flat ``input_shape``
-    (D,) may have any shape of D elements, images for instance.
+    Bytes (uint8) stay bytes: they are converted a batch at a time. Samples of a flat
+    ``input_shape`` (D,) may have any shape of D elements, images for instance.
     """
     x = array(value, name)
     flat = len(input_shape) == 1

@@ -59,6 +59,7 @@ class Buffer:
 
     @property
     def size(self) -> int:
+        """Elements from the first to the last row."""
         return self.rows * self.stride
 
 
@@ -224,7 +225,7 @@ class Builder:
             20 * self.rows * x.columns,
             [x.buffer],
             [y],
-            inputs=x.columns,
+            inputs=_last(layer),
             outputs=x.columns,
             x=x.buffer,
             y=y,
@@ -245,7 +246,7 @@ class Builder:
             20 * self.rows * y.columns,
             [gradient.buffer, y.saved],
             [gradient.buffer],
-            inputs=y.columns,
+            inputs=_last(layer),
             outputs=y.columns,
             dy=gradient.buffer,
             dx=gradient.buffer,
@@ -598,7 +599,7 @@ class Builder:
         elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
         threads = 1 if kind == "python" else max(1, min(self.threads, flops // _GRAIN))
         before = self.operations[-1] if self.operations else None
-        if before is not None and before.barrier and before.threads == threads == 1:
+        if barrier and before is not None and before.barrier and before.threads == threads == 1:
             if not (before.arguments.get("checks") or "python" in (kind, before.kind)):
                 # The same thread does both.
                 before.barrier = False
@@ -637,6 +638,11 @@ class Builder:
         return gradients[parameter.name]
 
 
+def _last(layer: Layer) -> int:
+    """Return the size of the last axis of a layer's outputs."""
+    return (layer.output_shape or (1,))[-1]
+
+
 def _shape(layer: Layer) -> tuple[int, ...]:
     return layer.input_shape or ()
 
@@ -644,18 +650,18 @@ def _shape(layer: Layer) -> tuple[int, ...]:
 def describe(operations: list[Operation], rows: int, arena: Array) -> str:
     """Return the table that ``model.plan()`` prints."""
     table = [("operation", "layer", "shapes", "fused", "MFLOP", "KiB", "threads")]
-    for operation in operations:
-        table.append(
-            (
-                operation.kind,
-                operation.layer,
-                operation.shape,
-                ", ".join(operation.fused),
-                f"{operation.flops / 1e6:.3f}",
-                f"{operation.bytes / 1024:.1f}",
-                str(operation.threads) + (" |" if operation.barrier else ""),
-            )
+    table += [
+        (
+            operation.kind,
+            operation.layer,
+            operation.shape,
+            ", ".join(operation.fused),
+            f"{operation.flops / 1e6:.3f}",
+            f"{operation.bytes / 1024:.1f}",
+            str(operation.threads) + (" |" if operation.barrier else ""),
         )
+        for operation in operations
+    ]
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     left = {0, 1, 2, 3, 6}
     lines = [

@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from fastmlp import _random
 from fastmlp.callbacks import Callback
-from fastmlp.engine import Poll, engine
+from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
 from fastmlp.interrupt import InterruptFlag
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
+from fastmlp.passes import Poll
 from fastmlp.progress import Progress
 
 __all__ = ["Run", "evaluate", "fit"]

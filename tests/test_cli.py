@@ -13,6 +13,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import cli
+from fastmlp.plan_engine import PlanEngine
 
 SHORT = ["--epochs", "2", "--hidden", "16"]
 
@@ -179,13 +180,13 @@ def test_gradcheck(capsys):
 
 
 def test_gradcheck_fails_with_status_1(capsys, monkeypatch):
-    exact = fm.Sequential.gradients
+    exact = PlanEngine.gradients
 
     def wrong(*arguments, **options):
         loss, gradients = exact(*arguments, **options)
         return loss, {name: 1.01 * gradient for name, gradient in gradients.items()}
 
-    monkeypatch.setattr(fm.Sequential, "gradients", wrong)
+    monkeypatch.setattr(PlanEngine, "gradients", wrong)
     status, out, _ = run(capsys, "gradcheck", "--hidden", 4)
     assert status == 1
     assert out.startswith("gradcheck FAILED")

@@ -371,7 +371,9 @@ def test_ctrl_c_stops_after_the_step(at_step, backend, toy, capfd):
     for step in range(at_step):
         rows = slice(40 * step, 40 * step + 40)
         reference_model.train_on_batch(toy[0][rows], toy[1][rows])
-    np.testing.assert_array_equal(model.predict(toy[0]), reference_model.predict(toy[0]))
+    # Not the same bits: the compiled loss adds up in another order than a loss in Python.
+    expected = reference_model.predict(toy[0])
+    np.testing.assert_allclose(model.predict(toy[0]), expected, rtol=0, atol=1e-6)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert not model.fit(*toy, epochs=1, loss="cross_entropy").interrupted
 
@@ -459,11 +461,15 @@ def test_a_step_allocates_no_large_array():
     assert peak < 1.6 * weight  # learning_rate * gradient, which numpy cannot do without
 
 
-def test_batches_of_many_sizes_do_not_pile_up_buffers(toy):
+def test_batches_of_many_sizes_do_not_pile_up_buffers(toy, backend):
     model = fm.MLP(6, [4], 3)
+    model.backend = backend
     for n in range(1, 50):
         model.train_on_batch(toy[0][:n], toy[1][:n])
-    assert len(model._trainer._workspaces) <= 4
+    if backend == "numpy":
+        assert len(model.engine[1]._workspaces) <= 4
+    else:
+        assert sum(map(len, model.engine[1]._plans.values())) <= 8
 
 
 def test_reference_is_what_the_numpy_backend_runs(toy, monkeypatch):

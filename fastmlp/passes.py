@@ -1,0 +1,61 @@
+"""What an engine is: passes of many batches through a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy.typing as npt
+
+from fastmlp.losses import Loss
+from fastmlp.optimizers import State
+
+__all__ = ["CHUNK", "Engine", "Outcome", "Poll"]
+
+Array = npt.NDArray[Any]
+
+# Asked now and then with (samples done, sum of their losses, samples classified right); a true
+# answer ends the pass.
+Poll = Callable[[int, float, int], Any]
+
+CHUNK = 512
+"""Rows that prediction and evaluation pass at a time: few enough to stay in the cache."""
+
+
+class Outcome(NamedTuple):
+    """What a pass found; ``bad`` if it ended before a batch whose loss was not finite."""
+
+    loss_sum: float
+    loss: float
+    correct: int
+    done: int
+    bad: bool
+
+
+class Engine(Protocol):
+    """What runs a network."""
+
+    def train(
+        self,
+        loss: Loss,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        batch: int,
+        *,
+        counts: bool = False,
+        poll: Poll | None = None,
+    ) -> Outcome:
+        """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
+
+    def evaluate(
+        self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None
+    ) -> Outcome:
+        """Measure the loss, and the samples classified right if they are to be counted."""
+
+    def predict(self, x: Array, out: Array) -> None:
+        """Write the outputs to ``out`` (N, *output_shape)."""
+
+    def gradients(self, loss: Loss, x: Array, y: Array) -> tuple[float, dict[str, Array]]:
+        """Return the mean loss and its gradient by every parameter."""

@@ -1,0 +1,335 @@
+"""Networks as compiled plans: made when first needed, kept, and run."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _threads
+from fastmlp.layers import Layer
+from fastmlp.losses import CrossEntropy, Loss, MeanSquaredError
+from fastmlp.network import Network
+from fastmlp.optimizers import OPTIMIZERS, State
+from fastmlp.passes import CHUNK, Outcome, Poll
+from fastmlp.plan import Builder, Operation, describe
+
+__all__ = ["Plan", "PlanEngine"]
+
+Array = npt.NDArray[Any]
+
+_PARALLEL_STEP = 300_000  # a step of fewer floating point operations is faster on one thread
+_PARALLEL_CALL = 5_000_000  # so is a call: starting a thread takes 50 microseconds
+_KEPT_PLANS = 8
+_POLL_SECONDS = 0.05
+# Steps of a plan that take so many operations at least see the clock every time.
+_LONG_STEP = 1_000_000
+_ALIASING = 1024  # bytes: samples so far apart, or a multiple, are copied to the arena
+
+_LOSSES: dict[type[Loss], str] = {CrossEntropy: "cross_entropy", MeanSquaredError: "mse"}
+
+
+class Plan:
+    """A network compiled for one purpose and at most ``rows`` samples at a time.
+
+    Parameters
+    ----------
+    network : Network
+    purpose : {"train", "gradients", "evaluate", "predict"}
+    rows : int
+        Largest batch.
+    threads : int
+        Largest number of threads.
+    loss : Loss, optional
+        Of all purposes but "predict".
+    state : State, optional
+        The optimizer's, of "train".
+    gather : bool, default=True
+        Whether samples are copied to the arena, to be shuffled, converted or scaled.
+    bytes_ : bool, default=False
+        Whether samples are uint8.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        purpose: str,
+        rows: int,
+        threads: int,
+        loss: Loss | None = None,
+        state: State | None = None,
+        *,
+        gather: bool = True,
+        bytes_: bool = False,
+    ) -> None:
+        self.rows = rows
+        self.state = state
+        self.stored: dict[str, Array] = {}
+        self._targets: tuple[Array | None, Array | None] = (None, None)
+        builder = self._build(network, purpose, threads, loss, state, gather, bytes_)
+        self.flops = sum(operation.flops for operation in builder.operations)
+        if threads > 1 and self.flops < _PARALLEL_STEP:
+            threads = 1
+            builder = self._build(network, purpose, threads, loss, state, gather, bytes_)
+        self.threads = threads
+        self.operations: list[Operation] = builder.operations
+        self._builder = builder
+        self._asks_python = any(operation.kind == "python" for operation in self.operations)
+        self._program, self._arena = builder.finish()
+        self._losses = np.asarray(self._program.losses)
+        self._correct = np.asarray(self._program.correct)
+        self._features = math.prod(network.input_shape)
+        self._gather = gather
+        self._sample_bytes = self._features * (1 if bytes_ else network.dtype.itemsize)
+
+    def is_current(self) -> bool:
+        """Return whether the arrays whose addresses it holds are still those of the network."""
+        return all(stored.live is live for stored, live in self._builder.storage)
+
+    def _build(
+        self,
+        network: Network,
+        purpose: str,
+        threads: int,
+        loss: Loss | None,
+        state: State | None,
+        gather: bool,
+        bytes_: bool,
+    ) -> Builder:
+        own = state is not None and OPTIMIZERS.get(state.optimizer.name) is not type(
+            state.optimizer
+        )
+        stored = self.stored if purpose == "gradients" or own else None
+        builder = Builder(network.dtype, self.rows, threads, state, stored)
+        columns = math.prod(network.input_shape)
+        x = builder.gather(columns, bytes_, network.scale) if gather else builder.input(columns)
+        first = network.first_trainable if purpose in ("train", "gradients") else None
+        values = [x]
+        for index, layer in enumerate(network.layers):
+            y = layer.lower(builder, values[-1])
+            y.deep = y.deep or (first is not None and index > first)
+            values.append(y)
+        if loss is None:
+            builder.output(values[-1])
+            return builder
+        kind = _LOSSES.get(type(loss))
+        trains = first is not None
+        if kind is not None:
+            gradient = builder.loss(kind, values[-1], gradient=trains)
+        else:
+            gradient = self._custom_loss(builder, network, loss, values[-1], trains)
+        if first is None:
+            return builder
+        for index in range(len(network.layers) - 1, first - 1, -1):
+            if gradient is None:
+                break
+            x, y = values[index], values[index + 1]
+            if x is not y:
+                gradient = network.layers[index].lower_backward(
+                    builder, x, y, gradient, index > first
+                )
+        if own and purpose == "train" and state is not None:
+            self._custom_update(builder, network, state)
+        return builder
+
+    def _custom_loss(
+        self, builder: Builder, network: Network, loss: Loss, x: Any, trains: bool
+    ) -> Any:
+        dy = builder.buffer("d loss", x.columns, zero=True)
+
+        def compute(rows: int, first: int) -> None:
+            y, order = self._targets
+            if y is None:
+                raise ValueError("a loss needs targets.")
+            targets = y[first : first + rows] if order is None else y[order[first : first + rows]]
+            output = np.ascontiguousarray(builder.view(x.buffer, rows))
+            output = output.reshape(rows, *network.output_shape)
+            value, gradient = loss(builder.ops, output, targets, np.empty_like(output))
+            self._losses[:rows] = value
+            if loss.classifies:
+                right = targets if targets.ndim == 1 else targets.argmax(axis=1)
+                self._correct[:rows] = output.argmax(axis=1) == right
+            builder.view(dy, rows)[...] = gradient.reshape(rows, -1)
+
+        builder.python(None, f"loss {loss!r}", compute, [x.buffer], [dy], checks=True)
+        return builder.gradient(dy, x) if trains else None
+
+    def _custom_update(self, builder: Builder, network: Network, state: State) -> None:
+        def update(rows: int, first: int) -> None:
+            state.step += 1
+            for name, parameter in network.named_parameters.items():
+                gradient = self.stored.get(name)
+                if gradient is not None:
+                    value = parameter.value
+                    slots = {s: stored.value for s, stored in state.of(parameter).items()}
+                    state.optimizer.update(builder.ops, value, gradient, slots, state.step)
+                    parameter.write(value)
+                    for s, stored in state.of(parameter).items():
+                        stored.write(slots[s])
+
+        builder.meet()
+        builder.python(None, f"update {state.optimizer!r}", update, [], [])
+
+    def run(
+        self,
+        x: Array,
+        *,
+        y: Array | None = None,
+        order: Array | None = None,
+        batch: int | None = None,
+        out: Array | None = None,
+        counts: bool = False,
+        poll: Poll | None = None,
+    ) -> Outcome:
+        """Pass all samples, in their order or in ``order``, ``batch`` at a time."""
+        total = len(x)
+        batch = self.rows if batch is None else batch
+        coefficients = None
+        state = self.state
+        steps = -(-total // batch)
+        if state is not None and not self._updates_itself:
+            coefficients = state.optimizer.coefficients(state.step + 1, steps)
+        labels = y if y is not None and y.ndim == 1 and y.dtype == np.int64 else None
+        self._targets = (y, order)
+        small = self.flops * steps < _PARALLEL_CALL
+        try:
+            outcome = Outcome._make(
+                self._program.run(
+                    x,
+                    total,
+                    batch,
+                    sample_bytes=self._sample_bytes,
+                    in_place=not self._gather,
+                    x_row=self._features,
+                    order=order,
+                    labels=labels,
+                    targets=None if labels is not None else y,
+                    out=out,
+                    counts=counts,
+                    coefficients=coefficients,
+                    poll=poll,
+                    # Python has its say in every step of a plan anyway.
+                    every_step=self._asks_python,
+                    interval=_POLL_SECONDS,
+                    steps_between=1 if self.flops >= _LONG_STEP else 16,
+                    threads=1 if small else self.threads,
+                )
+            )
+        finally:
+            self._targets = (None, None)
+        if coefficients is not None and state is not None:
+            state.step += -(-outcome.done // batch)
+        return outcome
+
+    @property
+    def _updates_itself(self) -> bool:
+        state = self.state
+        return state is None or OPTIMIZERS.get(state.optimizer.name) is not type(state.optimizer)
+
+    def __str__(self) -> str:
+        return describe(self.operations, self.rows, self._arena)
+
+
+class PlanEngine:
+    """Runs a network as compiled plans, which it keeps."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._custom = any(_is_custom(layer) for layer in network.layers)
+        self._plans: dict[Any, list[Plan]] = {}
+
+    def plan(
+        self,
+        purpose: str,
+        rows: int,
+        x: Array,
+        loss: Loss | None = None,
+        state: State | None = None,
+        *,
+        shuffled: bool = False,
+    ) -> tuple[Any, Plan]:
+        """Take a plan that nobody else runs, made if need be, and its key for ``give_back``."""
+        network = self._network
+        threads = _threads.get_num_threads()
+        row_bytes = math.prod(x.shape[1:]) * x.dtype.itemsize
+        gather = (
+            shuffled
+            or x.dtype != network.dtype
+            or network.scale != 1
+            or self._custom
+            or (loss is not None and type(loss) not in _LOSSES)
+            or (row_bytes % _ALIASING == 0 and rows > 1)
+        )
+        bytes_ = x.dtype == np.uint8
+        key = (purpose, rows, threads, gather, bytes_, _identity(loss), _identity(state))
+        while self._plans.get(key):
+            plan = self._plans[key].pop()
+            if plan.is_current():
+                return key, plan
+        if len(self._plans) >= _KEPT_PLANS:
+            self._plans.clear()
+        made = Plan(network, purpose, rows, threads, loss, state, gather=gather, bytes_=bytes_)
+        return key, made
+
+    def describe(self, purpose: str, rows: int, loss: Loss, state: State) -> Plan:
+        """Return a plan for samples of the network's dtype, shuffled if it trains."""
+        network, trains = self._network, purpose == "train"
+        x = np.empty((1, *network.input_shape), network.dtype)
+        used = None if purpose == "predict" else loss
+        return self.plan(purpose, rows, x, used, state if trains else None, shuffled=trains)[1]
+
+    def give_back(self, key: Any, plan: Plan) -> None:
+        """Keep a plan for the next call."""
+        self._plans.setdefault(key, []).append(plan)
+
+    def train(
+        self,
+        loss: Loss,
+        state: State,
+        x: Array,
+        y: Array,
+        order: Array | None,
+        batch: int,
+        *,
+        counts: bool = False,
+        poll: Poll | None = None,
+    ) -> Outcome:
+        """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
+        key, plan = self.plan("train", batch, x, loss, state, shuffled=order is not None)
+        outcome = plan.run(x, y=y, order=order, batch=batch, counts=counts, poll=poll)
+        self.give_back(key, plan)
+        return outcome
+
+    def evaluate(
+        self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None
+    ) -> Outcome:
+        """Measure the loss, and the samples classified right if they are to be counted."""
+        key, plan = self.plan("evaluate", min(CHUNK, len(x)), x, loss)
+        outcome = plan.run(x, y=y, counts=counts, poll=poll)
+        self.give_back(key, plan)
+        return outcome
+
+    def predict(self, x: Array, out: Array) -> None:
+        """Write the outputs to ``out`` (N, *output_shape)."""
+        key, plan = self.plan("predict", min(CHUNK, len(x)), x)
+        plan.run(x, out=out)
+        self.give_back(key, plan)
+
+    def gradients(self, loss: Loss, x: Array, y: Array) -> tuple[float, dict[str, Array]]:
+        """Return the mean loss and its gradient by every parameter."""
+        _, plan = self.plan("gradients", len(x), x, loss)
+        outcome = plan.run(x, y=y)
+        # The arrays are the caller's now; the plan, large as the batch may be, is not kept.
+        gradients = {name: plan.stored[name] for name in self._network.named_parameters}
+        return outcome.loss, gradients
+
+
+def _identity(thing: Any) -> Any:
+    """Return what tells plans apart: fastmlp's own losses are equal by class."""
+    return type(thing) if type(thing) in _LOSSES else thing
+
+
+def _is_custom(layer: Layer) -> bool:
+    return type(layer).lower is Layer.lower
