@@ -25,7 +25,7 @@ cdef extern from "fm_table.h" nogil:
     ctypedef struct fm_column_f32:
         Py_ssize_t tiles, blocks, k_count
         const float *a
-        Py_ssize_t a_row, a_col, a_block
+        Py_ssize_t a_row, a_col, a_block, a_tile
         const float *b
         Py_ssize_t b_row
         const float *init
@@ -77,7 +77,7 @@ cdef extern from "fm_table.h" nogil:
     ctypedef struct fm_column_f64:
         Py_ssize_t tiles, blocks, k_count
         const double *a
-        Py_ssize_t a_row, a_col, a_block
+        Py_ssize_t a_row, a_col, a_block, a_tile
         const double *b
         Py_ssize_t b_row
         const double *init

@@ -12,7 +12,7 @@ from libc.string cimport memcpy, memset
 from dispatch cimport (
     FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_column_f32, fm_column_f64, fm_f32, fm_f64, real,
 )
-from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
+from matmul cimport lanes_of, pack_columns, pack_panel, store_sums, tile_rows_of
 from rows cimport (
     argmax, axpy, log_of, row_affine, row_exp_sum, row_max, softmax_backward_rows, softmax_rows,
 )
@@ -26,6 +26,7 @@ cdef extern from "fm_team.h" nogil:
 cdef enum:
     FEW_CLASSES = 64           # so many are better computed with a row in each lane
     CHUNK_ROWS = 48            # rows of a weight whose gradient or sums wait in L1
+    MANY_SAMPLES = 64          # from so many on a weight's update packs its input
     BLOCK_BYTES = 256 * 1024   # of a dense layer's input, at a time: half of a 512 KiB L2
     NO_ACTIVATION = -1
     SOFTMAX = -2
@@ -103,10 +104,13 @@ cdef inline void column(
     bint update, int vectors, Py_ssize_t rows, Py_ssize_t blocks, Py_ssize_t k,
     const real *a, Py_ssize_t a_row, Py_ssize_t a_col, Py_ssize_t a_block,
     const real *b, Py_ssize_t b_row, const real *init, Py_ssize_t init_row,
-    real *c, Py_ssize_t c_row, real alpha, int store,
+    real *c, Py_ssize_t c_row, real alpha, int store, bint packed=False,
 ) noexcept nogil:
-    """Rows of c against one panel of b, in tiles of nearly equal height (fm_tile.body.h)."""
-    cdef Py_ssize_t limit = tile_rows_of(b, vectors)
+    """Rows of c against one panel of b, in tiles of nearly equal height (fm_tile.body.h).
+
+    packed: a is as pack_tiles leaves it, tile by tile; a_row is 1.
+    """
+    cdef Py_ssize_t limit = tile_rows_of(b, 2 if packed else vectors)
     cdef Py_ssize_t tiles = (rows + limit - 1) // limit
     cdef Py_ssize_t here, longer, turn
     cdef fm_column_f32 f
@@ -120,7 +124,6 @@ cdef inline void column(
         f.k_count = k
         f.a = a
         f.a_row = a_row
-        f.a_col = a_col
         f.a_block = a_block
         f.b = b
         f.b_row = b_row
@@ -132,12 +135,14 @@ cdef inline void column(
         f.store = store
         f.tiles = longer
         for turn in range(2):
+            f.a_col = here if packed else a_col
+            f.a_tile = here * (k if packed else a_row)
             if f.tiles:
                 if update:
                     fm_f32.update_column[vectors][here](&f)
                 else:
                     fm_f32.column[vectors][here](&f)
-                f.a += f.tiles * here * a_row
+                f.a += f.tiles * f.a_tile
                 f.c += f.tiles * here * c_row
                 if init != NULL:
                     f.init += f.tiles * here * init_row
@@ -148,7 +153,6 @@ cdef inline void column(
         d.k_count = k
         d.a = a
         d.a_row = a_row
-        d.a_col = a_col
         d.a_block = a_block
         d.b = b
         d.b_row = b_row
@@ -160,17 +164,33 @@ cdef inline void column(
         d.store = store
         d.tiles = longer
         for turn in range(2):
+            d.a_col = here if packed else a_col
+            d.a_tile = here * (k if packed else a_row)
             if d.tiles:
                 if update:
                     fm_f64.update_column[vectors][here](&d)
                 else:
                     fm_f64.column[vectors][here](&d)
-                d.a += d.tiles * here * a_row
+                d.a += d.tiles * d.a_tile
                 d.c += d.tiles * here * c_row
                 if init != NULL:
                     d.init += d.tiles * here * init_row
             here -= 1
             d.tiles = tiles - longer
+
+
+cdef inline void pack_tiles(
+    Py_ssize_t rows, Py_ssize_t k, const real *a, Py_ssize_t a_col, real *to
+) noexcept nogil:
+    """Copy the tiles that `column` makes of `rows` neighbours in each of k rows of a."""
+    cdef Py_ssize_t limit = tile_rows_of(a, 2)
+    cdef Py_ssize_t tiles = (rows + limit - 1) // limit
+    cdef Py_ssize_t t, here
+    for t in range(tiles):
+        here = rows // tiles + (t < rows % tiles)
+        pack_columns(k, here, a, a_col, to)
+        a += here
+        to += here * k
 
 
 cdef inline void apply(
@@ -383,6 +403,59 @@ cdef inline void dense_backward(
         k += rows
 
 
+cdef inline void update_rows(
+    const Op *op, Run *run, Py_ssize_t p, Py_ssize_t k, Py_ssize_t rows,
+    const real *x, Py_ssize_t x_row, real *scratch, bint packed,
+) noexcept nogil:
+    # Rows k .. k + rows of panel p; at most CHUNK_ROWS unless the rule is plain SGD. x, or where
+    # packed the part of it behind the scratch for sums.
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef Py_ssize_t count = min(width, op.outputs - p * width)
+    cdef Py_ssize_t at = (p * op.inputs + k) * width
+    cdef int vectors = 1 if count <= lanes else 2
+    cdef const real *dy = <const real *>op.dy + p * width
+    cdef const real *a = scratch + CHUNK_ROWS * width if packed else x + k
+    cdef real *w = <real *>op.w + at
+    if op.rule == FM_SGD and run.coefficients[1] == 0:
+        column(True, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row,
+               <const real *>NULL, 0, w, width, <real>-run.coefficients[0], 0, packed)
+        return
+    if vectors == 1:
+        memset(scratch, 0, rows * width * sizeof(real))
+    column(False, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row, <const real *>NULL, 0,
+           scratch, width, <real>1, FM_STORE_SET, packed)
+    if op.rule == STORE_GRADIENT:
+        store_sums(rows, count, scratch, width, <real *>op.s0 + k * op.outputs + p * width,
+                   op.outputs, 1, <real>1, FM_STORE_SET)
+    else:
+        update(op.rule, rows * width, scratch, w,
+               <real *>op.s0 + at if op.s0 != NULL else NULL,
+               <real *>op.s1 + at if op.s1 != NULL else NULL, run.coefficients)
+
+
+cdef inline void update_bias(
+    const Op *op, Run *run, Py_ssize_t p, real *scratch
+) noexcept nogil:
+    # The bias of panel p. The sum over the batch is a product with ones.
+    cdef Py_ssize_t lanes = lanes_of(scratch)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef Py_ssize_t count = min(width, op.outputs - p * width)
+    cdef Py_ssize_t at = p * width
+    cdef real one = 1
+    if op.b == NULL:
+        return
+    column(False, 1 if count <= lanes else 2, 1, 1, run.rows, <const real *>&one, 0, 0, 0,
+           <const real *>op.dy + at, op.dy_row, <const real *>NULL, 0, scratch, width, <real>1,
+           FM_STORE_SET)
+    if op.rule == STORE_GRADIENT:
+        memcpy(<real *>op.bs0 + at, scratch, count * sizeof(real))
+    else:
+        update(op.rule, count, scratch, <real *>op.b + at,
+               <real *>op.bs0 + at if op.bs0 != NULL else NULL,
+               <real *>op.bs1 + at if op.bs1 != NULL else NULL, run.coefficients)
+
+
 cdef inline void dense_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
@@ -399,14 +472,20 @@ cdef inline void dense_update(
     cdef Py_ssize_t last = 1 if op.outputs - (panels - 1) * width <= lanes else 2
     cdef Py_ssize_t limit = tile_rows_of(x, 2)
     cdef Py_ssize_t tiles = (op.inputs + limit - 1) // limit
-    cdef Py_ssize_t chunks = 1, total, unit, end, p, c, k0, k1, count, k, rows, at
-    cdef int vectors
-    cdef const double *coefficients = run.coefficients
-    cdef bint direct = op.rule == FM_SGD and coefficients[1] == 0
-    cdef const real *dy
-    cdef real *w = <real *>op.w
-    cdef real *g
-    cdef real one = 1
+    cdef Py_ssize_t chunks = 1, total, unit, end, p, c, k, k1, rows
+    if run.rows >= MANY_SAMPLES and panels >= 4:
+        # Rows of x lie far apart: those of a chunk are packed once for all panels.
+        k = min(op.inputs, cut(tiles, thread, threads) * limit)
+        end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
+        while k < end:
+            rows = min(<Py_ssize_t>CHUNK_ROWS, end - k)
+            pack_tiles(rows, run.rows, x + k, x_row, scratch + CHUNK_ROWS * width)
+            for p in range(panels):
+                update_rows(op, run, p, k, rows, x, x_row, scratch, True)
+            k += rows
+        for p in range(cut(panels, thread, threads), cut(panels, thread + 1, threads)):
+            update_bias(op, run, p, scratch)
+        return
     if threads > 1 and panels < 8 * threads:
         chunks = max(<Py_ssize_t>1, min(tiles // 2, (8 * threads + panels - 1) // panels))
     total = chunks * (2 * (panels - 1) + last)
@@ -415,45 +494,18 @@ cdef inline void dense_update(
     while unit < end:
         p = unit // chunks
         c = unit % chunks
-        k0 = min(op.inputs, cut(tiles, c, chunks) * limit)
+        k = min(op.inputs, cut(tiles, c, chunks) * limit)
         c = min(chunks, c + end - unit)
         k1 = min(op.inputs, cut(tiles, c, chunks) * limit)
-        count = min(width, op.outputs - p * width)
-        vectors = 1 if count <= lanes else 2
-        dy = <const real *>op.dy + p * width
-        if vectors == 1 and not direct:
-            memset(scratch, 0, CHUNK_ROWS * width * sizeof(real))
-        if direct:
-            column(True, vectors, k1 - k0, 1, run.rows, x + k0, 1, x_row, 0, dy, op.dy_row,
-                   <const real *>NULL, 0, w + (p * op.inputs + k0) * width, width,
-                   <real>-coefficients[0], 0)
+        if k == 0:
+            update_bias(op, run, p, scratch)
+        if op.rule == FM_SGD and run.coefficients[1] == 0:
+            update_rows(op, run, p, k, k1 - k, x, x_row, scratch, False)
         else:
-            k = k0
             while k < k1:
                 rows = min(<Py_ssize_t>CHUNK_ROWS, k1 - k)
-                column(False, vectors, rows, 1, run.rows, x + k, 1, x_row, 0, dy, op.dy_row,
-                       <const real *>NULL, 0, scratch, width, <real>1, FM_STORE_SET)
-                at = (p * op.inputs + k) * width
-                if op.rule == STORE_GRADIENT:
-                    g = <real *>op.s0 + k * op.outputs + p * width
-                    store_sums(rows, count, scratch, width, g, op.outputs, 1, <real>1,
-                               FM_STORE_SET)
-                else:
-                    update(op.rule, rows * width, scratch, w + at,
-                           <real *>op.s0 + at if op.s0 != NULL else NULL,
-                           <real *>op.s1 + at if op.s1 != NULL else NULL, coefficients)
+                update_rows(op, run, p, k, rows, x, x_row, scratch, False)
                 k += rows
-        if k0 == 0 and op.b != NULL:
-            # The sum over the batch is a product with ones.
-            column(False, vectors, 1, 1, run.rows, &one, 0, 0, 0, dy, op.dy_row,
-                   <const real *>NULL, 0, scratch, width, <real>1, FM_STORE_SET)
-            at = p * width
-            if op.rule == STORE_GRADIENT:
-                memcpy(<real *>op.bs0 + at, scratch, count * sizeof(real))
-            else:
-                update(op.rule, count, scratch, <real *>op.b + at,
-                       <real *>op.bs0 + at if op.bs0 != NULL else NULL,
-                       <real *>op.bs1 + at if op.bs1 != NULL else NULL, coefficients)
         unit = p * chunks + c
 
 

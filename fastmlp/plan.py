@@ -162,7 +162,8 @@ class Builder:
         self._phase = 0
         self._workspaces: dict[str, dict[int, Any]] = {}
         self.ops = _backend.load("kernels")
-        self._scratch = compiled.SCRATCH_ROWS * self.width
+        # Of every thread: sums of a chunk of rows, and that chunk's inputs packed.
+        self._scratch = compiled.SCRATCH_ROWS * (self.width + rows) + self.lanes
         self.arena = np.empty(0, dtype)
 
     # --- What layers ask for ------------------------------------------------------------------

@@ -76,11 +76,11 @@ enum fm_store {
         ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col,      \
         const REAL *b, ptrdiff_t b_row, ptrdiff_t b_panel, const REAL *init, ptrdiff_t init_row,   \
         REAL *c, ptrdiff_t c_row, REAL alpha, int store, REAL *pack);                              \
-    /* Row tiles below one another, see csrc/simd/fm_tile.body.h. */                               \
+    /* Row tiles below one another, a_tile values of a apart: csrc/simd/fm_tile.body.h. */         \
     typedef struct {                                                                               \
         ptrdiff_t tiles, blocks, k_count;                                                          \
         const REAL *a;                                                                             \
-        ptrdiff_t a_row, a_col, a_block;                                                           \
+        ptrdiff_t a_row, a_col, a_block, a_tile;                                                   \
         const REAL *b;                                                                             \
         ptrdiff_t b_row;                                                                           \
         const REAL *init;                                                                          \

@@ -144,7 +144,7 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_PACKING_STRIP, 2)
             FM(tile)(rows, vectors, 0, t->blocks, t->a_block - t->k_count * t->a_col, t->k_count,  \
                      a, t->a_row, t->a_col, t->b, t->b_row, init, t->init_row, c, t->c_row,        \
                      t->alpha, t->store, NULL);                                                    \
-            a += rows * t->a_row;                                                                  \
+            a += t->a_tile;                                                                        \
             c += rows * t->c_row;                                                                  \
             if (init) init += rows * t->init_row;                                                  \
         }                                                                                          \
@@ -158,11 +158,12 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_PACKING_STRIP, 2)
         REAL *c = t->c;                                                                            \
         const REAL *b = t->b;                                                                      \
         const ptrdiff_t k_count = t->k_count, a_col = t->a_col, b_row = t->b_row;                  \
+        const ptrdiff_t a_tile = t->a_tile;                                                        \
         const REAL alpha = t->alpha;                                                               \
         for (ptrdiff_t tile = t->tiles; tile > 0; tile--) {                                        \
             FM(tile)(rows, vectors, 0, 1, 0, k_count, a, 1, a_col, b, b_row, NULL, 0, c,           \
                      2 * FM_LANES, alpha, FM_STORE_ADD, NULL);                                     \
-            a += rows;                                                                             \
+            a += a_tile;                                                                           \
             c += rows * 2 * FM_LANES;                                                              \
         }                                                                                          \
     }
