@@ -299,42 +299,40 @@ cdef inline void dense_forward(
     # Weights: a last panel of one vector costs half of the others.
     cdef Py_ssize_t last = 1 if op.outputs - (panels - 1) * width <= lanes else 2
     cdef Py_ssize_t limit = tile_rows_of(x, 2)
-    cdef Py_ssize_t block, start, rows, tiles, per_chunk, chunks, total, begin, end, unit, p, c
-    cdef Py_ssize_t r0, r1
+    cdef Py_ssize_t tiles = (run.rows + limit - 1) // limit
+    cdef Py_ssize_t block, blocks, turn, t0, t1, chunks, total, end, unit, p, c, r0, r1
     if op.by_rows:
         r0 = row_cut(run.rows, thread, threads)
         r1 = row_cut(run.rows, thread + 1, threads)
         for p in range(panels):
             dense_block(op, p, r1 - r0, x, x_row, r0)
         return
-    block = BLOCK_BYTES // <Py_ssize_t>sizeof(real) // op.inputs // limit * limit
-    block = max(4 * limit, block)
-    # Blocks of nearly equal size.
-    block = (run.rows + block - 1) // block
-    block = (run.rows + block - 1) // block
-    start = 0
-    while start < run.rows:
-        rows = min(block, run.rows - start)
-        tiles = (rows + limit - 1) // limit
+    # Blocks of rows that stay in L2 while all panels pass.
+    block = max(<Py_ssize_t>4, BLOCK_BYTES // <Py_ssize_t>sizeof(real) // op.inputs // limit)
+    blocks = (tiles + block - 1) // block
+    for turn in range(blocks):
+        t0 = cut(tiles, turn, blocks)
+        t1 = cut(tiles, turn + 1, blocks)
         # Few panels: share pieces of them.
         chunks = 1
         if threads > 1 and panels < 8 * threads:
-            chunks = min(tiles, (8 * threads + panels - 1) // panels)
+            chunks = min(t1 - t0, (8 * threads + panels - 1) // panels)
         total = chunks * (2 * (panels - 1) + last)
-        begin = unit_at(cut(total, thread, threads), chunks, panels, last)
+        unit = unit_at(cut(total, thread, threads), chunks, panels, last)
         end = unit_at(cut(total, thread + 1, threads), chunks, panels, last)
-        unit = begin
         while unit < end:
             p = unit // chunks
             c = unit % chunks
-            r0 = cut(tiles, c, chunks)
+            r0 = row_at(t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
             c = min(chunks, c + end - unit)
-            r1 = cut(tiles, c, chunks)
-            r0 = r0 * (rows // tiles) + min(r0, rows % tiles)
-            r1 = r1 * (rows // tiles) + min(r1, rows % tiles)
-            dense_block(op, p, r1 - r0, x, x_row, start + r0)
+            r1 = row_at(t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
+            dense_block(op, p, r1 - r0, x, x_row, r0)
             unit = p * chunks + c
-        start += rows
+
+
+cdef inline Py_ssize_t row_at(Py_ssize_t tile, Py_ssize_t rows, Py_ssize_t tiles) noexcept nogil:
+    """The first row of a tile, when the first rows % tiles of them have one row more."""
+    return tile * (rows // tiles) + min(tile, rows % tiles)
 
 
 cdef inline Py_ssize_t unit_at(

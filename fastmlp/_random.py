@@ -32,10 +32,18 @@ def uniform(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
 def permutation(seed: int, index: int, n: int) -> np.ndarray:
     """Return the batch order of epoch ``index``: a permutation of range(n), int64.
 
-    Rows are sorted by one random 64-bit key each (a stable sort, so equal keys stay defined).
+    Rows are sorted by one random key each, of 64 bits less those that n needs; rows of equal keys
+    stay in their order. Key and row share a word, because numpy sorts words several times faster
+    than it sorts indices.
     """
-    keys = random_words(seed, BATCH_ORDER, index, n)
-    order: np.ndarray = np.argsort(keys, kind="stable").astype(np.int64, copy=False)
+    bits = np.uint64(max(1, n - 1).bit_length())
+    words = random_words(seed, BATCH_ORDER, index, n)
+    words >>= bits
+    words <<= bits
+    words |= np.arange(n, dtype=np.uint64)
+    words.sort()
+    words &= (np.uint64(1) << bits) - np.uint64(1)
+    order: np.ndarray = words.view(np.int64)
     return order
 
 
