@@ -158,7 +158,7 @@ cdef struct Job:
     Run run                     # what stays the same from batch to batch
     bint in_place               # batches are read where the caller has them
     Py_ssize_t sample_bytes
-    Py_ssize_t total, batch
+    Py_ssize_t total, batch, epochs
     const double *coefficients  # (steps, coefficient_count)
     Py_ssize_t coefficient_count
     char *scratch               # of all threads
@@ -169,9 +169,14 @@ cdef struct Job:
     bint every_step
     double interval
     Py_ssize_t steps_between
-    # Results, written by thread 0.
-    double loss_sum, loss
+    # Results, written by thread 0: of the last batch, of the epoch so far, of each whole epoch.
+    double loss
+    double loss_sum
     Py_ssize_t correct, done
+    Py_ssize_t epochs_done
+    double *epoch_loss          # (epochs,) sums over the samples
+    double *epoch_seconds       # (epochs,)
+    int64_t *epoch_correct      # (epochs,)
 
 
 cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noexcept with gil:
@@ -201,17 +206,16 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef const Op *op
     cdef int i, threads, size = fm_team_size(team)
     cdef void *scratch = job.scratch + thread * job.scratch_bytes
-    cdef Py_ssize_t first = 0, row, step = 0
-    cdef double loss, now, next_poll = 0
-    cdef bint known
-    while first < job.total:
+    cdef Py_ssize_t first = 0, row, step = 0, epoch = 0
+    cdef double loss, now, began, next_poll = 0
+    began = fm_seconds()
+    while epoch < job.epochs:
         run.first = first
         run.rows = min(job.batch, job.total - first)
         if job.in_place:
             run.x = job.run.source + first * job.sample_bytes
         if job.coefficients != NULL:
             run.coefficients = job.coefficients + step * job.coefficient_count
-        known = False
         for i in range(job.count):
             op = job.ops + i
             threads = min(op.threads, size)
@@ -229,7 +233,6 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
             if op.python >= 0 and fm_flag_get(&job.failed):
                 return
             if op.checks:
-                known = True
                 if thread == 0:
                     loss = 0
                     for row in range(run.rows):
@@ -251,6 +254,22 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                     next_poll = fm_seconds() + job.interval
         # The last operation of a list has no barrier of its own: this is it.
         fm_team_barrier(team)
+        if first >= job.total:
+            if thread == 0:
+                now = fm_seconds()
+                job.epoch_loss[epoch] = job.loss_sum
+                job.epoch_seconds[epoch] = now - began
+                job.epoch_correct[epoch] = job.correct
+                job.epochs_done = epoch + 1
+                began = now
+                if epoch + 1 < job.epochs:
+                    job.loss_sum = 0
+                    job.correct = 0
+                    job.done = 0
+            epoch += 1
+            first = 0
+            if run.order != NULL:
+                run.order += job.total
         if fm_flag_get(&job.stop):
             return
 
@@ -365,17 +384,22 @@ cdef class Program:
             bint in_place, Py_ssize_t x_row, const int64_t[::1] order=None,
             const int64_t[::1] labels=None, targets=None, out=None, bint counts=False,
             const double[:, ::1] coefficients=None, poll=None, double interval=0.05,
-            bint every_step=False, Py_ssize_t steps_between=1, int threads=1):
-        """Run all batches of `total` samples.
+            bint every_step=False, Py_ssize_t steps_between=1, int threads=1,
+            double[::1] epoch_loss not None, double[::1] epoch_seconds not None,
+            int64_t[::1] epoch_correct not None):
+        """Run all batches of `total` samples, once for every element of `epoch_loss`.
 
         Returns
         -------
         loss_sum, loss : float
-            Sum over the samples, and mean of the last batch.
+            Sum over the samples of the last epoch, and mean of the last batch.
         correct, done : int
-            Samples classified right, and samples of complete batches.
+            Samples classified right, and samples of complete batches, in the last epoch.
         bad : bool
             Whether a loss was not finite; then the last batch is not among those done.
+        epochs : int
+            Complete epochs; the three arrays have the sum of the losses, the time and the number
+            classified right of each.
         """
         cdef Job job
         cdef fm_flag bad
@@ -418,6 +442,10 @@ cdef class Program:
             job.ops = self.ops
             job.count = self.count
             job.total = total
+            job.epochs = epoch_loss.shape[0]
+            job.epoch_loss = &epoch_loss[0]
+            job.epoch_seconds = &epoch_seconds[0]
+            job.epoch_correct = &epoch_correct[0]
             job.batch = batch
             job.scratch = self.scratch
             job.scratch_bytes = self.scratch_bytes
@@ -434,7 +462,8 @@ cdef class Program:
                 fm_team_run(threads, _body, &job)
             if self.error is not None:
                 raise self.error
-            return job.loss_sum, job.loss, job.correct, job.done, bad.value != 0
+            return (job.loss_sum, job.loss, job.correct, job.done, bad.value != 0,
+                    job.epochs_done)
         finally:
             self.running = False
             self.poll = self.error = None

@@ -563,6 +563,23 @@ class State:
                 slots[slot].assign(np.zeros((), parameter.live.dtype), parameter.live.dtype)
         return slots
 
+    def snapshot(self) -> tuple[int, list[tuple[Stored, Array]]]:
+        """Return what ``restore`` goes back to."""
+        slots = [stored for each in self._slots.values() for stored in each.values()]
+        return self.step, [(stored, stored.live.copy()) for stored in slots]
+
+    def restore(self, snapshot: tuple[int, list[tuple[Stored, Array]]]) -> None:
+        """Go back to a ``snapshot``; slots that it does not have are new, and zero again."""
+        self.step, saved = snapshot
+        for each in self._slots.values():
+            for stored in each.values():
+                stored.live[...] = 0
+        for stored, values in saved:
+            if stored.live.shape == values.shape:
+                np.copyto(stored.live, values)
+            else:  # it went to panels meanwhile
+                stored.write(values)
+
 
 class UpdatingSink(GradientStore):
     """A sink that updates each parameter as soon as its gradient is known."""

@@ -23,17 +23,35 @@ CHUNK = 512
 
 
 class Outcome(NamedTuple):
-    """What a pass found; ``bad`` if it ended before a batch whose loss was not finite."""
+    """What a pass found; ``bad`` if it ended before a batch whose loss was not finite.
+
+    Attributes
+    ----------
+    loss_sum : float
+        Sum of the losses of the samples (of the last epoch).
+    loss : float
+        Mean of the last batch.
+    correct, done : int
+        Samples classified right, and samples of complete batches (of the last epoch).
+    bad : bool
+    epochs : list of (float, int, float)
+        Of each complete epoch: the sum of its losses, samples classified right, seconds.
+    """
 
     loss_sum: float
     loss: float
     correct: int
     done: int
     bad: bool
+    epochs: list[tuple[float, int, float]]
 
 
 class Engine(Protocol):
     """What runs a network."""
+
+    @property
+    def bundles(self) -> bool:
+        """Whether ``train`` takes several epochs at once, and so saves time with small data."""
 
     def train(
         self,
@@ -44,10 +62,14 @@ class Engine(Protocol):
         order: Array | None,
         batch: int,
         *,
+        epochs: int = 1,
         counts: bool = False,
         poll: Poll | None = None,
     ) -> Outcome:
-        """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
+        """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite.
+
+        With several epochs their orders follow each other in ``order``.
+        """
 
     def evaluate(
         self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None

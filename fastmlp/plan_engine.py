@@ -180,6 +180,7 @@ class Plan:
         order: Array | None = None,
         batch: int | None = None,
         out: Array | None = None,
+        epochs: int = 1,
         counts: bool = False,
         poll: Poll | None = None,
     ) -> Outcome:
@@ -190,38 +191,44 @@ class Plan:
         state = self.state
         steps = -(-total // batch)
         if state is not None and not self._updates_itself:
-            coefficients = state.optimizer.coefficients(state.step + 1, steps)
+            coefficients = state.optimizer.coefficients(state.step + 1, epochs * steps)
         labels = y if y is not None and y.ndim == 1 and y.dtype == np.int64 else None
         self._targets = (y, order)
-        small = self.flops * steps < _PARALLEL_CALL
+        small = self.flops * steps * epochs < _PARALLEL_CALL
+        losses, seconds = np.empty(epochs), np.empty(epochs)
+        correct = np.empty(epochs, np.int64)
         try:
-            outcome = Outcome._make(
-                self._program.run(
-                    x,
-                    total,
-                    batch,
-                    sample_bytes=self._sample_bytes,
-                    in_place=not self._gather,
-                    x_row=self._features,
-                    order=order,
-                    labels=labels,
-                    targets=None if labels is not None else y,
-                    out=out,
-                    counts=counts,
-                    coefficients=coefficients,
-                    poll=poll,
-                    # Python has its say in every step of a plan anyway.
-                    every_step=self._asks_python,
-                    interval=_POLL_SECONDS,
-                    steps_between=1 if self.flops >= _LONG_STEP else 16,
-                    threads=1 if small else self.threads,
-                )
+            loss_sum, loss, right, done, bad, complete = self._program.run(
+                x,
+                total,
+                batch,
+                sample_bytes=self._sample_bytes,
+                in_place=not self._gather,
+                x_row=self._features,
+                order=order,
+                labels=labels,
+                targets=None if labels is not None else y,
+                out=out,
+                counts=counts,
+                coefficients=coefficients,
+                poll=poll,
+                # Python has its say in every step of a plan anyway.
+                every_step=self._asks_python,
+                interval=_POLL_SECONDS,
+                steps_between=1 if self.flops >= _LONG_STEP else 16,
+                threads=1 if small else self.threads,
+                epoch_loss=losses,
+                epoch_seconds=seconds,
+                epoch_correct=correct,
             )
         finally:
             self._targets = (None, None)
         if coefficients is not None and state is not None:
-            state.step += -(-outcome.done // batch)
-        return outcome
+            state.step += complete * steps
+            if complete < epochs:
+                state.step += -(-done // batch)
+        columns = [column[:complete].tolist() for column in (losses, correct, seconds)]
+        return Outcome(loss_sum, loss, right, done, bad, list(zip(*columns, strict=True)))
 
     @property
     def _updates_itself(self) -> bool:
@@ -284,6 +291,11 @@ class PlanEngine:
         """Keep a plan for the next call."""
         self._plans.setdefault(key, []).append(plan)
 
+    @property
+    def bundles(self) -> bool:
+        """Whether ``train`` takes several epochs at once: where Python has no say in them."""
+        return not self._custom
+
     def train(
         self,
         loss: Loss,
@@ -293,12 +305,15 @@ class PlanEngine:
         order: Array | None,
         batch: int,
         *,
+        epochs: int = 1,
         counts: bool = False,
         poll: Poll | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
         key, plan = self.plan("train", batch, x, loss, state, shuffled=order is not None)
-        outcome = plan.run(x, y=y, order=order, batch=batch, counts=counts, poll=poll)
+        outcome = plan.run(
+            x, y=y, order=order, batch=batch, epochs=epochs, counts=counts, poll=poll
+        )
         self.give_back(key, plan)
         return outcome
 

@@ -35,6 +35,11 @@ class Progress:
         # When the training loop should call ``update`` again; never without a bar.
         self.next_update = float("inf")
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is shown."""
+        return self._verbose == 0
+
     def begin(self, epoch: int) -> None:
         """Open the bar, or let it show the next epoch."""
         if self._verbose != 1:

@@ -26,6 +26,8 @@ _KEPT_WORKSPACES = 4
 class ReferenceEngine:
     """Runs a network layer by layer, in Python, on plain numpy."""
 
+    bundles = False
+
     def __init__(self, network: Network) -> None:
         self._network = network
         self._ops: ModuleType = _backend.load("numpy")
@@ -41,6 +43,7 @@ class ReferenceEngine:
         order: Array | None,
         batch: int,
         *,
+        epochs: int = 1,
         counts: bool = False,
         poll: Poll | None = None,
     ) -> Outcome:
@@ -60,15 +63,15 @@ class ReferenceEngine:
             output = network.forward(ops, self._samples(x[rows]), workspace)
             value, dy = loss(ops, output, targets, workspace.dy)
             if not math.isfinite(value):
-                return Outcome(loss_sum, value, correct, start, True)
+                return Outcome(loss_sum, value, correct, start, True, [])
             if counts:
                 correct += ops.count_correct(output, targets)
             state.step += 1
             network.backward(ops, dy, workspace, sink)
             loss_sum += value * n
             if poll is not None and poll(stop, loss_sum, correct):
-                return Outcome(loss_sum, value, correct, stop, False)
-        return Outcome(loss_sum, value, correct, total, False)
+                return Outcome(loss_sum, value, correct, stop, False, [])
+        return Outcome(loss_sum, value, correct, total, False, [(loss_sum, correct, 0.0)])
 
     def evaluate(
         self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None
@@ -87,7 +90,7 @@ class ReferenceEngine:
             done = start + len(targets)
             if poll is not None and poll(done, loss_sum, correct):
                 break
-        return Outcome(loss_sum, value, correct, done, not math.isfinite(loss_sum))
+        return Outcome(loss_sum, value, correct, done, not math.isfinite(loss_sum), [])
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the outputs to ``out`` (N, *output_shape)."""

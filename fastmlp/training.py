@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _random
@@ -30,6 +31,9 @@ from fastmlp.progress import Progress
 __all__ = ["Run", "evaluate", "fit"]
 
 Array = npt.NDArray[Any]
+
+_BUNDLE_SECONDS = 0.02  # epochs are done together until a call takes so long
+_LARGEST_BUNDLE = 4096
 
 
 @dataclass
@@ -59,6 +63,12 @@ def fit(
         trainer = _Trainer(network, loss, optimizer, run, interrupt, counts)
         try:
             while epoch < run.epochs and not (interrupt.requested or network.stop_training):
+                bundle = trainer.bundle(run.epochs - epoch)
+                if bundle > 1:
+                    for entry in trainer.epochs(bundle):
+                        history.append(entry)
+                        epoch += 1
+                    continue
                 epoch += 1
                 for callback in run.callbacks:
                     callback.on_epoch_begin(epoch)
@@ -98,14 +108,72 @@ class _Trainer:
         self._network, self._loss, self._optimizer = network, loss, optimizer
         self._run, self._interrupt, self._counts = run, interrupt, counts
         self._batch = min(run.batch_size, len(run.x))
+        # One batch of all the data needs no order: the mean is over the same samples.
+        self._shuffle = run.shuffle and self._batch < len(run.x)
+        alone = run.validation is None and not run.callbacks and run.progress.silent
+        self._may_bundle = alone and engine(network).bundles
+        self._bundle = 1
+
+    def bundle(self, left: int) -> int:
+        """Return how many epochs to do at once, of those left."""
+        return min(self._bundle, left) if self._may_bundle else 1
+
+    def epochs(self, count: int) -> list[dict[str, float]]:
+        """Do several epochs in one call, for data so small that Python takes longer than they.
+
+        Return the measurements of the complete ones. If something goes wrong everything is as
+        before, nothing is returned, and from then on ``bundle`` is 1.
+        """
+        began = time.perf_counter()
+        network, n = self._network, len(self._run.x)
+        state = network.state(self._optimizer)
+        first = network.epochs_begun
+        order = None
+        if self._shuffle:
+            order = np.concatenate([self._order(first + i) for i in range(count)])
+        before = network.snapshot(), state.snapshot()
+        outcome = engine(network).train(
+            self._loss,
+            state,
+            self._run.x,
+            self._run.y,
+            order,
+            self._batch,
+            epochs=count,
+            counts=self._counts,
+            poll=self._interrupted,
+        )
+        complete = len(outcome.epochs)
+        if outcome.bad or not network.is_finite():
+            network.restore(before[0])
+            state.restore(before[1])
+            self._may_bundle = False
+            return []
+        network.epochs_begun += min(count, complete + 1)
+        self._adapt(time.perf_counter() - began)
+        rate = self._optimizer.learning_rate
+        logs = []
+        for loss_sum, correct, seconds in outcome.epochs:
+            entry = {"loss": loss_sum / n}
+            if self._counts:
+                entry["accuracy"] = correct / n
+            logs.append(entry | {"learning_rate": rate, "time": seconds})
+        return logs
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds < _BUNDLE_SECONDS:
+            self._bundle = min(2 * self._bundle, _LARGEST_BUNDLE)
+
+    def _order(self, index: int) -> Array:
+        # The order is a function of the number of the epoch in the life of the network.
+        return _random.permutation(self._network.seed, index, len(self._run.x))
 
     def epoch(self, epoch: int) -> dict[str, float] | None:
         """Train one epoch; return its measurements, or None if it was interrupted."""
         began = time.perf_counter()
         network, run, progress = self._network, self._run, self._run.progress
         n = len(run.x)
-        # The order is a function of the number of the epoch in the life of the network.
-        order = _random.permutation(network.seed, network.epochs_begun, n) if run.shuffle else None
+        order = self._order(network.epochs_begun) if self._shuffle else None
         network.epochs_begun += 1
         snapshot = network.snapshot()
         progress.begin(epoch)
@@ -137,6 +205,7 @@ class _Trainer:
             logs |= {"val_" + name: value for name, value in measured.items()}
         logs["learning_rate"] = self._optimizer.learning_rate
         logs["time"] = time.perf_counter() - began
+        self._adapt(logs["time"])
         return logs
 
     def _poll(self, done: int, loss_sum: float, correct: int) -> bool:

@@ -78,4 +78,7 @@ class Program:
         every_step: bool = ...,
         steps_between: int = ...,
         threads: int = ...,
-    ) -> tuple[float, float, int, int, bool]: ...
+        epoch_loss: npt.NDArray[np.float64],
+        epoch_seconds: npt.NDArray[np.float64],
+        epoch_correct: npt.NDArray[np.int64],
+    ) -> tuple[float, float, int, int, bool, int]: ...
