@@ -41,6 +41,8 @@ cdef extern from "fm_table.h" nogil:
         fm_strip_f32 packing_strip[25]
         void (*column[3][25])(const fm_column_f32 *) noexcept nogil
         void (*update_column[3][25])(const fm_column_f32 *) noexcept nogil
+        void (*row_product)(Py_ssize_t, Py_ssize_t, const float *, const float *, Py_ssize_t,
+                            const float *, float *, int) noexcept nogil
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t,
                            Py_ssize_t, float, int) noexcept nogil
         float (*multiply_adds)(Py_ssize_t) noexcept nogil
@@ -93,6 +95,8 @@ cdef extern from "fm_table.h" nogil:
         fm_strip_f64 packing_strip[25]
         void (*column[3][25])(const fm_column_f64 *) noexcept nogil
         void (*update_column[3][25])(const fm_column_f64 *) noexcept nogil
+        void (*row_product)(Py_ssize_t, Py_ssize_t, const double *, const double *, Py_ssize_t,
+                            const double *, double *, int) noexcept nogil
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t,
                            Py_ssize_t, double, int) noexcept nogil
         double (*multiply_adds)(Py_ssize_t) noexcept nogil

@@ -287,6 +287,31 @@ cdef inline void dense_block(
             apply(op.activation, count, z + i * op.z_row, y + i * op.y_row, op.parameter)
 
 
+cdef inline void dense_row(
+    const Op *op, Py_ssize_t p, Py_ssize_t end, const real *x
+) noexcept nogil:
+    # Panels p .. end of the outputs of one sample.
+    cdef Py_ssize_t width = 2 * lanes_of(x)
+    cdef Py_ssize_t at = p * width
+    cdef Py_ssize_t count = min(end * width, op.outputs) - at
+    cdef bint relu = op.activation == FM_RELU
+    cdef int store = FM_STORE_RELU if relu else FM_STORE_SET
+    cdef const real *w = <const real *>op.w + at * op.inputs
+    cdef const real *bias = NULL
+    if p >= end:
+        return
+    if op.b != NULL:
+        bias = <const real *>op.b + at
+    if real is float:
+        fm_f32.row_product(end - p, op.inputs, x, w, op.inputs * width, bias,
+                           <real *>op.z + at, store)
+    else:
+        fm_f64.row_product(end - p, op.inputs, x, w, op.inputs * width, bias,
+                           <real *>op.z + at, store)
+    if op.activation >= 0 and not relu:
+        apply(op.activation, count, <real *>op.z + at, <real *>op.y + at, op.parameter)
+
+
 cdef inline void dense_forward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
@@ -306,6 +331,15 @@ cdef inline void dense_forward(
         r1 = row_cut(run.rows, thread + 1, threads)
         for p in range(panels):
             dense_block(op, p, r1 - r0, x, x_row, r0)
+        return
+    if run.rows == 1:
+        # One sample: panels side by side. Rows of z end at a whole vector, perhaps half a panel.
+        p = cut(panels, thread, threads)
+        end = cut(panels, thread + 1, threads)
+        if last == 1 and end == panels:
+            end -= 1
+            dense_block(op, end, 1, x, x_row, 0)
+        dense_row(op, p, end, x)
         return
     # Blocks of rows that stay in L2 while all panels pass.
     block = max(<Py_ssize_t>4, BLOCK_BYTES // <Py_ssize_t>sizeof(real) // op.inputs // limit)
@@ -566,11 +600,13 @@ cdef inline void cross_entropy_lanes(
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t i, j, c, rows, label
     cdef Py_ssize_t n = op.inputs
-    cdef real *high = scratch + n * lanes
+    cdef Py_ssize_t padded = min((n + 3) // 4 * 4, (n + lanes - 1) // lanes * lanes)
+    cdef real *high = scratch + padded * lanes
     cdef real *log_total = high + lanes
     cdef real inverse = <real>1 / <real>run.rows
     cdef const real *row
     cdef double loss
+    memset(scratch + n * lanes, 0, (padded - n) * lanes * sizeof(real))
     i = begin
     while i < end:
         rows = min(lanes, end - i)
@@ -598,7 +634,8 @@ cdef inline void cross_entropy_lanes(
                     run.correct[i + j] = False
             scratch[label * lanes + j] -= inverse
         if op.dy != NULL:
-            store_sums(n, rows, scratch, lanes, <real *>op.dy + i * op.dy_row, 1, op.dy_row,
+            # Whole blocks of the transposition: rows of dy have zeros behind them.
+            store_sums(padded, rows, scratch, lanes, <real *>op.dy + i * op.dy_row, 1, op.dy_row,
                        <real>1, FM_STORE_SET)
         i += rows
 

@@ -86,7 +86,14 @@ class Plan:
 
     def is_current(self) -> bool:
         """Return whether the arrays whose addresses it holds are still those of the network."""
-        return all(stored.live is live for stored, live in self._builder.storage)
+        for stored, live in self._builder.storage:  # a loop: this is part of every prediction
+            if stored.live is not live:
+                return False
+        return True
+
+    def one(self, x: Array, out: Array) -> None:
+        """Predict one sample."""
+        self._program.one(x, out, self._sample_bytes, not self._gather, self._features)
 
     def _build(
         self,
@@ -246,6 +253,8 @@ class PlanEngine:
         self._network = network
         self._custom = any(_is_custom(layer) for layer in network.layers)
         self._plans: dict[Any, list[Plan]] = {}
+        # For one sample of the network's dtype; None while somebody runs it.
+        self._single: Plan | None = None
 
     def plan(
         self,
@@ -328,6 +337,14 @@ class PlanEngine:
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the outputs to ``out`` (N, *output_shape)."""
+        if len(x) == 1 and x.dtype is self._network.dtype and not self._custom:
+            single, self._single = self._single, None
+            if single is None or not single.is_current():
+                gather = self._network.scale != 1
+                single = Plan(self._network, "predict", 1, 1, gather=gather)
+            single.one(x, out)
+            self._single = single
+            return
         key, plan = self.plan("predict", min(CHUNK, len(x)), x)
         plan.run(x, out=out)
         self.give_back(key, plan)

@@ -6,6 +6,7 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .packing_strip = FM_PACKING_STRIPS,
     .column = FM_COLUMNS,
     .update_column = FM_UPDATE_COLUMNS,
+    .row_product = FM(row_product),
     .store_sums = FM(store_sums),
     .multiply_adds = FM(multiply_adds),
     .pack_transposed = FM(pack_transposed),

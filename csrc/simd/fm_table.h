@@ -97,6 +97,9 @@ enum fm_store {
         fm_strip_##SUFFIX packing_strip[FM_MAX_TILE_ROWS + 1]; /* of two vectors */                \
         void (*column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                       \
         void (*update_column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                \
+        /* c = init + a @ B (then relu, as store says): one row a, whole panels of two vectors */   \
+        void (*row_product)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, const REAL *b,     \
+                            ptrdiff_t b_panel, const REAL *init, REAL *c, int store);              \
         void (*store_sums)(ptrdiff_t rows, ptrdiff_t lanes, const REAL *sums, ptrdiff_t width,     \
                            REAL *c, ptrdiff_t c_row, ptrdiff_t c_lane, REAL alpha, int store);     \
         /* n rounds of 12 multiply-adds on registers: the machine's peak, for benchmarks */        \

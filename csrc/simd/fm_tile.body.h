@@ -174,6 +174,59 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_UPDATE_COLUMN, 2)
 #undef FM_COLUMN
 #undef FM_UPDATE_COLUMN
 
+/* One row of a against several panels at once: the tile of a single row would wait for its two sums.
+ * A product with zero is left out where all values of b are finite: inputs of images and outputs of
+ * relu are zero more often than not, and each costs a line of b. */
+FM_INLINE void FM(row_panels)(const int panels, ptrdiff_t k_count, const REAL *a, const REAL *b,
+                              ptrdiff_t b_panel, const REAL *init, REAL *c, int store)
+{
+    V acc[6][2];
+    FM_UNROLL
+    for (int p = 0; p < panels; p++) {
+        FM_UNROLL
+        for (int v = 0; v < 2; v++)
+            acc[p][v] = init ? FM(v_load)(init + (2 * p + v) * FM_LANES) : FM(v_set)(0);
+    }
+    for (ptrdiff_t k = 0; k < k_count; k++, b += 2 * FM_LANES) {
+        if (a[k] == 0) continue;
+        V a_k = FM(v_set)(a[k]);
+        FM_UNROLL
+        for (int p = 0; p < panels; p++) {
+            FM_UNROLL
+            for (int v = 0; v < 2; v++)
+                acc[p][v] = FM(v_fma)(a_k, FM(v_load)(b + p * b_panel + v * FM_LANES), acc[p][v]);
+        }
+    }
+    FM_UNROLL
+    for (int p = 0; p < panels; p++) {
+        FM_UNROLL
+        for (int v = 0; v < 2; v++) {
+            if (store & FM_STORE_RELU) acc[p][v] = FM(v_max)(FM(v_set)(0), acc[p][v]);
+            FM(v_store)(c + (2 * p + v) * FM_LANES, acc[p][v]);
+        }
+    }
+}
+
+static void FM(row_product)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, const REAL *b,
+                            ptrdiff_t b_panel, const REAL *init, REAL *c, int store)
+{
+    while (panels > 0) {
+        int here = panels >= 6 ? 6 : (int)panels;
+        switch (here) {
+        case 6: FM(row_panels)(6, k_count, a, b, b_panel, init, c, store); break;
+        case 5: FM(row_panels)(5, k_count, a, b, b_panel, init, c, store); break;
+        case 4: FM(row_panels)(4, k_count, a, b, b_panel, init, c, store); break;
+        case 3: FM(row_panels)(3, k_count, a, b, b_panel, init, c, store); break;
+        case 2: FM(row_panels)(2, k_count, a, b, b_panel, init, c, store); break;
+        default: FM(row_panels)(1, k_count, a, b, b_panel, init, c, store); break;
+        }
+        panels -= here;
+        b += here * b_panel;
+        c += here * 2 * FM_LANES;
+        if (init) init += here * 2 * FM_LANES;
+    }
+}
+
 /* The shapes of this level, for the table. */
 #ifndef FM_STRIPS
 #define FM_COLUMN_ENTRY(rows, vectors) [rows] = FM(column_##rows##x##vectors),
