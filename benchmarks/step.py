@@ -1,15 +1,17 @@
-"""A whole training step in float32 on one thread, kernels against pure numpy.
+"""A whole training step in float32 on one thread, plans against pure numpy.
 
     python benchmarks/step.py [--rounds 5]
 
-Both sides run the same model object and loop; the operations are those of fastmlp.kernels or of
-fastmlp.reference, which is numpy written with in-place operations and no waste.
+Both sides run `fit` of the same model: as a compiled plan, or layer by layer on fastmlp.reference,
+which is numpy written with in-place operations and no waste. peers.py has other frameworks.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from turns import best_and_median, compare, measure
+from turns import best_and_median, compare
+
+SECONDS = 0.3  # of each case
 
 CASES = {
     f"{'-'.join(map(str, sizes))} batch {batch}": (sizes, batch)
@@ -24,22 +26,23 @@ CASES = {
 
 
 def side(backend: str) -> dict[str, list[float]]:
-    """Time the steps on one backend."""
+    """Time the steps on one backend: whole epochs of `fit`, over the steps of one."""
     import fastmlp as fm
-    from fastmlp import losses
-    from fastmlp._arrays import empty
-    from fastmlp.training import Trainer
 
     times = {}
     rng = np.random.default_rng(0)
     for case, (sizes, batch) in CASES.items():
         model = fm.MLP(sizes[0], list(sizes[1:-1]), sizes[-1])
         model.backend = backend
-        trainer = Trainer(model, losses.get("cross_entropy"), fm.SGD(0.01), counts=True)
-        x = empty((batch, sizes[0]), np.dtype(np.float32))
-        x[...] = rng.random(x.shape)
-        y = rng.integers(0, sizes[-1], batch)
-        times[case] = measure(lambda trainer=trainer, x=x, y=y: trainer.step(x, y))
+        x = rng.random((20 * batch, sizes[0]), dtype=np.float32)
+        y = rng.integers(0, sizes[-1], len(x))
+        model.fit(x, y, epochs=2, batch_size=batch, optimizer=fm.SGD(0.001))
+        spent, epochs = 0.0, []
+        while spent < SECONDS:
+            history = model.fit(x, y, epochs=5, batch_size=batch)
+            epochs += history.history["time"]
+            spent += sum(history.history["time"])
+        times[case] = [seconds / 20 for seconds in epochs]
     return times
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import kernels, losses, reference
-from fastmlp.training import Trainer
+from fastmlp import kernels, reference
 
 SIDES = {"kernels": kernels, "numpy": reference}
 RNG = np.random.default_rng(0)
@@ -58,8 +57,18 @@ class TestKernels:
 
 @pytest.mark.parametrize("batch", [8, 32])
 @pytest.mark.parametrize("side", SIDES)
-def test_training_step(benchmark, side, batch):
+def test_epoch_of_ten_steps(benchmark, side, batch):
     model = fm.MLP(784, [512, 256], 10)
     model.backend = side
-    trainer = Trainer(model, losses.get("cross_entropy"), fm.SGD(0.01), counts=True)
-    run(benchmark, f"step 784-512-256-10, batch {batch}", trainer.step, X[:batch], LABELS[:batch])
+    x = RNG.random((10 * batch, 784), dtype=np.float32)
+    y = RNG.integers(0, 10, len(x))
+    model.compile(fm.SGD(0.001))
+    group = f"784-512-256-10, batch {batch}"
+    run(benchmark, group, model.fit, x, y, epochs=1, batch_size=batch)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_predict_one_row(benchmark, side):
+    model = fm.MLP(784, [512, 256], 10)
+    model.backend = side
+    run(benchmark, "predict one row", model.predict, X[:1])
