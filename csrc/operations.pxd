@@ -10,7 +10,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from dispatch cimport (
-    FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_column_f32, fm_column_f64, fm_f32, fm_f64, real,
+    FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_column_f32, fm_column_f64, fm_f32, fm_f64,
+    real,
 )
 from matmul cimport lanes_of, pack_columns, pack_panel, store_sums, tile_rows_of
 from rows cimport (
@@ -112,7 +113,7 @@ cdef inline void column(
     """
     cdef Py_ssize_t limit = tile_rows_of(b, 2 if packed else vectors)
     cdef Py_ssize_t tiles = (rows + limit - 1) // limit
-    cdef Py_ssize_t here, longer, turn
+    cdef Py_ssize_t here, longer, _
     cdef fm_column_f32 f
     cdef fm_column_f64 d
     if rows <= 0:
@@ -134,7 +135,7 @@ cdef inline void column(
         f.alpha = alpha
         f.store = store
         f.tiles = longer
-        for turn in range(2):
+        for _ in range(2):
             f.a_col = here if packed else a_col
             f.a_tile = here * (k if packed else a_row)
             if f.tiles:
@@ -163,7 +164,7 @@ cdef inline void column(
         d.alpha = alpha
         d.store = store
         d.tiles = longer
-        for turn in range(2):
+        for _ in range(2):
             d.a_col = here if packed else a_col
             d.a_tile = here * (k if packed else a_row)
             if d.tiles:
@@ -394,7 +395,7 @@ cdef inline void dense_backward(
     cdef Py_ssize_t tiles = (op.inputs + limit - 1) // limit
     cdef Py_ssize_t k = min(op.inputs, cut(tiles, thread, threads) * limit)
     cdef Py_ssize_t end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
-    cdef Py_ssize_t rows, i, j, count
+    cdef Py_ssize_t rows, i, count
     cdef const real *w = <const real *>op.w
     cdef const real *dy = <const real *>op.dy
     cdef const real *dyt = <const real *>op.dyt
@@ -571,8 +572,8 @@ cdef inline void activation_backward(
     cdef Py_ssize_t i
     for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
         if op.activation == SOFTMAX:
-            softmax_backward_rows(op.outputs // op.inputs, op.inputs, dy + i * op.dy_row, saved + i * saved_row,
-                                  dx + i * op.dx_row)
+            softmax_backward_rows(op.outputs // op.inputs, op.inputs, dy + i * op.dy_row,
+                                  saved + i * saved_row, dx + i * op.dx_row)
         else:
             apply_backward(op.activation, op.outputs, dy + i * op.dy_row, saved + i * saved_row,
                            dx + i * op.dx_row, op.parameter)

@@ -1,12 +1,13 @@
 """Plans: a list of operations over one block of memory, run for many batches without the GIL."""
 
+cimport cython
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 
 from dispatch cimport (
@@ -190,7 +191,9 @@ cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noe
         return False
 
 
-cdef bint _poll(void *program, Py_ssize_t done, double loss_sum, Py_ssize_t correct) noexcept with gil:
+cdef bint _poll(
+    void *program, Py_ssize_t done, double loss_sum, Py_ssize_t correct
+) noexcept with gil:
     """Tell Python how far the run is; False if it is to end."""
     cdef Program p = <Program>program
     try:
@@ -274,6 +277,8 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
             return
 
 
+@cython.auto_pickle(False)
+@cython.final
 cdef class Program:
     """A list of operations over buffers that the caller keeps alive.
 
@@ -365,7 +370,8 @@ cdef class Program:
             self.functions.append(function)
         self.kept.append(keep)
         op.inputs, op.outputs = inputs, outputs
-        op.x, op.x_row = <const char *>x, x_row
+        op.x = <const char *>x
+        op.x_row = x_row
         op.y, op.y_row = <char *>y, y_row
         op.z, op.z_row = <char *>z, z_row
         op.w, op.b = <char *>w, <char *>b
@@ -373,7 +379,8 @@ cdef class Program:
         op.dyt, op.dyt_row = <char *>dyt, dyt_row
         op.dx, op.dx_row = <char *>dx, dx_row
         op.dxt, op.dxt_row = <char *>dxt, dxt_row
-        op.saved, op.saved_row = <const char *>saved, saved_row
+        op.saved = <const char *>saved
+        op.saved_row = saved_row
         op.activation, op.parameter, op.rule = activation, parameter, rule
         op.s0, op.s1, op.bs0, op.bs1 = <char *>s0, <char *>s1, <char *>bs0, <char *>bs1
         op.bytes, op.scale = bytes, scale

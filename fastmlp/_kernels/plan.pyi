@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,17 @@ SCRATCH_ROWS: int
 
 def lanes() -> tuple[int, int]: ...
 
+@final
 class Program:
-    threads: int
-    losses: Any
-    correct: Any
-    def __init__(
-        self, double_precision: bool, capacity: int, threads: int, scratch: int
-    ) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def losses(self) -> Any: ...
+    @property
+    def correct(self) -> Any: ...
+    def __new__(
+        cls, double_precision: bool, capacity: int, threads: int, scratch: int
+    ) -> Program: ...
     def add(
         self,
         kind: str,
