@@ -448,8 +448,10 @@ cdef inline void update_rows(
     cdef Py_ssize_t at = (p * op.inputs + k) * width
     cdef int vectors = 1 if count <= lanes else 2
     cdef const real *dy = <const real *>op.dy + p * width
-    cdef const real *a = scratch + CHUNK_ROWS * width if packed else x + k
+    cdef const real *a = x + k
     cdef real *w = <real *>op.w + at
+    if packed:
+        a = scratch + CHUNK_ROWS * width
     if op.rule == FM_SGD and run.coefficients[1] == 0:
         column(True, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row,
                <const real *>NULL, 0, w, width, <real>-run.coefficients[0], 0, packed)
