@@ -421,8 +421,9 @@ cdef inline void dense_backward(
             store_sums(rows, count, scratch, width, dx + i * op.dx_row, 1, op.dx_row, <real>1,
                        FM_STORE_SET)
             i += count
-        if op.activation >= 0 and op.dx_row <= width and op.dx_row == op.saved_row:
-            # Narrow rows, as in dense_block.
+        if op.activation >= 0 and rows == op.inputs and op.dx_row <= width \
+                and op.dx_row == op.saved_row:
+            # Narrow rows, as in dense_block, all of them this thread's.
             apply_backward(op.activation, run.rows * op.dx_row, dx, <const real *>op.saved, dx,
                            op.parameter)
         elif op.activation >= 0:

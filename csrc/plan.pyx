@@ -166,6 +166,7 @@ cdef struct Job:
     Py_ssize_t scratch_bytes    # of each
     fm_flag stop, failed
     void *program               # borrowed
+    bint stops                  # before a loss that is not finite
     bint polls
     bint every_step
     double interval
@@ -243,7 +244,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                         job.correct += run.correct[row]
                     job.loss = loss / <double>run.rows
                     job.loss_sum += loss
-                if fm_flag_get(run.bad):
+                if job.stops and fm_flag_get(run.bad):
                     return
         step += 1
         first += run.rows
@@ -390,6 +391,7 @@ cdef class Program:
     def run(self, source, Py_ssize_t total, Py_ssize_t batch, *, Py_ssize_t sample_bytes,
             bint in_place, Py_ssize_t x_row, const int64_t[::1] order=None,
             const int64_t[::1] labels=None, targets=None, out=None, bint counts=False,
+            bint stops=False,
             const double[:, ::1] coefficients=None, poll=None, double interval=0.05,
             bint every_step=False, Py_ssize_t steps_between=1, int threads=1,
             double[::1] epoch_loss not None, double[::1] epoch_seconds not None,
@@ -403,7 +405,8 @@ cdef class Program:
         correct, done : int
             Samples classified right, and samples of complete batches, in the last epoch.
         bad : bool
-            Whether a loss was not finite; then the last batch is not among those done.
+            Whether a loss was not finite; if the run `stops` there, its batch is not among those
+            done.
         epochs : int
             Complete epochs; the three arrays have the sum of the losses, the time and the number
             classified right of each.
@@ -445,6 +448,7 @@ cdef class Program:
             job.run.bad = &bad
             job.run.x_row = x_row
             job.in_place = in_place
+            job.stops = stops
             job.sample_bytes = sample_bytes
             job.ops = self.ops
             job.count = self.count

@@ -26,7 +26,7 @@ class Loss:
         Whether targets are classes, so that an accuracy can be counted.
     """
 
-    name: str
+    name: str = ""
     classifies = False
 
     def check_output(self, output_shape: tuple[int, ...]) -> None:

@@ -116,7 +116,7 @@ class Optimizer:
         Factor of the L2 penalty, at least 0.
     """
 
-    name: str
+    name: str = ""
     slots: tuple[str, ...] = ()
     kind: int
 

@@ -49,9 +49,8 @@ class Outcome(NamedTuple):
 class Engine(Protocol):
     """What runs a network."""
 
-    @property
-    def bundles(self) -> bool:
-        """Whether ``train`` takes several epochs at once, and so saves time with small data."""
+    def bundles(self, loss: Loss, state: State) -> bool:
+        """Return whether ``train`` takes several epochs at once: it saves time with small data."""
 
     def train(
         self,

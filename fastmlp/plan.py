@@ -153,6 +153,8 @@ class Builder:
         self.threads = threads
         self.state = state
         self.gradients = gradients
+        # Of the run: the number of its first step, and its samples a step.
+        self.first_step, self.batch = 1, rows
         self.operations: list[Operation] = []
         self.lanes: int = compiled.lanes()[dtype.itemsize == 8]
         self.width = 2 * self.lanes
@@ -413,6 +415,8 @@ class Builder:
             sink = UpdatingSink(self.ops, self.state)
 
         def backward(rows: int, first: int) -> None:
+            if self.state is not None and self.gradients is None:
+                self.state.step = self.first_step + first // self.batch
             dy = np.ascontiguousarray(self.view(gradient.buffer, rows))
             dy = dy.reshape(rows, *(layer.output_shape or ()))
             result = layer.backward(self.ops, dy, made[rows], sink, need_dx)
@@ -426,8 +430,10 @@ class Builder:
 
     def loss(self, kind: str, x: Value, *, gradient: bool) -> Gradient | None:
         """Add a compiled loss: of every sample, and its gradient by ``x`` if asked."""
-        before = self.operations[-1]
-        if before is x.producer and before.arguments["by_rows"]:
+        before = x.producer
+        if before is None or before is not self.operations[-1] or not before.arguments["by_rows"]:
+            before = None
+        else:
             # A thread takes the loss of the rows that it has just computed.
             before.barrier = False
             self._phase -= 1
@@ -436,6 +442,8 @@ class Builder:
             # The outputs are not needed again, unless a derivative is computed from them.
             mine = x.buffer is not None and x.activation is None
             dy = x.buffer if mine else self.buffer("d loss", x.columns, zero=True)
+        # A gradient that nobody wants is written all the same, to the scratch.
+        self._scratch = max(self._scratch, x.columns)
         operation = self._add(
             kind,
             None,
@@ -450,7 +458,7 @@ class Builder:
             checks=True,
         )
         operation.fused += ["gradient"] if gradient else []
-        if not before.barrier:
+        if before is not None:
             operation.threads = before.threads
         return Gradient(dy, x.activation is None) if dy is not None else None
 

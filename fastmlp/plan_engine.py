@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,19 @@ _LONG_STEP = 1_000_000
 _ALIASING = 1024  # bytes: samples so far apart, or a multiple, are copied to the arena
 
 _LOSSES: dict[type[Loss], str] = {CrossEntropy: "cross_entropy", MeanSquaredError: "mse"}
+
+# Threads may predict at once: one of them makes a plan, which brings the weights to panels.
+_making = threading.Lock()
+
+
+def _unlock() -> None:
+    """Begin anew in a child of fork: who held the lock is not there."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 class Plan:
@@ -80,6 +95,7 @@ class Plan:
         self._program, self._arena = builder.finish()
         self._losses = np.asarray(self._program.losses)
         self._correct = np.asarray(self._program.correct)
+        self._compiled_loss = type(loss) in _LOSSES
         self._features = math.prod(network.input_shape)
         self._gather = gather
         self._sample_bytes = self._features * (1 if bytes_ else network.dtype.itemsize)
@@ -105,9 +121,7 @@ class Plan:
         gather: bool,
         bytes_: bool,
     ) -> Builder:
-        own = state is not None and OPTIMIZERS.get(state.optimizer.name) is not type(
-            state.optimizer
-        )
+        own = state is not None and not _is_compiled(state)
         stored = self.stored if purpose == "gradients" or own else None
         builder = Builder(network.dtype, self.rows, threads, state, stored)
         columns = math.prod(network.input_shape)
@@ -197,10 +211,13 @@ class Plan:
         coefficients = None
         state = self.state
         steps = -(-total // batch)
-        if state is not None and not self._updates_itself:
+        if state is not None and _is_compiled(state):
             coefficients = state.optimizer.coefficients(state.step + 1, epochs * steps)
-        labels = y if y is not None and y.ndim == 1 and y.dtype == np.int64 else None
+            self._builder.first_step, self._builder.batch = state.step + 1, batch
         self._targets = (y, order)
+        if not self._compiled_loss:
+            y = None  # may be anything
+        labels = y if y is not None and y.ndim == 1 and y.dtype == np.int64 else None
         small = self.flops * steps * epochs < _PARALLEL_CALL
         losses, seconds = np.empty(epochs), np.empty(epochs)
         correct = np.empty(epochs, np.int64)
@@ -217,6 +234,7 @@ class Plan:
                 targets=None if labels is not None else y,
                 out=out,
                 counts=counts,
+                stops=state is not None,
                 coefficients=coefficients,
                 poll=poll,
                 # Python has its say in every step of a plan anyway.
@@ -231,16 +249,11 @@ class Plan:
         finally:
             self._targets = (None, None)
         if coefficients is not None and state is not None:
-            state.step += complete * steps
+            state.step = self._builder.first_step - 1 + complete * steps
             if complete < epochs:
                 state.step += -(-done // batch)
         columns = [column[:complete].tolist() for column in (losses, correct, seconds)]
         return Outcome(loss_sum, loss, right, done, bad, list(zip(*columns, strict=True)))
-
-    @property
-    def _updates_itself(self) -> bool:
-        state = self.state
-        return state is None or OPTIMIZERS.get(state.optimizer.name) is not type(state.optimizer)
 
     def __str__(self) -> str:
         return describe(self.operations, self.rows, self._arena)
@@ -280,14 +293,15 @@ class PlanEngine:
         )
         bytes_ = x.dtype == np.uint8
         key = (purpose, rows, threads, gather, bytes_, _identity(loss), _identity(state))
-        while self._plans.get(key):
-            plan = self._plans[key].pop()
-            if plan.is_current():
-                return key, plan
-        if len(self._plans) >= _KEPT_PLANS:
-            self._plans.clear()
-        made = Plan(network, purpose, rows, threads, loss, state, gather=gather, bytes_=bytes_)
-        return key, made
+        with _making:
+            while self._plans.get(key):
+                plan = self._plans[key].pop()
+                if plan.is_current():
+                    return key, plan
+            if len(self._plans) >= _KEPT_PLANS:
+                self._plans.clear()
+            made = Plan(network, purpose, rows, threads, loss, state, gather=gather, bytes_=bytes_)
+            return key, made
 
     def describe(self, purpose: str, rows: int, loss: Loss, state: State) -> Plan:
         """Return a plan for samples of the network's dtype, shuffled if it trains."""
@@ -298,12 +312,12 @@ class PlanEngine:
 
     def give_back(self, key: Any, plan: Plan) -> None:
         """Keep a plan for the next call."""
-        self._plans.setdefault(key, []).append(plan)
+        with _making:
+            self._plans.setdefault(key, []).append(plan)
 
-    @property
-    def bundles(self) -> bool:
-        """Whether ``train`` takes several epochs at once: where Python has no say in them."""
-        return not self._custom
+    def bundles(self, loss: Loss, state: State) -> bool:
+        """Return whether ``train`` takes several epochs at once: where Python has no say."""
+        return not self._custom and type(loss) in _LOSSES and _is_compiled(state)
 
     def train(
         self,
@@ -340,8 +354,9 @@ class PlanEngine:
         if len(x) == 1 and x.dtype is self._network.dtype and not self._custom:
             single, self._single = self._single, None
             if single is None or not single.is_current():
-                gather = self._network.scale != 1
-                single = Plan(self._network, "predict", 1, 1, gather=gather)
+                with _making:
+                    gather = self._network.scale != 1
+                    single = Plan(self._network, "predict", 1, 1, gather=gather)
             single.one(x, out)
             self._single = single
             return
@@ -361,6 +376,10 @@ class PlanEngine:
 def _identity(thing: Any) -> Any:
     """Return what tells plans apart: fastmlp's own losses are equal by class."""
     return type(thing) if type(thing) in _LOSSES else thing
+
+
+def _is_compiled(state: State) -> bool:
+    return type(state.optimizer) in OPTIMIZERS.values()
 
 
 def _is_custom(layer: Layer) -> bool:

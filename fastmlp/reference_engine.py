@@ -26,13 +26,15 @@ _KEPT_WORKSPACES = 4
 class ReferenceEngine:
     """Runs a network layer by layer, in Python, on plain numpy."""
 
-    bundles = False
-
     def __init__(self, network: Network) -> None:
         self._network = network
         self._ops: ModuleType = _backend.load("numpy")
         self._workspaces: dict[int, Workspace] = {}
         self._sink: tuple[State, UpdatingSink] | None = None
+
+    def bundles(self, loss: Loss, state: State) -> bool:
+        """Return False: ``train`` takes one epoch at once."""
+        return False
 
     def train(
         self,

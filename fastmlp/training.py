@@ -111,7 +111,7 @@ class _Trainer:
         # One batch of all the data needs no order: the mean is over the same samples.
         self._shuffle = run.shuffle and self._batch < len(run.x)
         alone = run.validation is None and not run.callbacks and run.progress.silent
-        self._may_bundle = alone and engine(network).bundles
+        self._may_bundle = alone and engine(network).bundles(loss, network.state(optimizer))
         self._bundle = 1
 
     def bundle(self, left: int) -> int:

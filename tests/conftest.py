@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import _backend
+
+sys.path.insert(0, str(Path(__file__).parent))  # for random_networks.py
 
 try:
     import fastmlp.kernels
@@ -51,3 +54,17 @@ def model(backend: str) -> fm.Sequential:
     result = fm.MLP(6, [8, 5], 3, activation="tanh", seed=3)
     result.backend = backend
     return result
+
+
+@pytest.fixture
+def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Return a function that sets the number of threads, which then share the smallest work too."""
+    from fastmlp import _threads, plan, plan_engine
+
+    monkeypatch.setattr(_threads, "OVERSUBSCRIBE", True)
+    monkeypatch.setattr(plan_engine, "_PARALLEL_STEP", 0)
+    monkeypatch.setattr(plan_engine, "_PARALLEL_CALL", 0)
+    monkeypatch.setattr(plan, "_GRAIN", 1)
+    before = _threads.choice()
+    yield fm.set_num_threads
+    _threads.choose(before)

@@ -76,6 +76,7 @@ class Program:
         targets: npt.NDArray[Any] | None = ...,
         out: npt.NDArray[Any] | None = ...,
         counts: bool = ...,
+        stops: bool = ...,
         coefficients: npt.NDArray[np.float64] | None = ...,
         poll: Callable[[int, float, int], Any] | None = ...,
         interval: float = ...,

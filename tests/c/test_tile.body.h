@@ -68,6 +68,138 @@ static void NAME(test_strips)(void)
                     }
 }
 
+/* Several tiles below one another. a is (tiles * rows, k) row by row or column by column, or, with
+ * blocks, a weight in panels: block after block of k columns. c has one value between its rows. */
+static void NAME(test_column)(int rows, int vectors, int update, ptrdiff_t tiles, ptrdiff_t blocks,
+                              ptrdiff_t k_count, int store, int with_init, int column_a)
+{
+    const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
+    const ptrdiff_t width = vectors * table->lanes, all = tiles * rows, sums = blocks * k_count;
+    const ptrdiff_t a_row = column_a ? 1 : k_count + 1, a_col = column_a ? all + 1 : 1;
+    const ptrdiff_t a_block = column_a ? k_count * a_col + 2 : all * a_row + 2;
+    const ptrdiff_t b_row = width + 3, c_row = update ? 2 * table->lanes : width + 1;
+    /* init_row 0 is a bias, the same for all rows; with_init 2 has a row for each */
+    const ptrdiff_t init_row = with_init == 2 ? width + 2 : 0;
+    const REAL alpha = store & FM_STORE_RELU ? 1 : (REAL)-0.5;
+    const size_t a_size = (size_t)(k_count ? (blocks - 1) * a_block + (all - 1) * a_row +
+                                                 (k_count - 1) * a_col + 1
+                                           : 0);
+    const size_t b_size = (size_t)(sums ? (sums - 1) * b_row + width : 0);
+    const size_t c_size = (size_t)((all - 1) * c_row + width);
+    const size_t init_size = (size_t)((all - 1) * init_row + width);
+    REAL *a = guarded(A, a_size * sizeof(REAL));
+    REAL *b = guarded(B, b_size * sizeof(REAL));
+    REAL *c = guarded(C, c_size * sizeof(REAL));
+    REAL *init = guarded(INIT, init_size * sizeof(REAL));
+    for (size_t i = 0; i < a_size; i++) a[i] = NAME(value)((int)i + 3);
+    for (size_t i = 0; i < b_size; i++) b[i] = NAME(value)((int)i + 11);
+    for (size_t i = 0; i < c_size; i++) c[i] = NAME(value)((int)i + 5);
+    for (size_t i = 0; i < init_size; i++) init[i] = NAME(value)((int)i + 17);
+    FM_PASTE(fm_column_, SUFFIX) t = {
+        .tiles = tiles, .blocks = blocks, .k_count = k_count, .a = a, .a_row = a_row,
+        .a_col = a_col, .a_block = a_block, .b = b, .b_row = b_row,
+        .init = with_init ? init : NULL, .init_row = init_row, .c = c, .c_row = c_row,
+        .alpha = alpha, .store = store};
+    (update ? table->update_column : table->column)[vectors][rows](&t);
+    int right = 1, untouched = 1;
+    for (ptrdiff_t m = 0; m < all; m++) {
+        for (ptrdiff_t n = 0; n < width; n++) {
+            double sum = with_init ? (double)init[m * init_row + n] : 0, size = fabs(sum);
+            for (ptrdiff_t k = 0; k < sums; k++) {
+                const REAL *of = a + k / k_count * a_block + m * a_row + k % k_count * a_col;
+                double term = (double)*of * (double)b[k * b_row + n];
+                sum += term;
+                size += fabs(term);
+            }
+            double expected = (double)alpha * sum;
+            if (store & FM_STORE_ADD) expected += (double)NAME(value)((int)(m * c_row + n) + 5);
+            if ((store & FM_STORE_RELU) && expected < 0) expected = 0;
+            right &= fabs((double)c[m * c_row + n] - expected) <=
+                     EPSILON * (double)(sums + 3) * (size + 1);
+        }
+        for (ptrdiff_t n = width; n < c_row && m < all - 1; n++)
+            untouched &= c[m * c_row + n] == NAME(value)((int)(m * c_row + n) + 5);
+    }
+    const char *what = update ? "update column " STRING(SUFFIX) : "column " STRING(SUFFIX);
+    check(right, what, rows, vectors, k_count, store);
+    check(untouched, what, rows, vectors, -1, store);
+}
+
+static void NAME(test_columns)(void)
+{
+    const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
+    const ptrdiff_t sums[] = {0, 1, 2, 3, 17};
+    for (int vectors = 1; vectors <= 2; vectors++)
+        for (int rows = 1; rows <= table->tile_rows[vectors]; rows++)
+            for (int s = 0; s < 5; s++)
+                for (int tiles = 1; tiles <= 3; tiles++) {
+                    NAME(test_column)(rows, vectors, 1, tiles, 1, sums[s], FM_STORE_ADD, 0, 1);
+                    for (int mode = 0; mode < 2 * 4 * 3 * 2; mode++)
+                        NAME(test_column)(rows, vectors, 0, tiles, mode < 24 ? 1 : tiles + 1,
+                                          sums[s], mode % 4, mode / 4 % 3, mode / 12 % 2);
+                }
+}
+
+/* A sum of n terms, each of which exp gives with an error of two units. */
+#define SOFTMAX_BOUND(n) (EPSILON * ((double)(n) + 12))
+
+static int NAME(close)(REAL value, long double expected, double bound)
+{
+    if (isnan(expected)) return value != value;
+    if (isinf(expected)) return (long double)value == expected;
+    return fabsl((long double)value - expected) <= (long double)bound;
+}
+
+static void NAME(test_softmax)(int rows, int n, int kind)
+{
+    const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
+    const int lanes = table->lanes, x_row = n + kind % 3;
+    const REAL scale = (REAL)0.125;
+    const size_t size = (size_t)((rows - 1) * x_row + n);
+    REAL *x = guarded(A, size * sizeof(REAL));
+    REAL *t = guarded(B, (size_t)(n * lanes) * sizeof(REAL));
+    REAL *high = guarded(C, (size_t)lanes * sizeof(REAL));
+    REAL *log_total = guarded(INIT, (size_t)lanes * sizeof(REAL));
+    const REAL wide[] = {1, 30, 1e30f, 80};
+    for (size_t i = 0; i < size; i++) x[i] = NAME(value)((int)i + kind) * wide[kind % 4];
+    for (int i = 0; i < rows; i++) { /* one row of several is special, its neighbours are not */
+        REAL *at = x + i * x_row + (i + kind) % n;
+        if (kind >= 4 && i % 3 == 0)
+            *at = kind == 4 ? (REAL)NAN : kind == 5 ? (REAL)INFINITY : (REAL)-INFINITY;
+        if (kind == 7 && i % 2)
+            for (int c = 0; c < n; c++) x[i * x_row + c] = (REAL)-INFINITY;
+    }
+    table->softmax_lanes(rows, n, x, x_row, scale, t, high, log_total);
+    int right = 1;
+    for (int i = 0; i < rows; i++) {
+        const REAL *row = x + i * x_row;
+        long double most = -INFINITY, total = 0;
+        for (int c = 0; c < n; c++) most = isnan(row[c]) || row[c] > most ? row[c] : most;
+        for (int c = 0; c < n; c++)
+            if (isnan(row[c])) most = NAN;
+        for (int c = 0; c < n; c++) total += expl((long double)row[c] - most);
+        right &= NAME(close)(high[i], most, 0);
+        right &= NAME(close)(log_total[i], logl(total), SOFTMAX_BOUND(n) * (1 + log(n)));
+        for (int c = 0; c < n; c++) {
+            long double p = expl((long double)row[c] - most) / total;
+            /* the rounding of x - high, and all that underflows */
+            double bound = (SOFTMAX_BOUND(n) + EPSILON * fabs((double)(row[c] - most))) *
+                               (double)p + (double)1e-37f;
+            if (isnan(bound)) bound = 0;
+            right &= NAME(close)(t[c * lanes + i], p * (long double)scale, bound);
+        }
+    }
+    check(right, "softmax lanes " STRING(SUFFIX), rows, n, x_row, kind);
+}
+
+static void NAME(test_softmaxes)(void)
+{
+    for (int rows = 1; rows <= TABLE(SUFFIX).lanes; rows++)
+        for (int n = 1; n <= 40; n++)
+            for (int kind = 0; kind < 8; kind++) NAME(test_softmax)(rows, n, kind);
+}
+#undef SOFTMAX_BOUND
+
 static void NAME(test_packing)(void)
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);

@@ -3,8 +3,9 @@
  *     gcc -I csrc/simd -DLEVEL_FILE='"fm_avx2.c"' -mavx2 -mfma <flags of setup.py> \
  *         tests/c/test_tile.c -lm -o test_tile && ./test_tile
  *
- * Every (rows, vectors) of the table, plain and packing, every way to store. Operands and results
- * lie against pages that must not be touched. Exit status 1 if any check fails.
+ * Every (rows, vectors) of the table, plain, packing and in columns, every way to store; softmax with
+ * a row in each lane. Operands and results lie against pages that must not be touched. Exit status
+ * 1 if any check fails.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -64,6 +65,10 @@ int main(void)
 {
     test_strips_f32();
     test_strips_f64();
+    test_columns_f32();
+    test_columns_f64();
+    test_softmaxes_f32();
+    test_softmaxes_f64();
     test_packing_f32();
     test_packing_f64();
     printf("%s: %d checks, %d failed\n", STRING(FM_LEVEL), checks, failures);

@@ -1,0 +1,79 @@
+/* Teams of threads: every barrier is one, for every size, with fewer processors than threads too.
+ *
+ *     gcc -std=c11 -O2 -pthread -I csrc/team tests/c/test_team.c csrc/team/fm_team.c -o test_team
+ *     ./test_team
+ *
+ * -DBARRIERS=n sets how many barriers a team of one passes, larger ones fewer. Exit status 1 if any check fails.
+ */
+#include "fm_team.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifndef BARRIERS
+#define BARRIERS 20000
+#endif
+#define MOST 16
+#define TEAMS 300
+
+typedef struct {
+    int rounds;
+    int size;                /* of the team, as thread 0 saw it */
+    int seen[MOST];          /* threads that ran the body */
+    long values[MOST];       /* plain memory: only barriers order it */
+    long failures[MOST];
+    double subnormal[MOST];
+    fm_flag stop;
+    int stopped[MOST];
+} job;
+
+static volatile double tiny = 1e-308;
+
+static void body(fm_team *team, int thread, void *context)
+{
+    job *all = context;
+    const int size = fm_team_size(team);
+    all->seen[thread]++;
+    all->subnormal[thread] = tiny / 1024;
+    if (thread == 0) all->size = size;
+    for (int round = 1; round <= all->rounds; round++) {
+        /* A value of each thread's own; then all read all; then all may write again. */
+        all->values[thread] = (long)round * 1000 + thread;
+        fm_team_barrier(team);
+        for (int i = 0; i < size; i++)
+            all->failures[thread] += all->values[i] != (long)round * 1000 + i;
+        if (thread == round % size && round == all->rounds) fm_flag_set(&all->stop, 1);
+        fm_team_barrier(team);
+        all->stopped[thread] = fm_flag_get(&all->stop);
+    }
+}
+
+static int run(int threads, int rounds)
+{
+    job all;
+    memset(&all, 0, sizeof all);
+    all.rounds = rounds;
+    fm_team_run(threads, body, &all);
+    int failures = all.size != (threads < 1 ? 1 : threads);
+    for (int i = 0; i < MOST; i++) {
+        const int member = i < all.size;
+        failures += all.seen[i] != member || all.failures[i] != 0;
+        failures += member && rounds && (!all.stopped[i] || all.subnormal[i] != 0);
+    }
+    if (failures) printf("FAILED %d threads, %d rounds: %d\n", threads, rounds, failures);
+    return failures;
+}
+
+int main(void)
+{
+    int failures = 0;
+    const double before = fm_seconds();
+    for (int threads = 0; threads <= MOST; threads++)
+        failures += run(threads, BARRIERS / 2 / (threads < 2 ? 1 : threads));
+    for (int team = 0; team < TEAMS; team++) failures += run(1 + team % MOST, team % 4);
+    failures += tiny / 1024 == 0; /* the caller's mode is what it was */
+    failures += fm_seconds() < before;
+    printf("%.1f s, %d failed\n", fm_seconds() - before, failures);
+    if (!failures) printf("all checks passed\n");
+    return failures != 0;
+}

@@ -1,0 +1,148 @@
+"""Networks, data and ways to train them, drawn at random for tests that compare runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import fastmlp as fm
+from fastmlp.activations import ACTIVATIONS
+
+__all__ = ["OPTIMIZERS", "Case", "draw"]
+
+# Around the sizes of vectors, panels and tiles.
+SIZES = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100)
+BATCHES = (1, 2, 5, 8, 13, 32, 50)
+CLASSES = (2, 3, 10, 16, 17, 70)
+NAMES = tuple(ACTIVATIONS)
+
+# With eps far above rounding errors: a gradient of 0 and one of 1e-17 are to be the same.
+OPTIMIZERS = {
+    "sgd": lambda: fm.SGD(0.05),
+    "decay": lambda: fm.SGD(0.05, weight_decay=0.01),
+    "momentum": lambda: fm.SGD(0.02, momentum=0.9),
+    "nesterov": lambda: fm.SGD(0.02, momentum=0.8, nesterov=True, weight_decay=0.001),
+    "adagrad": lambda: fm.Adagrad(0.02, eps=1e-4),
+    "rmsprop": lambda: fm.RMSprop(0.002, eps=1e-4),
+    "adam": lambda: fm.Adam(0.005, eps=1e-4, weight_decay=0.001),
+    "adamw": lambda: fm.AdamW(0.005, eps=1e-4),
+}
+
+
+@dataclass
+class Case:
+    """One network with its data; ``build`` makes the same model every time."""
+
+    seed: int
+    input_shape: tuple[int, ...]
+    specification: list[tuple[str, dict[str, Any]]]
+    x: np.ndarray
+    y: np.ndarray
+    loss: str
+    optimizer: str
+    batch_size: int
+    shuffle: bool
+    scale: float = 1.0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, dtype: str, backend: str) -> fm.Sequential:
+        layers = [getattr(fm, kind)(**arguments) for kind, arguments in self.specification]
+        model = fm.Sequential(layers, self.input_shape, dtype, self.seed, scale=self.scale)
+        model.backend = backend
+        model.compile(optimizer=OPTIMIZERS[self.optimizer](), loss=self.loss)
+        return model
+
+    def fit(self, model: fm.Sequential, epochs: int = 2) -> fm.History:
+        options: Any = {"batch_size": self.batch_size, "shuffle": self.shuffle, "verbose": 0}
+        validation = (self.x[:7], self.y[:7])
+        return model.fit(self.x, self.y, epochs, validation_data=validation, **options)
+
+    def __repr__(self) -> str:
+        layers = ", ".join(
+            kind + str(tuple(v for v in arguments.values() if not isinstance(v, fm.Layer)))
+            for kind, arguments in self.specification
+        )
+        return (
+            f"case {self.seed}: {self.input_shape} -> [{layers}], {self.loss}, {self.optimizer}, "
+            f"{len(self.x)} x {self.x.dtype} in batches of {self.batch_size}, "
+            f"shuffle={self.shuffle}, scale={self.scale}"
+        )
+
+
+def draw(seed: int, *, largest: int = 100) -> Case:
+    """Return the case of a seed; every activation, loss and optimizer has its turn."""
+    rng = np.random.default_rng([77, seed])
+    sizes = [size for size in SIZES if size <= largest]
+
+    def one(values: Any) -> Any:
+        return values[int(rng.integers(len(values)))]
+
+    def chance(p: float) -> bool:
+        return bool(rng.random() < p)
+
+    turns = iter([NAMES[seed % len(NAMES)], NAMES[seed // len(NAMES) % len(NAMES)]])
+
+    def activation() -> str:
+        return next(turns, None) or one(NAMES)
+
+    layers: list[tuple[str, dict[str, Any]]] = []
+
+    def loose() -> None:  # no activation, one or two in a row
+        while chance(0.3):
+            layers.append(("Activation", {"activation": activation()}))
+
+    shape = (one((1, 2, 3, 5)), one((1, 2, 7, 9))) if chance(0.3) else (one(sizes),)
+    loose()
+    flat = len(shape) == 1
+    dense = not chance(0.1)
+    if not flat and (dense or chance(0.5)):
+        layers.append(("Flatten", {}))
+        flat = True
+        loose()
+    outputs = int(np.prod(shape))
+    if dense:
+        for _ in range(int(rng.integers(4))):
+            name = activation() if chance(0.8) else "linear"
+            layers.append(
+                ("Dense", {"units": one(sizes), "activation": name, "use_bias": chance(0.8)})
+            )
+            loose()
+        outputs = one(CLASSES) if chance(0.7) else one(sizes)
+        name = activation() if chance(0.2) else "linear"
+        layers.append(("Dense", {"units": outputs, "activation": name, "use_bias": chance(0.8)}))
+        if chance(0.2):
+            loose()
+    if not layers:
+        layers.append(("Activation", {"activation": activation()}))
+    n = int(rng.integers(20, 70))
+    scale = 1.0
+    if chance(0.2):
+        x = rng.integers(0, 256, (n, *shape)).astype(np.uint8)
+        scale = 1 / 255
+    else:
+        x = rng.standard_normal((n, *shape))
+        scale = 0.5 if chance(0.2) else 1.0
+    if outputs >= 2 and flat and chance(0.65):
+        loss = "cross_entropy"
+        y = rng.integers(0, outputs, n)
+        if chance(0.3):
+            y = np.eye(outputs)[y]
+        elif chance(0.2):
+            y = rng.dirichlet(np.ones(outputs), n)
+    else:
+        loss = "mse"
+        y = rng.standard_normal((n, outputs) if flat else (n, *shape))
+    return Case(
+        seed,
+        shape,
+        layers,
+        x,
+        y,
+        loss,
+        list(OPTIMIZERS)[seed % len(OPTIMIZERS)],
+        one(BATCHES),
+        chance(0.7),
+        scale,
+    )
