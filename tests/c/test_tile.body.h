@@ -68,21 +68,26 @@ static void NAME(test_strips)(void)
                     }
 }
 
-/* Several tiles below one another. a is (tiles * rows, k) row by row or column by column, or, with
- * blocks, a weight in panels: block after block of k columns. c has one value between its rows. */
+/* Several tiles below one another. a is (tiles * rows, k) row by row, column by column (column_a 1)
+ * or column by column within each tile (2), or, with blocks, a weight in panels: block after block of
+ * k columns. c has one value between its rows. */
 static void NAME(test_column)(int rows, int vectors, int update, ptrdiff_t tiles, ptrdiff_t blocks,
                               ptrdiff_t k_count, int store, int with_init, int column_a)
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
     const ptrdiff_t width = vectors * table->lanes, all = tiles * rows, sums = blocks * k_count;
-    const ptrdiff_t a_row = column_a ? 1 : k_count + 1, a_col = column_a ? all + 1 : 1;
-    const ptrdiff_t a_block = column_a ? k_count * a_col + 2 : all * a_row + 2;
+    const ptrdiff_t a_row = column_a ? 1 : k_count + 1;
+    const ptrdiff_t a_col = column_a == 2 ? rows : column_a ? all + 1 : 1;
+    const ptrdiff_t a_tile = column_a == 2 ? rows * k_count + 1 : rows * a_row;
+    const ptrdiff_t a_block = column_a == 2 ? tiles * a_tile
+                              : column_a    ? k_count * a_col + 2
+                                            : all * a_row + 2;
     const ptrdiff_t b_row = width + 3, c_row = update ? 2 * table->lanes : width + 1;
     /* init_row 0 is a bias, the same for all rows; with_init 2 has a row for each */
     const ptrdiff_t init_row = with_init == 2 ? width + 2 : 0;
     const REAL alpha = store & FM_STORE_RELU ? 1 : (REAL)-0.5;
-    const size_t a_size = (size_t)(k_count ? (blocks - 1) * a_block + (all - 1) * a_row +
-                                                 (k_count - 1) * a_col + 1
+    const size_t a_size = (size_t)(k_count ? (blocks - 1) * a_block + (tiles - 1) * a_tile +
+                                                 (rows - 1) * a_row + (k_count - 1) * a_col + 1
                                            : 0);
     const size_t b_size = (size_t)(sums ? (sums - 1) * b_row + width : 0);
     const size_t c_size = (size_t)((all - 1) * c_row + width);
@@ -97,7 +102,7 @@ static void NAME(test_column)(int rows, int vectors, int update, ptrdiff_t tiles
     for (size_t i = 0; i < init_size; i++) init[i] = NAME(value)((int)i + 17);
     FM_PASTE(fm_column_, SUFFIX) t = {
         .tiles = tiles, .blocks = blocks, .k_count = k_count, .a = a, .a_row = a_row,
-        .a_col = a_col, .a_block = a_block, .b = b, .b_row = b_row,
+        .a_col = a_col, .a_block = a_block, .a_tile = a_tile, .b = b, .b_row = b_row,
         .init = with_init ? init : NULL, .init_row = init_row, .c = c, .c_row = c_row,
         .alpha = alpha, .store = store};
     (update ? table->update_column : table->column)[vectors][rows](&t);
@@ -106,7 +111,8 @@ static void NAME(test_column)(int rows, int vectors, int update, ptrdiff_t tiles
         for (ptrdiff_t n = 0; n < width; n++) {
             double sum = with_init ? (double)init[m * init_row + n] : 0, size = fabs(sum);
             for (ptrdiff_t k = 0; k < sums; k++) {
-                const REAL *of = a + k / k_count * a_block + m * a_row + k % k_count * a_col;
+                const REAL *of = a + k / k_count * a_block + m / rows * a_tile + m % rows * a_row +
+                                 k % k_count * a_col;
                 double term = (double)*of * (double)b[k * b_row + n];
                 sum += term;
                 size += fabs(term);
@@ -134,10 +140,47 @@ static void NAME(test_columns)(void)
             for (int s = 0; s < 5; s++)
                 for (int tiles = 1; tiles <= 3; tiles++) {
                     NAME(test_column)(rows, vectors, 1, tiles, 1, sums[s], FM_STORE_ADD, 0, 1);
-                    for (int mode = 0; mode < 2 * 4 * 3 * 2; mode++)
-                        NAME(test_column)(rows, vectors, 0, tiles, mode < 24 ? 1 : tiles + 1,
-                                          sums[s], mode % 4, mode / 4 % 3, mode / 12 % 2);
+                    NAME(test_column)(rows, vectors, 1, tiles, 1, sums[s], FM_STORE_ADD, 0, 2);
+                    for (int mode = 0; mode < 2 * 4 * 3 * 3; mode++)
+                        NAME(test_column)(rows, vectors, 0, tiles, mode < 36 ? 1 : tiles + 1,
+                                          sums[s], mode % 4, mode / 4 % 3, mode / 12 % 3);
                 }
+}
+
+/* One row against several panels; some of its values are zero, and left out. */
+static void NAME(test_row_product)(ptrdiff_t panels, ptrdiff_t k_count, int store, int with_init)
+{
+    const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
+    const ptrdiff_t width = 2 * table->lanes, panel = k_count * width + 1;
+    REAL *a = guarded(A, (size_t)k_count * sizeof(REAL));
+    REAL *b = guarded(B, (size_t)(panels * panel - 1) * sizeof(REAL));
+    REAL *c = guarded(C, (size_t)(panels * width) * sizeof(REAL));
+    REAL *init = guarded(INIT, (size_t)(panels * width) * sizeof(REAL));
+    for (ptrdiff_t i = 0; i < k_count; i++) a[i] = i % 3 ? NAME(value)((int)i + 3) : 0;
+    for (ptrdiff_t i = 0; i < panels * panel - 1; i++) b[i] = NAME(value)((int)i + 11);
+    for (ptrdiff_t i = 0; i < panels * width; i++) init[i] = NAME(value)((int)i + 17);
+    table->row_product(panels, k_count, a, b, panel, with_init ? init : NULL, c, store);
+    int right = 1;
+    for (ptrdiff_t n = 0; n < panels * width; n++) {
+        double sum = with_init ? (double)init[n] : 0, size = fabs(sum);
+        for (ptrdiff_t k = 0; k < k_count; k++) {
+            double term = (double)a[k] * (double)b[n / width * panel + k * width + n % width];
+            sum += term;
+            size += fabs(term);
+        }
+        if ((store & FM_STORE_RELU) && sum < 0) sum = 0;
+        right &= fabs((double)c[n] - sum) <= EPSILON * (double)(k_count + 3) * (size + 1);
+    }
+    check(right, "row product " STRING(SUFFIX), (int)panels, with_init, k_count, store);
+}
+
+static void NAME(test_row_products)(void)
+{
+    const ptrdiff_t sums[] = {1, 2, 3, 17};
+    for (ptrdiff_t panels = 1; panels <= 14; panels++)
+        for (int s = 0; s < 4; s++)
+            for (int mode = 0; mode < 4; mode++)
+                NAME(test_row_product)(panels, sums[s], mode % 2 ? FM_STORE_RELU : 0, mode / 2);
 }
 
 /* A sum of n terms, each of which exp gives with an error of two units. */

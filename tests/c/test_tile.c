@@ -66,7 +66,9 @@ int main(void)
     test_strips_f32();
     test_strips_f64();
     test_columns_f32();
+    test_row_products_f32();
     test_columns_f64();
+    test_row_products_f64();
     test_softmaxes_f32();
     test_softmaxes_f64();
     test_packing_f32();
