@@ -49,7 +49,9 @@ def main() -> int:
             print(done.stderr, file=sys.stderr)
             result = {"right": 0, "wrong": ["crash"], "hangs": 0, "seconds": 0.0}
         wrong, hangs, seconds = len(result["wrong"]), result["hangs"], result["seconds"]
-        print(f"{method:<20} {result['right']:>6} {wrong:>6} {hangs:>6} {seconds:>8.1f}", flush=True)
+        print(
+            f"{method:<20} {result['right']:>6} {wrong:>6} {hangs:>6} {seconds:>8.1f}", flush=True
+        )
         bad += wrong + hangs
     return int(bad > 0)
 

@@ -6,9 +6,9 @@ import hashlib
 
 import numpy as np
 import pytest
+from random_networks import draw
 
 import fastmlp as fm
-from random_networks import draw
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
