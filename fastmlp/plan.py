@@ -220,7 +220,7 @@ class Builder:
                 x.buffer = y
             return x
         in_place = activation.saves == "output" and x.buffer is not None and x.activation is None
-        y = x.buffer if in_place and x.buffer else self.buffer(layer.name, x.columns)
+        y = x.buffer if in_place and x.buffer else self._output(layer, x.columns)
         self._add(
             "activation",
             layer,
@@ -384,7 +384,7 @@ class Builder:
 
     def custom(self, layer: Layer, x: Value) -> Value:
         """Add the ``forward`` of a layer written in Python."""
-        y = self.buffer(layer.name, math.prod(layer.output_shape or ()))
+        y = self._output(layer, math.prod(layer.output_shape or ()))
         made: dict[int, Any] = {}
         self._workspaces[layer.name] = made
 
@@ -519,6 +519,11 @@ class Builder:
         buffer = Buffer(name, self.rows, columns, stride, zero, self._phase)
         self._buffers.append(buffer)
         return buffer
+
+    def _output(self, layer: Layer, columns: int) -> Buffer:
+        # A derivative may be computed from whole rows of it, and must not be NaN behind their end:
+        # 0 * NaN would go from there to the weights' panels.
+        return self.buffer(layer.name, columns, zero=columns % self.lanes != 0)
 
     def _row_stride(self, rows: int) -> int:
         """Return the row stride of transposed values: the samples in whole vectors."""

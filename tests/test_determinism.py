@@ -42,6 +42,22 @@ def test_threads_do_not_change_a_bit(seed, eager_threads):
         assert different == [], f"{threads} threads: {case}"
 
 
+def test_an_optimizer_of_the_users_own_waits_for_all_gradients(eager_threads):
+    class Plain(fm.optimizers.Optimizer):
+        def update(self, ops, value, gradient, state, step):
+            value -= self.learning_rate * gradient
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((400, 300), dtype="float32"), np.arange(400) % 10
+    found = set()
+    for threads in (1, 4, 3, 8):
+        eager_threads(threads)
+        model = fm.MLP(300, [200, 10], 10)
+        model.fit(x, y, epochs=3, batch_size=20, optimizer=Plain(0.1))
+        found.add(model.parameters["dense_0.weight"].tobytes())
+    assert len(found) == 1
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("hidden", "batch"), [([16], 256), ([100, 33], 100), ([600], 50)])
 def test_threads_as_they_are_used_do_not_change_a_bit(hidden, batch, dtype, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,25 @@ def run(method, children, *python_options):
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert (result["right"], result["wrong"], result["hangs"]) == (children, [], 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_child_of_a_thread_that_takes_a_plan():
+    program = """if True:
+        import os, signal, numpy as np, fastmlp as fm
+        from fastmlp import plan_engine
+        model, x = fm.MLP(4, [3], 2), np.zeros((5, 4))
+        model.predict(x)
+        with plan_engine._making:
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)
+                model.predict(x)
+                os._exit(0)
+        raise SystemExit(os.waitpid(child, 0)[1])
+    """
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver", "fork-while-training"])

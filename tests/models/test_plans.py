@@ -6,6 +6,7 @@ import copy
 import pickle
 import sys
 import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from random_networks import OPTIMIZERS, draw
 
 import fastmlp as fm
-from fastmlp import io, losses
+from fastmlp import _threads, io, losses, plan, plan_engine
 from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Parameter
@@ -25,6 +26,17 @@ BACKENDS = ("numpy", "kernels")
 
 def values(model):
     return {name: np.array(value) for name, value in model.parameters.items()}
+
+
+def padding(model):
+    """The largest value behind the columns of the weights in panels."""
+    largest = 0.0
+    for parameter in model.named_parameters.values():
+        if parameter.live.ndim == 3:
+            panels, _, width = parameter.live.shape
+            behind = parameter.live[-1, :, parameter.shape[1] - (panels - 1) * width :]
+            largest = max(largest, np.abs(behind).max(initial=0.0))
+    return largest
 
 
 def near(one, other, tolerance):
@@ -62,6 +74,7 @@ def test_a_random_network_trains_as_the_reference_does(part, eager_threads):
             measured, outputs = model.evaluate(case.x, case.y), model.predict(case.x)
             assert measured["loss"] == pytest.approx(loss, rel=1e-12), case
             history = case.fit(model).history
+            assert padding(model) == 0, case
             run = (history, values(model), model.predict(case.x))
             results.append((loss, gradients, measured, outputs, run))
         wanted, found = results
@@ -75,6 +88,30 @@ def test_a_random_network_trains_as_the_reference_does(part, eager_threads):
             same_runs((found[4], wanted[4]), 1e-9)
         except AssertionError as error:
             raise AssertionError(case) from error
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_what_was_in_the_arena_does_not_matter(part, monkeypatch, eager_threads):
+    place = plan.Builder._place
+
+    def poisoned(builder):
+        place(builder)
+        builder.arena[...] = np.nan
+        for buffer in builder._buffers:
+            if buffer.zero:
+                builder.arena[buffer.offset : buffer.offset + buffer.size] = 0
+
+    for seed in range(40 * part, 40 * part + 40):
+        case = draw(seed)
+        eager_threads(1 + seed % 2)
+        clean, model = (case.build("float32", "kernels") for _ in range(2))
+        case.fit(clean)
+        with monkeypatch.context() as patch:
+            patch.setattr(plan.Builder, "_place", poisoned)
+            case.fit(model)
+        assert padding(model) == 0, case
+        for name, value in model.parameters.items():
+            np.testing.assert_array_equal(value, clean.parameters[name], str(case))
 
 
 def test_every_part_has_its_turn_in_the_random_networks():
@@ -364,7 +401,8 @@ def test_what_a_part_raises_comes_out_and_the_model_goes_on(part, at, backend, e
             count("callback")
 
     x, _, y = custom_data(part)
-    model = fm.Sequential([fm.Dense(7, activation="tanh"), Faulty(), fm.Dense(3)], 5, "float64")
+    layers = [fm.Dense(7, activation="tanh"), Faulty(), Gain(), fm.Dense(3)]
+    model = fm.Sequential(layers, 5, "float64")
     model.backend = backend
     options = {"loss": FaultyLoss(), "batch_size": 8, "callbacks": [FaultyCallback()]}
     with pytest.raises(Planned, match="as planned"):
@@ -733,6 +771,22 @@ def test_divergence_in_a_later_epoch_goes_back_to_its_start(optimizer, toy, back
         np.testing.assert_array_equal(value, other.parameters[name])
 
 
+def test_divergence_is_told_by_threads_that_had_nothing_to_do_with_the_loss(monkeypatch):
+    # Two threads share the first product; the loss and what follows are one thread's.
+    monkeypatch.setattr(_threads, "OVERSUBSCRIBE", True)
+    monkeypatch.setattr(plan_engine, "_PARALLEL_CALL", 0)
+    before = _threads.choice()
+    fm.set_num_threads(4)
+    x, y = np.full((64, 300), 1e30, "float32"), np.full((64, 3), 1e30)
+    model = fm.MLP(300, [200], 3)
+    threads = [operation.threads for operation in model.plan(8).operations]
+    assert max(threads) > 1
+    for _ in range(100):
+        with pytest.raises(fm.DivergenceError, match="in epoch 1, step"):
+            model.fit(x, y, epochs=1, batch_size=8, loss="mse")
+    _threads.choose(before)
+
+
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "softplus", "softmax"])
 def test_an_overflow_leaves_no_trace_in_a_plan(activation):
     rng = np.random.default_rng(0)
@@ -805,20 +859,24 @@ def test_threads_predict_with_a_model_that_has_no_plan_yet(busy_switching, eager
 
 
 def test_a_plan_is_taken_by_one_thread_only():
-    model = fm.MLP(4, [3], 2)
-    model.predict(np.zeros((5, 4)))
+    class Slow(list):
+        def __bool__(self):  # others have their chance between the look and the grasp
+            there = len(self) > 0
+            time.sleep(0.002)
+            return there
+
+    model, x = fm.MLP(4, [3], 2), np.zeros((5, 4), "float32")
+    model.predict(x)
     runner = model.engine[1]
-    taken: list = []
+    ((key, plans),) = runner._plans.items()
+    runner._plans[key] = Slow(plans)
+    taken = [None] * 4
 
     def work(index):
-        for _ in range(200):
-            key, plan = runner.plan("predict", 5, np.zeros((5, 4), "float32"))
-            assert all(plan is not other for other in taken)
-            taken.append(plan)
-            taken.remove(plan)
-            runner.give_back(key, plan)
+        taken[index] = runner.plan("predict", 5, x)[1]
 
     in_threads(4, work)
+    assert len(set(map(id, taken))) == 4
 
 
 def test_two_models_train_at_once_as_one_after_the_other(busy_switching, eager_threads):

@@ -1,0 +1,82 @@
+"""A step of a plan asks for no memory, neither Python's nor the C library's."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent / "c" / "count_allocations.c"
+
+PROGRAM = """if True:
+    import ctypes, gc, json, sys
+    import numpy as np
+    import fastmlp as fm
+    from fastmlp import plan_engine
+    from fastmlp.engine import engine
+    gc.disable()
+    calls = ctypes.CDLL(None).fm_test_allocations
+    calls.restype = ctypes.c_long
+    if sys.argv[1] == "eager":
+        from fastmlp import _threads, plan
+        _threads.OVERSUBSCRIBE = True
+        fm.set_num_threads(3)
+        plan_engine._PARALLEL_STEP = plan_engine._PARALLEL_CALL = 0
+        plan._GRAIN = 1
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (10_000, 40), dtype=np.uint8), np.arange(10_000) % 10
+    orders = {steps: rng.permutation(10 * steps) for steps in (10, 1000)}
+    found = {}
+    for name, optimizer in {"sgd": fm.SGD(), "adam": fm.Adam(0.001)}.items():
+        model = fm.MLP(40, [64, 17], 10, activation="gelu", scale=1 / 255)
+        # A table of numbers for every step is made before the first one.
+        tables = {steps: optimizer.coefficients(1, steps) for steps in orders}
+        optimizer.coefficients = lambda first, steps: tables[steps]
+        state, counts = model.state(optimizer), {10: [], 1000: []}
+        for _ in range(4):
+            for steps, order in orders.items():
+                data = x[: 10 * steps], y[: 10 * steps], order
+                before = calls()
+                engine(model).train(model.loss, state, *data, 10, counts=True)
+                counts[steps].append(calls() - before)
+        found[name] = [min(counts[10]), min(counts[1000])]
+    before = calls()
+    keep = [bytearray(100_000) for _ in range(100)]
+    found["it counts"] = calls() - before
+    print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory):
+    """The library to be loaded before all others."""
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        pytest.skip("the counter is for glibc")
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
+    library = tmp_path_factory.mktemp("counter") / "count_allocations.so"
+    command = ["gcc", "-O1", "-shared", "-fPIC", str(SOURCE), "-o", str(library)]
+    subprocess.run(command, check=True, timeout=60)
+    return library
+
+
+@pytest.mark.parametrize("how", ["default", "eager"])
+def test_more_steps_ask_for_no_more_memory(how, counter):
+    environment = {**os.environ, "LD_PRELOAD": str(counter), "PYTHONMALLOC": "malloc"}
+    command = [sys.executable, "-c", PROGRAM, how]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.pop("it counts") >= 100
+    for few, many in found.values():
+        # Python makes an object of a number above 256, of 1000 steps but not of 10.
+        assert few <= many <= few + 5, found
