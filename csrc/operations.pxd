@@ -20,9 +20,9 @@ from rows cimport (
 
 cdef extern from "fm_team.h" nogil:
     ctypedef struct fm_flag:
-        int value
-    void fm_flag_set(fm_flag *, int)
-    int fm_flag_get(const fm_flag *)
+        long long value
+    void fm_flag_set(fm_flag *, long long)
+    long long fm_flag_get(const fm_flag *)
 
 cdef enum:
     FEW_CLASSES = 64           # so many are better computed with a row in each lane

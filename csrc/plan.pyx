@@ -164,6 +164,9 @@ cdef struct Job:
     Py_ssize_t coefficient_count
     char *scratch               # of all threads
     Py_ssize_t scratch_bytes    # of each
+    # The step after which all end, the turn at which a Python operation failed; 0: none. Numbers,
+    # because a thread may look after thread 0 has gone on and come to the next one: all must leave
+    # at the same place, or some would wait for ever.
     fm_flag stop, failed
     void *program               # borrowed
     bint stops                  # before a loss that is not finite
@@ -204,6 +207,10 @@ cdef bint _poll(
         return False
 
 
+cdef inline bint is_reached(long long mark, long long now) noexcept nogil:
+    return 0 < mark <= now
+
+
 cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef Job *job = <Job *>context
     cdef Run run = job.run
@@ -211,6 +218,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef int i, threads, size = fm_team_size(team)
     cdef void *scratch = job.scratch + thread * job.scratch_bytes
     cdef Py_ssize_t first = 0, row, step = 0, epoch = 0
+    cdef long long turn = 0
     cdef double loss, now, began, next_poll = 0
     began = fm_seconds()
     while epoch < job.epochs:
@@ -223,18 +231,19 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
         for i in range(job.count):
             op = job.ops + i
             threads = min(op.threads, size)
+            turn += 1
             if thread < threads:
                 if op.f32 != NULL:
                     op.f32(op, &run, thread, threads, <float *>scratch)
                 elif op.f64 != NULL:
                     op.f64(op, &run, thread, threads, <double *>scratch)
                 elif not _call(job.program, op.python, run.rows, first):
-                    fm_flag_set(&job.failed, 1)
+                    fm_flag_set(&job.failed, turn)
                 elif op.checks and not isfinite(run.losses[0]):
                     fm_flag_set(run.bad, 1)
             if op.barrier:
                 fm_team_barrier(team)
-            if op.python >= 0 and fm_flag_get(&job.failed):
+            if op.python >= 0 and is_reached(fm_flag_get(&job.failed), turn):
                 return
             if op.checks:
                 if thread == 0:
@@ -254,7 +263,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                 now = fm_seconds()
                 if job.every_step or now >= next_poll:
                     if not _poll(job.program, first, job.loss_sum, job.correct):
-                        fm_flag_set(&job.stop, 1)
+                        fm_flag_set(&job.stop, step)
                     next_poll = fm_seconds() + job.interval
         # The last operation of a list has no barrier of its own: this is it.
         fm_team_barrier(team)
@@ -274,7 +283,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
             first = 0
             if run.order != NULL:
                 run.order += job.total
-        if fm_flag_get(&job.stop):
+        if is_reached(fm_flag_get(&job.stop), step):
             return
 
 

@@ -58,12 +58,12 @@ double fm_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-void fm_flag_set(fm_flag *flag, int value)
+void fm_flag_set(fm_flag *flag, long long value)
 {
     __atomic_store_n(&flag->value, value, __ATOMIC_RELAXED);
 }
 
-int fm_flag_get(const fm_flag *flag) { return __atomic_load_n(&flag->value, __ATOMIC_RELAXED); }
+long long fm_flag_get(const fm_flag *flag) { return __atomic_load_n(&flag->value, __ATOMIC_RELAXED); }
 
 #define FM_LINE 128 /* bytes: processors fetch two lines of 64 at a time */
 #define FM_SPIN_SECONDS 30e-6
@@ -179,8 +179,8 @@ struct fm_team {
 };
 
 double fm_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
-void fm_flag_set(fm_flag *flag, int value) { flag->value = value; }
-int fm_flag_get(const fm_flag *flag) { return flag->value; }
+void fm_flag_set(fm_flag *flag, long long value) { flag->value = value; }
+long long fm_flag_get(const fm_flag *flag) { return flag->value; }
 int fm_team_size(const fm_team *team)
 {
     (void)team;

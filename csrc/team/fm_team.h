@@ -22,12 +22,12 @@ void fm_team_barrier(fm_team *team);
 unsigned long fm_flush_subnormals(void);
 void fm_flush_restore(unsigned long before);
 
-/* A flag that threads set and read without a lock. */
+/* A number that threads set and read without a lock. */
 typedef struct {
-    int value; /* only through the functions below */
+    long long value; /* only through the functions below */
 } fm_flag;
-void fm_flag_set(fm_flag *flag, int value);
-int fm_flag_get(const fm_flag *flag);
+void fm_flag_set(fm_flag *flag, long long value);
+long long fm_flag_get(const fm_flag *flag);
 
 /* Seconds on a clock that never goes back. */
 double fm_seconds(void);
