@@ -78,5 +78,5 @@ def test_more_steps_ask_for_no_more_memory(how, counter):
     found = json.loads(done.stdout)
     assert found.pop("it counts") >= 100
     for few, many in found.values():
-        # Python makes an object of a number above 256, of 1000 steps but not of 10.
-        assert few <= many <= few + 5, found
+        # Python makes objects of numbers above 256, of 1000 steps but not of 10.
+        assert few <= many <= few + 20, found
