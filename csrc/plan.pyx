@@ -163,7 +163,8 @@ cdef struct Job:
     Py_ssize_t coefficient_count
     char *scratch               # of all threads
     Py_ssize_t scratch_bytes    # of each
-    fm_flag stop, failed
+    fm_flag stop
+    fm_flag failed              # 1 + the number of the Python operation that raised
     void *program               # borrowed
     bint stops                  # before a loss that is not finite
     bint polls
@@ -222,12 +223,14 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                 elif op.f64 != NULL:
                     op.f64(op, &run, thread, threads, <double *>scratch)
                 elif not _call(job.program, op.python, run.rows, first):
-                    fm_flag_set(&job.failed, 1)
+                    fm_flag_set(&job.failed, i + 1)
                 elif op.checks and not isfinite(run.losses[0]):
                     fm_flag_set(run.bad, 1)
             if op.barrier:
                 fm_team_barrier(team)
-            if op.python >= 0 and fm_flag_get(&job.failed):
+            # Only the one that failed: thread 0 may be in the next Python operation by now, and
+            # wait there.
+            if op.python >= 0 and fm_flag_get(&job.failed) == i + 1:
                 return
             if op.checks:
                 known = True

@@ -414,6 +414,24 @@ def test_what_a_part_raises_comes_out_and_the_model_goes_on(part, at, backend, e
     np.testing.assert_array_equal(model.predict(x), other.predict(x))
 
 
+def test_no_thread_is_left_behind_when_one_layer_after_another_may_raise(eager_threads):
+    # The others are at the end of one Python operation while the next one fails already.
+    class Through(fm.Layer):
+        def forward(self, ops, x, workspace):
+            return x
+
+    class Faulty(fm.Layer):
+        def forward(self, ops, x, workspace):
+            raise KeyError("as planned")
+
+    eager_threads(4)
+    layers = [fm.Dense(7), Through(), Through(), Faulty(), fm.Dense(3)]
+    model, x = fm.Sequential(layers, 5), np.zeros((8, 5))
+    for _ in range(500):
+        with pytest.raises(KeyError, match="as planned"):
+            model.predict(x)
+
+
 def test_a_layer_may_return_what_it_got_and_overwrite_gradients(backend):
     class Through(fm.Layer):
         def forward(self, ops, x, workspace):
