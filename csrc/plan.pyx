@@ -29,6 +29,8 @@ cdef extern from "fm_team.h" nogil:
     int fm_team_size(const fm_team *)
     void fm_team_barrier(fm_team *)
     double fm_seconds()
+    unsigned long fm_flush_subnormals()
+    void fm_flush_restore(unsigned long)
 
 import_tables()
 
@@ -187,12 +189,15 @@ cdef struct Job:
 cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noexcept with gil:
     """Run a Python operation; False if it raised."""
     cdef Program p = <Program>program
+    fm_flush_restore(0)  # Python has its subnormal numbers
     try:
         p.functions[index](rows, first)
         return True
     except BaseException as error:
         p.error = error
         return False
+    finally:
+        fm_flush_subnormals()
 
 
 cdef bint _poll(
@@ -200,11 +205,14 @@ cdef bint _poll(
 ) noexcept with gil:
     """Tell Python how far the run is; False if it is to end."""
     cdef Program p = <Program>program
+    fm_flush_restore(0)
     try:
         return not p.poll(done, loss_sum, correct)
     except BaseException as error:
         p.error = error
         return False
+    finally:
+        fm_flush_subnormals()
 
 
 cdef inline bint is_reached(long long mark, long long now) noexcept nogil:

@@ -414,6 +414,24 @@ def test_what_a_part_raises_comes_out_and_the_model_goes_on(part, at, backend, e
     np.testing.assert_array_equal(model.predict(x), other.predict(x))
 
 
+def test_no_thread_is_left_behind_when_one_layer_after_another_may_raise(eager_threads):
+    # The others are at the end of one Python operation while the next one fails already.
+    class Through(fm.Layer):
+        def forward(self, ops, x, workspace):
+            return x
+
+    class Faulty(fm.Layer):
+        def forward(self, ops, x, workspace):
+            raise KeyError("as planned")
+
+    eager_threads(4)
+    layers = [fm.Dense(7), Through(), Through(), Faulty(), fm.Dense(3)]
+    model, x = fm.Sequential(layers, 5), np.zeros((8, 5))
+    for _ in range(500):
+        with pytest.raises(KeyError, match="as planned"):
+            model.predict(x)
+
+
 def test_a_layer_may_return_what_it_got_and_overwrite_gradients(backend):
     class Through(fm.Layer):
         def forward(self, ops, x, workspace):
@@ -892,3 +910,20 @@ def test_two_models_train_at_once_as_one_after_the_other(busy_switching, eager_t
     for model, wanted in zip(models, expected, strict=True):
         for name, value in model.parameters.items():
             np.testing.assert_array_equal(value, wanted[name])
+
+
+def test_python_in_a_plan_has_subnormal_numbers(toy):
+    seen = []
+
+    class Halves(fm.Layer):
+        def forward(self, ops, x, workspace):
+            seen.append(float(np.float64(1e-308) / 1024))
+            return x.copy()
+
+        def backward(self, ops, dy, workspace, sink, need_dx):
+            return dy.copy()
+
+    model = fm.Sequential([fm.Dense(4), Halves(), fm.Dense(3)], input_shape=(6,))
+    model.fit(*toy, epochs=1)
+    assert min(seen) > 0
+    assert np.float64(1e-308) / 1024 > 0
