@@ -31,6 +31,13 @@ class History:
         for name, value in values.items():
             self.history.setdefault(name, []).append(value)
 
+    def extend(self, columns: dict[str, list[float]]) -> None:
+        """Record several more epochs: the values of each by name."""
+        count = max(map(len, columns.values()), default=0)
+        self.epochs += range(len(self.epochs) + 1, len(self.epochs) + 1 + count)
+        for name, values in columns.items():
+            self.history.setdefault(name, []).extend(values)
+
     def __repr__(self) -> str:
         last = ", ".join(
             f"{name}={values[-1]:.4g}"

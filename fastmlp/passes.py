@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fastmlp.losses import Loss
 from fastmlp.optimizers import State
 
-__all__ = ["CHUNK", "Engine", "Outcome", "Poll"]
+__all__ = ["CHUNK", "Engine", "Epochs", "Outcome", "Poll"]
 
 Array = npt.NDArray[Any]
 
@@ -20,6 +20,14 @@ Poll = Callable[[int, float, int], Any]
 
 CHUNK = 512
 """Rows that prediction and evaluation pass at a time: few enough to stay in the cache."""
+
+
+class Epochs(NamedTuple):
+    """Three columns with a value for each complete epoch of a pass."""
+
+    loss_sums: Array
+    correct: Array
+    seconds: Array
 
 
 class Outcome(NamedTuple):
@@ -34,7 +42,7 @@ class Outcome(NamedTuple):
     correct, done : int
         Samples classified right, and samples of complete batches (of the last epoch).
     bad : bool
-    epochs : list of (float, int, float)
+    epochs : Epochs
         Of each complete epoch: the sum of its losses, samples classified right, seconds.
     """
 
@@ -43,7 +51,7 @@ class Outcome(NamedTuple):
     correct: int
     done: int
     bad: bool
-    epochs: list[tuple[float, int, float]]
+    epochs: Epochs
 
 
 class Engine(Protocol):

@@ -15,7 +15,7 @@ from fastmlp.layers import Layer
 from fastmlp.losses import CrossEntropy, Loss, MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, State
-from fastmlp.passes import CHUNK, Outcome, Poll
+from fastmlp.passes import CHUNK, Epochs, Outcome, Poll
 from fastmlp.plan import Builder, Operation, describe
 
 __all__ = ["Plan", "PlanEngine"]
@@ -252,8 +252,8 @@ class Plan:
             state.step = self._builder.first_step - 1 + complete * steps
             if complete < epochs:
                 state.step += -(-done // batch)
-        columns = [column[:complete].tolist() for column in (losses, correct, seconds)]
-        return Outcome(loss_sum, loss, right, done, bad, list(zip(*columns, strict=True)))
+        columns = Epochs(losses[:complete], correct[:complete], seconds[:complete])
+        return Outcome(loss_sum, loss, right, done, bad, columns)
 
     def __str__(self) -> str:
         return describe(self.operations, self.rows, self._arena)

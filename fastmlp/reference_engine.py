@@ -14,13 +14,14 @@ from fastmlp._arrays import empty
 from fastmlp.losses import Loss
 from fastmlp.network import Network, Workspace
 from fastmlp.optimizers import GradientStore, State, UpdatingSink
-from fastmlp.passes import CHUNK, Outcome, Poll
+from fastmlp.passes import CHUNK, Epochs, Outcome, Poll
 
 __all__ = ["ReferenceEngine"]
 
 Array = npt.NDArray[Any]
 
 _KEPT_WORKSPACES = 4
+_NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0))  # it does one at a time
 
 
 class ReferenceEngine:
@@ -65,15 +66,15 @@ class ReferenceEngine:
             output = network.forward(ops, self._samples(x[rows]), workspace)
             value, dy = loss(ops, output, targets, workspace.dy)
             if not math.isfinite(value):
-                return Outcome(loss_sum, value, correct, start, True, [])
+                return Outcome(loss_sum, value, correct, start, True, _NO_EPOCHS)
             if counts:
                 correct += ops.count_correct(output, targets)
             state.step += 1
             network.backward(ops, dy, workspace, sink)
             loss_sum += value * n
             if poll is not None and poll(stop, loss_sum, correct):
-                return Outcome(loss_sum, value, correct, stop, False, [])
-        return Outcome(loss_sum, value, correct, total, False, [(loss_sum, correct, 0.0)])
+                return Outcome(loss_sum, value, correct, stop, False, _NO_EPOCHS)
+        return Outcome(loss_sum, value, correct, total, False, _NO_EPOCHS)
 
     def evaluate(
         self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None
@@ -92,7 +93,7 @@ class ReferenceEngine:
             done = start + len(targets)
             if poll is not None and poll(done, loss_sum, correct):
                 break
-        return Outcome(loss_sum, value, correct, done, not math.isfinite(loss_sum), [])
+        return Outcome(loss_sum, value, correct, done, not math.isfinite(loss_sum), _NO_EPOCHS)
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the outputs to ``out`` (N, *output_shape)."""

@@ -65,9 +65,8 @@ def fit(
             while epoch < run.epochs and not (interrupt.requested or network.stop_training):
                 bundle = trainer.bundle(run.epochs - epoch)
                 if bundle > 1:
-                    for entry in trainer.epochs(bundle):
-                        history.append(entry)
-                        epoch += 1
+                    history.extend(trainer.epochs(bundle))
+                    epoch = len(history.epochs)
                     continue
                 epoch += 1
                 for callback in run.callbacks:
@@ -118,7 +117,7 @@ class _Trainer:
         """Return how many epochs to do at once, of those left."""
         return min(self._bundle, left) if self._may_bundle else 1
 
-    def epochs(self, count: int) -> list[dict[str, float]]:
+    def epochs(self, count: int) -> dict[str, list[float]]:
         """Do several epochs in one call, for data so small that Python takes longer than they.
 
         Return the measurements of the complete ones. If something goes wrong everything is as
@@ -143,22 +142,21 @@ class _Trainer:
             counts=self._counts,
             poll=self._interrupted,
         )
-        complete = len(outcome.epochs)
+        done = outcome.epochs
+        complete = len(done.seconds)
         if outcome.bad or not network.is_finite():
             network.restore(before[0])
             state.restore(before[1])
             self._may_bundle = False
-            return []
+            return {}
         network.epochs_begun += min(count, complete + 1)
         self._adapt(time.perf_counter() - began)
-        rate = self._optimizer.learning_rate
-        logs = []
-        for loss_sum, correct, seconds in outcome.epochs:
-            entry = {"loss": loss_sum / n}
-            if self._counts:
-                entry["accuracy"] = correct / n
-            logs.append(entry | {"learning_rate": rate, "time": seconds})
-        return logs
+        columns = {"loss": (done.loss_sums / n).tolist()}
+        if self._counts:
+            columns["accuracy"] = (done.correct / n).tolist()
+        columns["learning_rate"] = [self._optimizer.learning_rate] * complete
+        columns["time"] = done.seconds.tolist()
+        return columns
 
     def _adapt(self, seconds: float) -> None:
         if seconds < _BUNDLE_SECONDS:
