@@ -17,8 +17,12 @@ def config() -> dict[str, str]:
 
     from fastmlp._kernels import cpu
 
+    try:
+        version = metadata.version("fastmlp")
+    except metadata.PackageNotFoundError:
+        version = "unknown (a source tree that is not installed)"
     return {
-        "fastmlp": metadata.version("fastmlp"),
+        "fastmlp": version,
         "instruction set": cpu.isa,
         "available": ", ".join(cpu.supported_levels()),
         "threads": _threads.describe(),
