@@ -66,7 +66,7 @@ def extension(name: str) -> Extension:
         f"fastmlp._kernels.{name}",
         sources,
         include_dirs=["csrc/simd", "csrc/team"],
-        depends=sorted(map(str, Path("csrc").glob("**/*.[hp]*"))),
+        depends=sorted(map(str, [*Path("csrc").glob("**/*.h"), *Path("csrc").glob("*.pxd")])),
         define_macros=[("FM_PLAIN_C", "1")] if os.environ.get("FASTMLP_PLAIN_C") == "1" else [],
     )
 
