@@ -55,94 +55,31 @@ def lanes():
     return fm_f32.lanes, fm_f64.lanes
 
 
-# --- The operations for each dtype, behind one type of function -----------------------------------
-
-cdef void gather_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    gather(op, run, i, n, s)
-
-cdef void gather_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    gather(op, run, i, n, s)
-
-cdef void output_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    output(op, run, i, n, s)
-
-cdef void output_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    output(op, run, i, n, s)
-
-cdef void dense_forward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    dense_forward(op, run, i, n, s)
-
-cdef void dense_forward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    dense_forward(op, run, i, n, s)
-
-cdef void dense_backward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    dense_backward(op, run, i, n, s)
-
-cdef void dense_backward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    dense_backward(op, run, i, n, s)
-
-cdef void dense_update_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    dense_update(op, run, i, n, s)
-
-cdef void dense_update_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    dense_update(op, run, i, n, s)
-
-cdef void activation_forward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    activation_forward(op, run, i, n, s)
-
-cdef void activation_forward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    activation_forward(op, run, i, n, s)
-
-cdef void activation_backward_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    activation_backward(op, run, i, n, s)
-
-cdef void activation_backward_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    activation_backward(op, run, i, n, s)
-
-cdef void transpose_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    transpose(op, run, i, n, s)
-
-cdef void transpose_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    transpose(op, run, i, n, s)
-
-cdef void cross_entropy_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    cross_entropy(op, run, i, n, s)
-
-cdef void cross_entropy_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    cross_entropy(op, run, i, n, s)
-
-cdef void mse_f32(const Op *op, Run *run, int i, int n, float *s) noexcept nogil:
-    mean_squared_error(op, run, i, n, s)
-
-cdef void mse_f64(const Op *op, Run *run, int i, int n, double *s) noexcept nogil:
-    mean_squared_error(op, run, i, n, s)
-
-
 cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
     op.f32 = NULL
     op.f64 = NULL
     if kind == "python":
         return 0
     elif kind == "gather":
-        op.f32, op.f64 = gather_f32, gather_f64
+        op.f32, op.f64 = gather[float], gather[double]
     elif kind == "output":
-        op.f32, op.f64 = output_f32, output_f64
+        op.f32, op.f64 = output[float], output[double]
     elif kind == "dense":
-        op.f32, op.f64 = dense_forward_f32, dense_forward_f64
+        op.f32, op.f64 = dense_forward[float], dense_forward[double]
     elif kind == "dense_backward":
-        op.f32, op.f64 = dense_backward_f32, dense_backward_f64
+        op.f32, op.f64 = dense_backward[float], dense_backward[double]
     elif kind == "dense_update":
-        op.f32, op.f64 = dense_update_f32, dense_update_f64
+        op.f32, op.f64 = dense_update[float], dense_update[double]
     elif kind == "activation":
-        op.f32, op.f64 = activation_forward_f32, activation_forward_f64
+        op.f32, op.f64 = activation_forward[float], activation_forward[double]
     elif kind == "activation_backward":
-        op.f32, op.f64 = activation_backward_f32, activation_backward_f64
+        op.f32, op.f64 = activation_backward[float], activation_backward[double]
     elif kind == "transpose":
-        op.f32, op.f64 = transpose_f32, transpose_f64
+        op.f32, op.f64 = transpose[float], transpose[double]
     elif kind == "cross_entropy":
-        op.f32, op.f64 = cross_entropy_f32, cross_entropy_f64
+        op.f32, op.f64 = cross_entropy[float], cross_entropy[double]
     elif kind == "mse":
-        op.f32, op.f64 = mse_f32, mse_f64
+        op.f32, op.f64 = mean_squared_error[float], mean_squared_error[double]
     else:
         raise ValueError(f"no operation is called {kind!r}.")
     if double_precision:
