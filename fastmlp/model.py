@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _backend, _checks, io, losses, optimizers, training
+from fastmlp import _checks, io, losses, optimizers, training
 from fastmlp.callbacks import Callback
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
@@ -324,7 +324,7 @@ class Sequential(Network):
         outputs = self.predict(x)
         if self.output_activation in ("softmax", "sigmoid"):
             return outputs
-        ops = _backend.load(self.backend)
+        ops = self.ops
         squash = ops.sigmoid if self.output_shape == (1,) else ops.softmax
         result: Array = squash(outputs, out=outputs)
         return result

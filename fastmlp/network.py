@@ -186,10 +186,7 @@ class Network:
     def restore(self, snapshot: list[Array]) -> None:
         """Set all parameters to those of a ``snapshot``."""
         for parameter, value in zip(self._parameters.values(), snapshot, strict=True):
-            if parameter.live.shape == value.shape:
-                np.copyto(parameter.live, value)
-            else:  # it went to panels meanwhile
-                parameter.write(value)
+            parameter.restore(value)
 
     def is_finite(self) -> bool:
         """Return whether no parameter has a NaN or an infinity."""

@@ -575,10 +575,7 @@ class State:
             for stored in each.values():
                 stored.live[...] = 0
         for stored, values in saved:
-            if stored.live.shape == values.shape:
-                np.copyto(stored.live, values)
-            else:  # it went to panels meanwhile
-                stored.write(values)
+            stored.restore(values)
 
 
 class UpdatingSink(GradientStore):

@@ -181,7 +181,7 @@ class Builder:
         """Add ``activation(x @ weight + bias)``."""
         inputs, outputs = weight.shape
         y = self.buffer(layer.name, outputs)
-        small = -(-outputs // self.width) * 2 < self.threads * 2
+        few_panels = -(-outputs // self.width) < self.threads
         operation = self._add(
             "dense",
             layer,
@@ -197,7 +197,7 @@ class Builder:
             z=y,
             y=y,
             x=x.buffer,
-            by_rows=small and self.rows >= 16 * self.threads,
+            by_rows=few_panels and self.rows >= 16 * self.threads,
         )
         operation.fused += ["bias"] if bias is not None else []
         return self.activate(layer, Value(outputs, y, producer=operation), activation)
@@ -259,17 +259,13 @@ class Builder:
         ).fused.append(y.activation.name + "'")
         return Gradient(gradient.buffer, True)
 
-    def passed_on(self, x: Value, gradient: Gradient) -> Gradient:
-        """Return the gradient by ``x`` that is in the same buffer."""
-        return Gradient(gradient.buffer, x.activation is None)
-
     def dense_backward(
         self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter
     ) -> Gradient:
         """Add ``dy @ weight.T``, times the derivative of what made ``x``."""
         inputs, outputs = weight.shape
         dy, transposed = gradient.buffer, gradient.transposed
-        stride = self._row_stride(self.rows)
+        stride = self._stride(self.rows)
         if transposed is None and outputs * stride > _OWN_TRANSPOSE:
             transposed = self._transposed_buffer(layer, outputs)
             self._add(
@@ -426,7 +422,7 @@ class Builder:
                 self.view(dx, rows)[...] = result.reshape(rows, -1)
 
         self.python(layer, "backward", backward, [gradient.buffer, x.buffer], [dx])
-        return Gradient(dx, x.activation is None) if dx is not None else None
+        return self.gradient(dx, x) if dx is not None else None
 
     def loss(self, kind: str, x: Value, *, gradient: bool) -> Gradient | None:
         """Add a compiled loss: of every sample, and its gradient by ``x`` if asked."""
@@ -460,10 +456,10 @@ class Builder:
         operation.fused += ["gradient"] if gradient else []
         if before is not None:
             operation.threads = before.threads
-        return Gradient(dy, x.activation is None) if dy is not None else None
+        return self.gradient(dy, x) if dy is not None else None
 
     def gradient(self, dy: Buffer, x: Value) -> Gradient:
-        """Return the gradient by ``x`` that an operation of Python's writes to ``dy``."""
+        """Return the gradient by ``x`` that is in ``dy``, with no derivative taken yet."""
         return Gradient(dy, x.activation is None)
 
     def meet(self) -> None:
@@ -513,10 +509,7 @@ class Builder:
 
     def buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
         """Return a new buffer of a row a sample, in whole vectors."""
-        stride = -(-columns // self.lanes) * self.lanes
-        if stride * self.dtype.itemsize % _ALIASING == 0:
-            stride += max(self.lanes, _LINE // self.dtype.itemsize)
-        buffer = Buffer(name, self.rows, columns, stride, zero, self._phase)
+        buffer = Buffer(name, self.rows, columns, self._stride(columns), zero, self._phase)
         self._buffers.append(buffer)
         return buffer
 
@@ -525,9 +518,9 @@ class Builder:
         # 0 * NaN would go from there to the weights' panels.
         return self.buffer(layer.name, columns, zero=columns % self.lanes != 0)
 
-    def _row_stride(self, rows: int) -> int:
-        """Return the row stride of transposed values: the samples in whole vectors."""
-        stride = -(-rows // self.lanes) * self.lanes
+    def _stride(self, columns: int) -> int:
+        """Return how far rows of so many values lie apart: in whole vectors, without aliasing."""
+        stride = -(-columns // self.lanes) * self.lanes
         if stride * self.dtype.itemsize % _ALIASING == 0:
             stride += max(self.lanes, _LINE // self.dtype.itemsize)
         return stride
@@ -535,7 +528,7 @@ class Builder:
     def _transposed_buffer(self, layer: Layer, columns: int) -> Buffer:
         # Products read whole panels of it: what is behind the last row must be zero.
         padded = -(-columns // self.width) * self.width
-        stride = self._row_stride(self.rows)
+        stride = self._stride(self.rows)
         name = f"d {layer.name}, transposed"
         buffer = Buffer(name, padded, self.rows, stride, padded != columns, self._phase)
         self._buffers.append(buffer)

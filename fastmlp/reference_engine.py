@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -83,14 +84,13 @@ class ReferenceEngine:
         network, ops, total = self._network, self._ops, len(x)
         network.to_plain()
         loss_sum, correct, done, value = 0.0, 0, 0, 0.0
-        for start in range(0, total, CHUNK):
-            targets = y[start : start + CHUNK]
-            workspace = Workspace(network, len(targets))
-            output = network.forward(ops, self._samples(x[start : start + CHUNK]), workspace)
+        for rows, workspace in self._chunks(total):
+            targets = y[rows]
+            output = network.forward(ops, self._samples(x[rows]), workspace)
             value, _ = loss(ops, output, targets, workspace.dy)
             loss_sum += value * len(targets)
             correct += ops.count_correct(output, targets) if counts else 0
-            done = start + len(targets)
+            done += len(targets)
             if poll is not None and poll(done, loss_sum, correct):
                 break
         return Outcome(loss_sum, value, correct, done, not math.isfinite(loss_sum), _NO_EPOCHS)
@@ -99,10 +99,8 @@ class ReferenceEngine:
         """Write the outputs to ``out`` (N, *output_shape)."""
         network = self._network
         network.to_plain()
-        for start in range(0, len(x), CHUNK):
-            samples = self._samples(x[start : start + CHUNK])
-            workspace = Workspace(network, len(samples))
-            out[start : start + CHUNK] = network.forward(self._ops, samples, workspace)
+        for rows, workspace in self._chunks(len(x)):
+            out[rows] = network.forward(self._ops, self._samples(x[rows]), workspace)
 
     def gradients(self, loss: Loss, x: Array, y: Array) -> tuple[float, dict[str, Array]]:
         """Return the mean loss and its gradient by every parameter."""
@@ -113,6 +111,16 @@ class ReferenceEngine:
         value, dy = loss(self._ops, output, y, workspace.dy)
         network.backward(self._ops, dy, workspace, store)
         return value, {name: store.gradients[name] for name in network.named_parameters}
+
+    def _chunks(self, total: int) -> Iterator[tuple[slice, Workspace]]:
+        """Yield the rows of each chunk with buffers for them: the caller's own, used again."""
+        size = min(CHUNK, total)
+        workspace = Workspace(self._network, size)
+        for start in range(0, total, size):
+            left = min(size, total - start)
+            if left < size:
+                workspace = Workspace(self._network, left)
+            yield slice(start, start + left), workspace
 
     def _workspace(self, rows: int) -> Workspace:
         """Return the buffers of a training step; those of a few batch sizes are kept."""

@@ -94,6 +94,13 @@ class Stored:
         else:
             pack(value, self.live)
 
+    def restore(self, copy: Array) -> None:
+        """Go back to a copy of ``live``, also one from before it went to panels."""
+        if self.live.shape == copy.shape:
+            np.copyto(self.live, copy)
+        else:
+            self.write(copy)
+
     def _unpacked(self) -> Array:
         panels = self.live
         count, _, width = panels.shape

@@ -1,7 +1,6 @@
-"""The training step, the loop of ``fit``, and evaluation.
+"""The loop of ``fit`` over epochs, and evaluation.
 
-Everything here takes checked arrays: ``Sequential`` checks and converts them once, so a step does
-no more than gather its rows, go forward, go backward and update.
+Everything here takes checked arrays: ``Sequential`` checks and converts them once.
 """
 
 from __future__ import annotations

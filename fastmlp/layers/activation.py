@@ -73,7 +73,7 @@ class Activation(Layer):
     ) -> Gradient | None:
         """Add the derivative."""
         gradient = plan.derive(self, y, gradient)
-        return plan.passed_on(x, gradient)
+        return plan.gradient(gradient.buffer, x)
 
     def kink_sides(self, workspace: _Workspace) -> Array | None:
         """Return which outputs are positive, if the activation has a kink."""
