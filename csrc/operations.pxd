@@ -221,6 +221,24 @@ cdef inline void update(
         fm_f64.update[rule](n, g, w, s0, s1, p)
 
 
+cdef inline void apply_gradient(
+    const Op *op, const Run *run, bint bias, Py_ssize_t at, Py_ssize_t n, real *g
+) noexcept nogil:
+    """Do with part of a gradient what op.rule says: update the values at .. at + n, or store it.
+
+    Of w, or of b if `bias`, in the order in which the parameter lies in memory. g may be
+    overwritten.
+    """
+    cdef real *w = <real *>(op.b if bias else op.w)
+    cdef real *s0 = <real *>(op.bs0 if bias else op.s0)
+    cdef real *s1 = <real *>(op.bs1 if bias else op.s1)
+    if op.rule == STORE_GRADIENT:
+        memcpy(s0 + at, g, n * sizeof(real))
+    else:
+        update(op.rule, n, g, w + at, s0 + at if s0 != NULL else NULL,
+               s1 + at if s1 != NULL else NULL, run.coefficients)
+
+
 # --- The two ends of a pass ---------------------------------------------------------------------
 
 
@@ -465,9 +483,7 @@ cdef inline void update_rows(
         store_sums(rows, count, scratch, width, <real *>op.s0 + k * op.outputs + p * width,
                    op.outputs, 1, <real>1, FM_STORE_SET)
     else:
-        update(op.rule, rows * width, scratch, w,
-               <real *>op.s0 + at if op.s0 != NULL else NULL,
-               <real *>op.s1 + at if op.s1 != NULL else NULL, run.coefficients)
+        apply_gradient(op, run, False, at, rows * width, scratch)
 
 
 cdef inline void update_bias(
@@ -484,12 +500,7 @@ cdef inline void update_bias(
     column(False, 1 if count <= lanes else 2, 1, 1, run.rows, <const real *>&one, 0, 0, 0,
            <const real *>op.dy + at, op.dy_row, <const real *>NULL, 0, scratch, width, <real>1,
            FM_STORE_SET)
-    if op.rule == STORE_GRADIENT:
-        memcpy(<real *>op.bs0 + at, scratch, count * sizeof(real))
-    else:
-        update(op.rule, count, scratch, <real *>op.b + at,
-               <real *>op.bs0 + at if op.bs0 != NULL else NULL,
-               <real *>op.bs1 + at if op.bs1 != NULL else NULL, run.coefficients)
+    apply_gradient(op, run, True, at, count, scratch)
 
 
 cdef inline void dense_update(

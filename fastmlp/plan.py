@@ -328,6 +328,8 @@ class Builder:
 
         There is no barrier after it: until the end of the step nobody reads or writes the two.
         """
+        if not self.updates(weight, bias):
+            return
         inputs, outputs = weight.shape
         operation = self._add(
             "dense_update",
@@ -342,26 +344,9 @@ class Builder:
             outputs=outputs,
             x=x.buffer,
             dy=gradient.buffer,
-            w=self._live(weight, panels=True),
-            b=self._live(bias),
         )
         operation.fused += ["bias gradient"] if bias is not None else []
-        if self.gradients is not None:
-            operation.arguments["rule"] = compiled.STORE
-            operation.arguments["s0"] = self._store(weight)
-            if bias is not None:
-                operation.arguments["bs0"] = self._store(bias)
-            operation.fused.append("store")
-        elif self.state is not None:
-            optimizer = self.state.optimizer
-            operation.arguments["rule"] = optimizer.kind
-            for index, slot in enumerate(optimizer.slots):
-                stored = self.state.of(weight)[slot]
-                operation.arguments[f"s{index}"] = self._live(stored, panels=True)
-                operation.bytes += 2 * self.dtype.itemsize * inputs * outputs
-                if bias is not None:
-                    operation.arguments[f"bs{index}"] = self._live(self.state.of(bias)[slot])
-            operation.fused.append(optimizer.name)
+        self.update(operation, weight, bias, panels=True)
 
     def python(
         self,
@@ -504,6 +489,58 @@ class Builder:
             outputs=x.columns,
             x=x.buffer,
         )
+
+    # --- Updates --------------------------------------------------------------------------------
+
+    def updates(self, *parameters: Parameter | None) -> bool:
+        """Return whether the plan has a use for the gradient of any of these parameters.
+
+        If not, an operation that computes only gradients of parameters is not to be added.
+        """
+        return any(parameter is not None for parameter in parameters)
+
+    def update(
+        self,
+        operation: Operation,
+        weight: Parameter,
+        bias: Parameter | None = None,
+        *,
+        panels: bool = False,
+    ) -> None:
+        """Say what an operation does with the gradients that it computes of its parameters.
+
+        Fills in ``w`` and ``b``, the two in memory; ``rule``; what the rule needs of each: states
+        of the optimizer, or where the gradient is stored (``s0``, ``s1``, ``bs0``, ``bs1``); and
+        what the table of the plan says of it. The compiled operation hands every part of a
+        gradient to ``apply_gradient`` of csrc/operations.pxd, which does the rest.
+
+        Parameters
+        ----------
+        operation : Operation
+        weight, bias : Parameter
+            Any two parameters; the second may be missing.
+        panels : bool, default=False
+            Whether the weight is in panels. Its gradient is computed in the same order, but
+            ``STORE`` takes it row by row, as users see it.
+        """
+        arguments = operation.arguments
+        arguments["w"] = self._live(weight, panels=panels)
+        arguments["b"] = self._live(bias)
+        if self.gradients is not None:
+            arguments["rule"] = compiled.STORE
+            arguments["s0"] = self._store(weight)
+            if bias is not None:
+                arguments["bs0"] = self._store(bias)
+            operation.fused.append("store")
+        elif self.state is not None:
+            optimizer = self.state.optimizer
+            arguments["rule"] = optimizer.kind
+            for index, slot in enumerate(optimizer.slots):
+                arguments[f"s{index}"] = self._live(self.state.of(weight)[slot], panels=panels)
+                operation.bytes += 2 * self.dtype.itemsize * math.prod(weight.shape)
+                if bias is not None:
+                    arguments[f"bs{index}"] = self._live(self.state.of(bias)[slot])
+            operation.fused.append(optimizer.name)
 
     # --- Memory ---------------------------------------------------------------------------------
 
