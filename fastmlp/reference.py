@@ -9,6 +9,8 @@ Conventions, for every function below
 * Arrays are float32 or float64, C-contiguous and of one dtype; results have that dtype. Nothing is
   checked here: ``fastmlp._checks`` guards the models, ``fastmlp.kernels`` guards itself.
 * Letters of shapes: N rows of a batch, I inputs, O outputs, C classes; ``...`` is any shape.
+  Images are (N, H, W, C) with C channels; their functions are in ``fastmlp._reference_images``, and
+  once more, as loops over pixels with names in ``_loops``, in ``fastmlp._reference_loops``.
 * ``out`` is written and returned; without it the result is a new array. ``out`` may be the first
   argument of an elementwise function and of every ``*_backward`` function, but never an operand
   of a matrix product.
@@ -26,10 +28,43 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp._reference_images import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    conv2d,
+    conv2d_backward_input,
+    conv2d_backward_weights,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
+from fastmlp._reference_loops import (
+    avg_pool2d_backward_loops,
+    avg_pool2d_loops,
+    conv2d_backward_input_loops,
+    conv2d_backward_weights_loops,
+    conv2d_loops,
+    global_avg_pool2d_backward_loops,
+    global_avg_pool2d_loops,
+    max_pool2d_backward_loops,
+    max_pool2d_loops,
+)
+
 __all__ = [
     "adagrad_update",
     "adam_update",
     "add_bias",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "avg_pool2d_backward_loops",
+    "avg_pool2d_loops",
+    "conv2d",
+    "conv2d_backward_input",
+    "conv2d_backward_input_loops",
+    "conv2d_backward_weights",
+    "conv2d_backward_weights_loops",
+    "conv2d_loops",
     "count_correct",
     "dense",
     "elu",
@@ -37,12 +72,20 @@ __all__ = [
     "exp",
     "gelu",
     "gelu_backward",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "global_avg_pool2d_backward_loops",
+    "global_avg_pool2d_loops",
     "leaky_relu",
     "leaky_relu_backward",
     "log",
     "log_softmax",
     "log_softmax_backward",
     "matmul",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "max_pool2d_backward_loops",
+    "max_pool2d_loops",
     "mse",
     "relu",
     "relu_backward",

@@ -18,9 +18,14 @@ from cases import (
 
 from fastmlp import kernels, reference
 
+# Definitions as loops over pixels; and what is compiled in plans only, so far.
+LOOPS = [name for name in reference.__all__ if name.endswith("_loops")]
+NOT_COMPILED = [name.removesuffix("_loops") for name in LOOPS]
+TWINS = [name for name in reference.__all__ if name not in {*LOOPS, *NOT_COMPILED}]
+
 
 def test_same_names():
-    assert sorted(kernels.__all__) == sorted(reference.__all__)
+    assert sorted(kernels.__all__) == sorted(TWINS)
     tested = {*UNARY, *ROWS, *BACKWARD_BY_OUTPUT, *BACKWARD_BY_INPUT}
     others = {"matmul", "dense", "add_bias", "sum_batch"}
     others |= {"sgd_update", "adagrad_update", "rmsprop_update", "adam_update"}  # test_updates.py
@@ -28,7 +33,7 @@ def test_same_names():
     assert set(kernels.__all__) == tested | others, "an operation without a twin test"
 
 
-@pytest.mark.parametrize("name", reference.__all__)
+@pytest.mark.parametrize("name", TWINS)
 def test_same_signature(name):
     ours = inspect.signature(getattr(kernels, name))
     twin = inspect.signature(getattr(reference, name))
