@@ -15,7 +15,16 @@ from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
 from fastmlp.history import History
-from fastmlp.layers import Activation, Dense, Flatten, Layer
+from fastmlp.layers import (
+    Activation,
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Flatten,
+    GlobalAvgPool2D,
+    Layer,
+    MaxPool2D,
+)
 from fastmlp.model import MLP, Sequential, load_model
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
@@ -26,13 +35,17 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AvgPool2D",
     "Callback",
+    "Conv2D",
     "Dense",
     "DivergenceError",
     "FastmlpFormatError",
     "Flatten",
+    "GlobalAvgPool2D",
     "History",
     "Layer",
+    "MaxPool2D",
     "RMSprop",
     "Sequential",
     "datasets",

@@ -31,6 +31,8 @@ __all__ = [
     "regression_targets",
     "same_length",
     "shape",
+    "short_sizes",
+    "sizes",
     "verbosity",
 ]
 
@@ -112,6 +114,21 @@ def shape(value: Any, name: str) -> Shape:
     return tuple(integer(size, name, minimum=1) for size in sizes)
 
 
+def sizes(value: Any, name: str) -> tuple[int, int]:
+    """Return (height, width) or (y, x), at least 1; a single integer stands for both."""
+    if not isinstance(value, (tuple, list)):
+        size = integer(value, name, minimum=1)
+        return size, size
+    if len(value) != 2:
+        raise ValueError(f"{name} must be an integer or two of them, (y, x), got {_short(value)}.")
+    return integer(value[0], name, minimum=1), integer(value[1], name, minimum=1)
+
+
+def short_sizes(value: tuple[int, int]) -> str:
+    """Return how to write two sizes: as one if they are equal."""
+    return str(value[0]) if value[0] == value[1] else str(value)
+
+
 def pair(value: Any, name: str) -> tuple[Any, Any]:
     """Return the two elements of a tuple or list (x, y)."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -174,7 +191,8 @@ def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "
     """Return samples as a C-contiguous ``dtype`` array (N, *input_shape), finite and not empty.
 
     Bytes (uint8) stay bytes: they are converted a batch at a time. Samples of a flat
-    ``input_shape`` (D,) may have any shape of D elements, images for instance.
+    ``input_shape`` (D,) may have any shape of D elements, images for instance; those of images of
+    one channel, (H, W, 1), also (H, W) or (H * W,). With more channels neither is plain.
     """
     if (
         type(value) is np.ndarray
@@ -189,21 +207,45 @@ def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "
         if math.isfinite(squares):
             return value
     x = array(value, name)
-    flat = len(input_shape) == 1
-    expected = "(" + ", ".join(["N", *map(str, input_shape)]) + ")"
-    fits = x.ndim >= 2 and (
-        math.prod(x.shape[1:]) == input_shape[0] if flat else x.shape[1:] == input_shape
-    )
-    if not fits:
-        hint = ""
-        if x.shape == input_shape:
-            hint = f" For a single sample pass {name}[None]."
+    if not _fits(x.shape[1:], input_shape) or x.ndim < 2:
+        expected = "(" + ", ".join(["N", *map(str, input_shape)]) + ")"
+        hint = _shape_hint(x.shape, input_shape, name)
         raise ValueError(f"{name} must have shape {expected}, got {x.shape}.{hint}")
     if len(x) == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {x.shape}.")
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x).reshape(len(x), *input_shape)
     return _finite(x, dtype, name).reshape(len(x), *input_shape)
+
+
+def _fits(shape: Shape, input_shape: Shape) -> bool:
+    """Return whether a sample of ``shape`` is one of ``input_shape``, written otherwise at most."""
+    if shape == input_shape:
+        return True
+    if len(input_shape) == 1:
+        return math.prod(shape) == input_shape[0]
+    grey = len(input_shape) == 3 and input_shape[2] == 1
+    return grey and shape in (input_shape[:2], (math.prod(input_shape),))
+
+
+def _shape_hint(shape: Shape, input_shape: Shape, name: str) -> str:
+    """Return what might be meant by samples of a wrong shape."""
+    if shape == input_shape or (input_shape[2:] == (1,) and shape == input_shape[:2]):
+        return f" For a single sample pass {name}[None]."
+    if len(input_shape) != 3:
+        return ""
+    height, width, channels = input_shape
+    if shape[1:] == (channels, height, width):
+        return f" Channels come last: pass fm.layouts.images_from_torch({name})."
+    if shape[1:] == (height, width):
+        return f" Images without channels have one, the model takes {channels}."
+    if shape[1:] == (height * width * channels,):
+        return (
+            f" Pass {name}.reshape(-1, {height}, {width}, {channels}) if the channels of a pixel "
+            f"stand together, fm.layouts.images_from_torch({name}.reshape(-1, {channels}, {height},"
+            f" {width})) if each channel is a plane."
+        )
+    return ""
 
 
 def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastmlp import _backend, _checks, losses
 from fastmlp._arrays import empty
-from fastmlp.layers import LAYERS, Activation, Dense, Layer
+from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer
 from fastmlp.layers.base import GradientSink
 from fastmlp.optimizers import Optimizer, State
 from fastmlp.parameter import Parameter
@@ -100,6 +100,8 @@ class Network:
         """Name the layers, hand the shapes through, collect the parameters; takes no memory."""
         counts: dict[str, int] = {}
         self._parameters: dict[str, Parameter] = {}
+        if len(self.input_shape) == 2 and self.layers[0].takes_images:
+            self.input_shape = (*self.input_shape, 1)
         shape = self.input_shape
         for layer in self.layers:
             kind = type(layer).__name__.lower()
@@ -320,7 +322,7 @@ class Network:
     def output_activation(self) -> str:
         """Name of the activation of the last layer, "linear" if it has none."""
         last = self.layers[-1]
-        return last.activation.name if isinstance(last, (Dense, Activation)) else "linear"
+        return last.activation.name if isinstance(last, (Dense, Conv2D, Activation)) else "linear"
 
     def summary(self) -> str:
         """Return a table of the layers: output shape and number of parameters of each."""

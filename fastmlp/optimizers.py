@@ -64,6 +64,12 @@ class GradientStore:
         """Store ``dz.sum(axis=0)``."""
         self.ready(parameter, self._ops.sum_batch(dz, out=self._buffer(parameter)))
 
+    def array(self, parameter: Parameter, gradient: Array) -> None:
+        """Store a copy of the gradient."""
+        buffer = self._buffer(parameter)
+        np.copyto(buffer, gradient)
+        self.ready(parameter, buffer)
+
     def ready(self, parameter: Parameter, gradient: Array) -> None:
         """Do what is to be done once a gradient is known; here nothing."""
 
@@ -584,6 +590,10 @@ class UpdatingSink(GradientStore):
     def __init__(self, ops: ModuleType, state: State) -> None:
         super().__init__(ops)
         self._state = state
+
+    def array(self, parameter: Parameter, gradient: Array) -> None:
+        """Update with the gradient, which needs no copy."""
+        self.ready(parameter, gradient)
 
     def ready(self, parameter: Parameter, gradient: Array) -> None:
         """Do the step number ``state.step`` on the parameter."""

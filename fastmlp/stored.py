@@ -2,13 +2,15 @@
 
 A weight of a dense layer lies row by row, (I, O), for numpy and for users, and in *panels* for the
 compiled plans: (ceil(O / width), I, width), where panel p holds columns p * width and on, with
-zeros behind the last. A panel is read from its first value to its last by the product of a layer's
-input with it, and written so by the update; rows of a plain matrix lie a power of two apart, and
-share few cache sets. Only one of the two forms exists at a time.
+zeros behind the last. A filter of a convolution, (kh, kw, C, F), is a matrix of kh * kw * C rows
+there, as any array is whose last axis are the outputs. A panel is read from its first value to its
+last by the product of a layer's input with it, and written so by the update; rows of a plain matrix
+lie a power of two apart, and share few cache sets. Only one of the two forms exists at a time.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -78,10 +80,13 @@ class Stored:
         return self._plain
 
     def panels(self, width: int) -> Array:
-        """Return the live array in panels of ``width`` columns; from now on it is in them."""
+        """Return the live array in panels of ``width`` columns; from now on it is in them.
+
+        All axes but the last count as rows: (kh, kw, C, F) as (kh * kw * C, F).
+        """
         if self._panels is None or self._panels.shape[2] != width:
             plain = self.plain()
-            inputs, outputs = self.shape
+            inputs, outputs = math.prod(self.shape[:-1]), self.shape[-1]
             panels = empty((-(-outputs // width), inputs, width), plain.dtype)
             self._panels = pack(plain, panels)
             self._plain = None
@@ -104,26 +109,28 @@ class Stored:
     def _unpacked(self) -> Array:
         panels = self.live
         count, _, width = panels.shape
-        outputs = self.shape[1]
+        outputs = self.shape[-1]
         plain = empty(self.shape, panels.dtype)
+        matrix = plain.reshape(-1, outputs)
         full = outputs // width
         for p in range(full):
-            plain[:, p * width : (p + 1) * width] = panels[p]
+            matrix[:, p * width : (p + 1) * width] = panels[p]
         if full < count:
-            plain[:, full * width :] = panels[-1, :, : outputs - full * width]
+            matrix[:, full * width :] = panels[-1, :, : outputs - full * width]
         return plain
 
 
 def pack(plain: Array, panels: Array) -> Array:
-    """Write a matrix (I, O) to its panels, and return them."""
+    """Write an array (..., O) to its panels, and return them."""
     count, _, width = panels.shape
-    outputs = plain.shape[1]
+    outputs = plain.shape[-1]
+    matrix = plain.reshape(-1, outputs)
     full = outputs // width
     for p in range(full):
-        panels[p] = plain[:, p * width : (p + 1) * width]
+        panels[p] = matrix[:, p * width : (p + 1) * width]
     if full < count:
         panels[-1] = 0
-        panels[-1, :, : outputs - full * width] = plain[:, full * width :]
+        panels[-1, :, : outputs - full * width] = matrix[:, full * width :]
     return panels
 
 

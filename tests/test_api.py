@@ -53,6 +53,7 @@ def test_names_of_the_design_are_there():
     }  # fmt: skip
     assert set(losses.LOSSES) == {"cross_entropy", "mse"}
     assert {"Dense", "Activation", "Flatten"} <= set(LAYERS)
+    assert {"Conv2D", "MaxPool2D", "AvgPool2D", "GlobalAvgPool2D"} <= set(LAYERS)
 
 
 def test_signature_of_fit():
@@ -192,6 +193,8 @@ def test_examples_in_docstrings_run():
     for name in (
         "layers.dense",
         "layers.activation",
+        "layers.conv2d",
+        "layers.pooling",
         "layers.flatten",
         "model",
         "gradcheck",

@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class GradientSink(Protocol):
-    """Where a layer hands the gradients of its parameters, as the factors they are made of.
+    """Where a layer hands the gradients of its parameters, if it can as factors they are made of.
 
     So an optimizer may compute the gradient and keep it, or update the weights without ever
     storing it: the layer does not know.
@@ -31,6 +31,9 @@ class GradientSink(Protocol):
 
     def row_sum(self, parameter: Parameter, dz: Array) -> None:
         """Take the gradient ``dz.sum(axis=0)``: (N, O) for a parameter (O,)."""
+
+    def array(self, parameter: Parameter, gradient: Array) -> None:
+        """Take a gradient as it is, of the parameter's shape; it is not kept."""
 
 
 class Layer:
@@ -48,7 +51,12 @@ class Layer:
         Shapes of one sample; None before the layer is part of a network.
     parameters : list of Parameter
         The trainable arrays, in the order of their names in the network.
+    takes_images : bool
+        Whether samples are images (height, width, channels): as the first layer of a network it
+        then takes (height, width) for one channel.
     """
+
+    takes_images = False
 
     def __init__(self) -> None:
         self.name = ""
@@ -101,7 +109,7 @@ class Layer:
         return plan.custom_backward(self, x, y, gradient, need_dx)
 
     def kink_sides(self, workspace: Any) -> Array | None:
-        """Return which values are above the point where a derivative jumps; None if none does.
+        """Return on which side of the points where a derivative jumps it is; None if none does.
 
         Of the last ``forward``; ``gradcheck`` asks, because no difference quotient holds there.
         """

@@ -1,0 +1,271 @@
+"""Pooling: every window of an image becomes one pixel, each channel for itself."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks
+from fastmlp._arrays import empty
+from fastmlp.layers.base import GradientSink, Layer, Shape
+from fastmlp.layers.window import Window
+
+if TYPE_CHECKING:
+    from fastmlp.plan import Builder, Gradient, Value
+
+__all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
+
+Array = npt.NDArray[Any]
+
+
+class _Pool(Layer):
+    """What the layers with a window have in common."""
+
+    takes_images = True
+
+    window: Window
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int] = 2,
+        strides: int | tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.pool_size = _checks.sizes(pool_size, "pool_size")
+        self.strides = self.pool_size if strides is None else _checks.sizes(strides, "strides")
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Return the shape of the pooled image."""
+        name = self.name or type(self).__name__
+        self.window = window = Window.of(
+            input_shape, self.pool_size, self.strides, layer=name, argument="pool_size"
+        )
+        return (window.out_height, window.out_width, window.channels)
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+        """Return the buffers for a batch of ``n`` samples."""
+        return _Workspace((n, *(self.input_shape or ())), (n, *(self.output_shape or ())), dtype)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"pool_size": list(self.pool_size), "strides": list(self.strides)}
+
+    def __repr__(self) -> str:
+        text = _checks.short_sizes(self.pool_size)
+        if self.strides != self.pool_size:
+            text += f", strides={_checks.short_sizes(self.strides)}"
+        return f"{type(self).__name__}({text})"
+
+
+class MaxPool2D(_Pool):
+    """Take the maximum of every window, (N, H, W, C) -> (N, OH, OW, C).
+
+    Parameters
+    ----------
+    pool_size : int or (int, int), default=2
+        Height and width of the window, at least 1.
+    strides : int or (int, int), default=None
+        Its steps, (y, x), at least 1; None means ``pool_size``. At the border a window that does
+        not fit is left out: OH = (H - height) // sy + 1.
+
+    Attributes
+    ----------
+    window : Window
+        The geometry, once the layer is part of a network.
+
+    Raises
+    ------
+    ValueError
+        If a number is less than 1.
+    TypeError
+        If a number is not an integer.
+
+    Notes
+    -----
+    The gradient of a window goes to its maximum, to the first one, row by row, if there are
+    several. A training step keeps the places of the maxima, a byte each.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.Sequential([fm.MaxPool2D(2)], input_shape=(28, 28, 3)).output_shape
+    (14, 14, 3)
+    """
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
+        """Return the maximum of every window."""
+        y: Array
+        y, workspace.index = ops.max_pool2d(
+            x, self.pool_size, strides=self.strides, out=workspace.y
+        )
+        return y
+
+    def backward(
+        self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
+    ) -> Array | None:
+        """Return the gradient by the input."""
+        if not need_dx:
+            return None
+        size = self.window.height, self.window.width
+        dx: Array = ops.max_pool2d_backward(
+            dy, workspace.index, size, self.pool_size, strides=self.strides, out=workspace.dx
+        )
+        return dx
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the forward pass to a plan."""
+        return plan.max_pool(self, x)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass, if it is needed."""
+        return plan.max_pool_backward(self, x, y, gradient) if need_dx else None
+
+    def kink_sides(self, workspace: _Workspace) -> Array | None:
+        """Return where the maxima are: where another takes over, a derivative jumps."""
+        return workspace.index
+
+
+class AvgPool2D(_Pool):
+    """Take the mean of every window, (N, H, W, C) -> (N, OH, OW, C).
+
+    Parameters
+    ----------
+    pool_size : int or (int, int), default=2
+        Height and width of the window, at least 1.
+    strides : int or (int, int), default=None
+        Its steps, (y, x), at least 1; None means ``pool_size``. At the border a window that does
+        not fit is left out: OH = (H - height) // sy + 1.
+
+    Attributes
+    ----------
+    window : Window
+        The geometry, once the layer is part of a network.
+
+    Raises
+    ------
+    ValueError
+        If a number is less than 1.
+    TypeError
+        If a number is not an integer.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.Sequential([fm.AvgPool2D(3, strides=2)], input_shape=(28, 28, 3)).output_shape
+    (13, 13, 3)
+    """
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
+        """Return the mean of every window."""
+        y: Array = ops.avg_pool2d(x, self.pool_size, strides=self.strides, out=workspace.y)
+        return y
+
+    def backward(
+        self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
+    ) -> Array | None:
+        """Return the gradient by the input."""
+        if not need_dx:
+            return None
+        size = self.window.height, self.window.width
+        dx: Array = ops.avg_pool2d_backward(
+            dy, size, self.pool_size, strides=self.strides, out=workspace.dx
+        )
+        return dx
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the forward pass to a plan."""
+        return plan.average_pool(self, x)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass, if it is needed."""
+        return plan.average_pool_backward(self, x, y, gradient) if need_dx else None
+
+
+class GlobalAvgPool2D(Layer):
+    """Take the mean of every channel over the whole image, (N, H, W, C) -> (N, C).
+
+    In place of Flatten before the last Dense it leaves one weight a channel and class.
+
+    Attributes
+    ----------
+    window : Window
+        One as large as the image, once the layer is part of a network.
+
+    References
+    ----------
+    Lin, Chen and Yan, Network in network, 2014, section 3.2.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.Sequential([fm.GlobalAvgPool2D()], input_shape=(7, 7, 64)).output_shape
+    (64,)
+    """
+
+    takes_images = True
+
+    window: Window
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Return the number of channels."""
+        size = (input_shape[0], input_shape[1]) if len(input_shape) == 3 else 1
+        self.window = Window.of(input_shape, size, layer=self.name or "GlobalAvgPool2D")
+        return (self.window.channels,)
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+        """Return the buffers for a batch of ``n`` samples."""
+        return _Workspace((n, *(self.input_shape or ())), (n, *(self.output_shape or ())), dtype)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
+        """Return the mean of every channel."""
+        y: Array = ops.global_avg_pool2d(x, out=workspace.y)
+        return y
+
+    def backward(
+        self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
+    ) -> Array | None:
+        """Return the gradient by the input."""
+        if not need_dx:
+            return None
+        size = self.window.height, self.window.width
+        dx: Array = ops.global_avg_pool2d_backward(dy, size, out=workspace.dx)
+        return dx
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the forward pass to a plan: the mean of one window."""
+        return plan.average_pool(self, x)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass, if it is needed."""
+        return plan.average_pool_backward(self, x, y, gradient) if need_dx else None
+
+
+class _Workspace:
+    """What one batch of a pooling layer writes and remembers."""
+
+    __slots__ = ("_dtype", "_dx", "_shape", "index", "y")
+
+    index: Array
+
+    def __init__(
+        self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.y = empty(output_shape, dtype)
+        self._shape, self._dtype = input_shape, dtype
+        self._dx: Array | None = None
+
+    @property
+    def dx(self) -> Array:
+        """The buffer of the gradient by the input, made when first needed."""
+        if self._dx is None:
+            self._dx = empty(self._shape, self._dtype)
+        return self._dx
