@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from random_networks import Case, draw
 
 import fastmlp as fm
-from fastmlp import _threads, plan, plan_engine
+from fastmlp import _threads, plan_core, plan_engine
 
 
 def run(case: Case, dtype: str, threads: int) -> dict[str, bytes]:
@@ -45,7 +45,7 @@ def main() -> int:
     arguments = parser.parse_args()
     _threads.OVERSUBSCRIBE = True
     plan_engine._PARALLEL_STEP = plan_engine._PARALLEL_CALL = 0
-    plan._GRAIN = 1
+    plan_core._GRAIN = 1
     began, compared, differing, wrong = time.perf_counter(), 0, 0, 0
     for seed in range(arguments.first, arguments.first + arguments.cases):
         case = draw(seed)

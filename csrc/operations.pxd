@@ -9,14 +9,16 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
+from column cimport column, pack_tiles
 from dispatch cimport (
-    FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_column_f32, fm_column_f64, fm_f32, fm_f64,
-    real,
+    FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_f32, fm_f64, real,
 )
-from matmul cimport lanes_of, pack_columns, pack_panel, store_sums, tile_rows_of
+from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
 from rows cimport (
     argmax, axpy, log_of, row_affine, row_exp_sum, row_max, softmax_backward_rows, softmax_rows,
 )
+
+from window cimport Window
 
 cdef extern from "fm_team.h" nogil:
     ctypedef struct fm_flag:
@@ -89,6 +91,15 @@ cdef struct Op:
     char *bs1
     bint bytes                  # the source holds uint8
     double scale                # of the source
+    Window window               # of a convolution or a pooling layer
+    Window pool                 # of the max-pool that follows a convolution; no height: none
+    char *index                 # where each maximum came from, a byte or int32
+    Py_ssize_t index_row        # in values of the plan's dtype
+    char *filters               # transposed (F, kh, segment): convolution.pxd
+    Py_ssize_t filters_row
+    char *parts                 # their gradients and the biases', from each chunk of samples
+    Py_ssize_t parts_row
+    int chunks                  # at most
 
 
 cdef inline Py_ssize_t cut(Py_ssize_t count, int thread, int threads) noexcept nogil:
@@ -99,99 +110,6 @@ cdef inline Py_ssize_t cut(Py_ssize_t count, int thread, int threads) noexcept n
 cdef inline Py_ssize_t row_cut(Py_ssize_t rows, int thread, int threads) noexcept nogil:
     """The same for rows of samples, in whole lines of eight."""
     return min(rows, cut((rows + 7) // 8, thread, threads) * 8)
-
-
-cdef inline void column(
-    bint update, int vectors, Py_ssize_t rows, Py_ssize_t blocks, Py_ssize_t k,
-    const real *a, Py_ssize_t a_row, Py_ssize_t a_col, Py_ssize_t a_block,
-    const real *b, Py_ssize_t b_row, const real *init, Py_ssize_t init_row,
-    real *c, Py_ssize_t c_row, real alpha, int store, bint packed=False,
-) noexcept nogil:
-    """Rows of c against one panel of b, in tiles of nearly equal height (fm_tile.body.h).
-
-    packed: a is as pack_tiles leaves it, tile by tile; a_row is 1.
-    """
-    cdef Py_ssize_t limit = tile_rows_of(b, 2 if packed else vectors)
-    cdef Py_ssize_t tiles = (rows + limit - 1) // limit
-    cdef Py_ssize_t here, longer, _
-    cdef fm_column_f32 f
-    cdef fm_column_f64 d
-    if rows <= 0:
-        return
-    here = rows // tiles + 1
-    longer = rows % tiles
-    if real is float:
-        f.blocks = blocks
-        f.k_count = k
-        f.a = a
-        f.a_row = a_row
-        f.a_block = a_block
-        f.b = b
-        f.b_row = b_row
-        f.init = init
-        f.init_row = init_row
-        f.c = c
-        f.c_row = c_row
-        f.alpha = alpha
-        f.store = store
-        f.tiles = longer
-        for _ in range(2):
-            f.a_col = here if packed else a_col
-            f.a_tile = here * (k if packed else a_row)
-            if f.tiles:
-                if update:
-                    fm_f32.update_column[vectors][here](&f)
-                else:
-                    fm_f32.column[vectors][here](&f)
-                f.a += f.tiles * f.a_tile
-                f.c += f.tiles * here * c_row
-                if init != NULL:
-                    f.init += f.tiles * here * init_row
-            here -= 1
-            f.tiles = tiles - longer
-    else:
-        d.blocks = blocks
-        d.k_count = k
-        d.a = a
-        d.a_row = a_row
-        d.a_block = a_block
-        d.b = b
-        d.b_row = b_row
-        d.init = init
-        d.init_row = init_row
-        d.c = c
-        d.c_row = c_row
-        d.alpha = alpha
-        d.store = store
-        d.tiles = longer
-        for _ in range(2):
-            d.a_col = here if packed else a_col
-            d.a_tile = here * (k if packed else a_row)
-            if d.tiles:
-                if update:
-                    fm_f64.update_column[vectors][here](&d)
-                else:
-                    fm_f64.column[vectors][here](&d)
-                d.a += d.tiles * d.a_tile
-                d.c += d.tiles * here * c_row
-                if init != NULL:
-                    d.init += d.tiles * here * init_row
-            here -= 1
-            d.tiles = tiles - longer
-
-
-cdef inline void pack_tiles(
-    Py_ssize_t rows, Py_ssize_t k, const real *a, Py_ssize_t a_col, real *to
-) noexcept nogil:
-    """Copy the tiles that `column` makes of `rows` neighbours in each of k rows of a."""
-    cdef Py_ssize_t limit = tile_rows_of(a, 2)
-    cdef Py_ssize_t tiles = (rows + limit - 1) // limit
-    cdef Py_ssize_t t, here
-    for t in range(tiles):
-        here = rows // tiles + (t < rows % tiles)
-        pack_columns(k, here, a, a_col, to)
-        a += here
-        to += here * k
 
 
 cdef inline void apply(
@@ -479,11 +397,20 @@ cdef inline void update_rows(
         memset(scratch, 0, rows * width * sizeof(real))
     column(False, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row, <const real *>NULL, 0,
            scratch, width, <real>1, FM_STORE_SET, packed)
+    apply_panel_gradient(op, run, p, k, rows, scratch)
+
+
+cdef inline void apply_panel_gradient(
+    const Op *op, const Run *run, Py_ssize_t p, Py_ssize_t k, Py_ssize_t rows, real *g
+) noexcept nogil:
+    """The same as apply_gradient, of rows k .. k + rows of panel p; stored as users see them."""
+    cdef Py_ssize_t width = 2 * lanes_of(g)
     if op.rule == STORE_GRADIENT:
-        store_sums(rows, count, scratch, width, <real *>op.s0 + k * op.outputs + p * width,
-                   op.outputs, 1, <real>1, FM_STORE_SET)
+        store_sums(rows, min(width, op.outputs - p * width), g, width,
+                   <real *>op.s0 + k * op.outputs + p * width, op.outputs, 1, <real>1,
+                   FM_STORE_SET)
     else:
-        apply_gradient(op, run, False, at, rows * width, scratch)
+        apply_gradient(op, run, False, (p * op.inputs + k) * width, rows * width, g)
 
 
 cdef inline void update_bias(

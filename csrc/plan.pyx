@@ -10,16 +10,23 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 
+from convolution cimport patch_of
 from dispatch cimport (
     FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD,
     FM_RELU, FM_RELU_BACKWARD, FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD,
     FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
+)
+from image_operations cimport (
+    average_pool_backward, average_pool_forward, convolution_backward, convolution_forward,
+    convolution_update, filters_transposed, image_scratch, max_pool_backward, max_pool_forward,
+    parts_size,
 )
 from operations cimport (
     CHUNK_ROWS, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
     activation_forward, cross_entropy, dense_backward, dense_forward, dense_update, fm_flag,
     fm_flag_get, fm_flag_set, gather, mean_squared_error, output, transpose,
 )
+from window cimport Window
 
 cdef extern from "fm_team.h" nogil:
     ctypedef struct fm_team:
@@ -55,6 +62,21 @@ def lanes():
     return fm_f32.lanes, fm_f64.lanes
 
 
+cdef Window _window(values) except *:
+    """A window from the twelve numbers of fastmlp.layers.window.Window."""
+    cdef Window w
+    (w.height, w.width, w.channels, w.kernel_height, w.kernel_width, w.stride_y, w.stride_x,
+     w.pad_top, w.pad_bottom, w.pad_left, w.pad_right, w.out_height, w.out_width) = values
+    return w
+
+
+def convolution_memory(window, Py_ssize_t filters, Py_ssize_t lanes):
+    """Elements of scratch, of a transposed filter and of a chunk's gradients."""
+    cdef Window w = _window(window)
+    return (image_scratch(&w, filters, lanes), patch_of(&w, lanes),
+            parts_size(&w, filters, lanes))
+
+
 cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
     op.f32 = NULL
     op.f64 = NULL
@@ -80,6 +102,22 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         op.f32, op.f64 = cross_entropy[float], cross_entropy[double]
     elif kind == "mse":
         op.f32, op.f64 = mean_squared_error[float], mean_squared_error[double]
+    elif kind == "convolution":
+        op.f32, op.f64 = convolution_forward[float], convolution_forward[double]
+    elif kind == "filters":
+        op.f32, op.f64 = filters_transposed[float], filters_transposed[double]
+    elif kind == "convolution_backward":
+        op.f32, op.f64 = convolution_backward[float], convolution_backward[double]
+    elif kind == "convolution_update":
+        op.f32, op.f64 = convolution_update[float], convolution_update[double]
+    elif kind == "max_pool":
+        op.f32, op.f64 = max_pool_forward[float], max_pool_forward[double]
+    elif kind == "max_pool_backward":
+        op.f32, op.f64 = max_pool_backward[float], max_pool_backward[double]
+    elif kind == "average_pool":
+        op.f32, op.f64 = average_pool_forward[float], average_pool_forward[double]
+    elif kind == "average_pool_backward":
+        op.f32, op.f64 = average_pool_backward[float], average_pool_backward[double]
     else:
         raise ValueError(f"no operation is called {kind!r}.")
     if double_precision:
@@ -302,7 +340,9 @@ cdef class Program:
             size_t saved=0, Py_ssize_t saved_row=0, int activation=NO_ACTIVATION,
             double parameter=0, int rule=0, size_t s0=0, size_t s1=0, size_t bs0=0, size_t bs1=0,
             bint bytes=False, double scale=1, int threads=1, bint barrier=False,
-            bint checks=False, bint by_rows=False):
+            bint checks=False, bint by_rows=False, window=None, pool=None, size_t index=0,
+            Py_ssize_t index_row=0, size_t filters=0, Py_ssize_t filters_row=0, size_t parts=0,
+            Py_ssize_t parts_row=0, int chunks=0):
         """Append an operation; buffers are given by address, `keep` holds what owns them."""
         cdef Op *grown
         cdef Op *op
@@ -339,6 +379,13 @@ cdef class Program:
         op.activation, op.parameter, op.rule = activation, parameter, rule
         op.s0, op.s1, op.bs0, op.bs1 = <char *>s0, <char *>s1, <char *>bs0, <char *>bs1
         op.bytes, op.scale = bytes, scale
+        if window is not None:
+            op.window = _window(window)
+        if pool is not None:
+            op.pool = _window(pool)
+        op.index, op.index_row, op.filters = <char *>index, index_row, <char *>filters
+        op.filters_row = filters_row
+        op.parts, op.parts_row, op.chunks = <char *>parts, parts_row, chunks
         op.threads, op.barrier, op.checks, op.by_rows = threads, barrier, checks, by_rows
         self.count += 1
 

@@ -9,164 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _backend
-from fastmlp._arrays import empty
 from fastmlp._kernels import plan as compiled
 from fastmlp.activations import ActivationFunction
 from fastmlp.layers.base import Layer
-from fastmlp.optimizers import GradientStore, State, UpdatingSink
+from fastmlp.optimizers import GradientStore, UpdatingSink
 from fastmlp.parameter import Parameter
+from fastmlp.plan_core import Buffer, Gradient, Operation, Value
+from fastmlp.plan_images import ImageOperations
 
 __all__ = ["Buffer", "Builder", "Gradient", "Operation", "Value"]
 
 Array = npt.NDArray[Any]
 
-_LINE = 64  # bytes of a cache line
-# Rows so many bytes apart (or a multiple) share few sets of the first cache.
-_ALIASING = 1024
-# A thread is worth its barrier from so many floating point operations on.
-_GRAIN = 40_000
 # A transposed gradient of at most so many elements each thread makes for itself.
 _OWN_TRANSPOSE = 4096
 
 
-@dataclass(eq=False)
-class Buffer:
-    """Memory of the arena: ``rows`` rows of ``columns`` elements, ``stride`` apart.
-
-    Attributes
-    ----------
-    zero : bool
-        What no operation writes is zero: the memory is shared with no other buffer.
-    first, last : int
-        The phases (stretches between two barriers) that use it.
-    """
-
-    name: str
-    rows: int
-    columns: int
-    stride: int
-    zero: bool
-    first: int
-    last: int = -1
-    offset: int = -1
-
-    @property
-    def size(self) -> int:
-        """Elements from the first to the last row."""
-        return self.rows * self.stride
-
-
-@dataclass(eq=False)
-class Value:
-    """The samples of a batch at one point of the network; ``buffer`` is None for the input.
-
-    Attributes
-    ----------
-    activation : ActivationFunction or None
-        The elementwise activation that made it, whose derivative is computed from ``saved``.
-    producer : Operation or None
-        The operation that made it, so that an activation can join it.
-    deep : bool
-        Whether the layer that made it passes its gradient on to layers below.
-    """
-
-    columns: int
-    buffer: Buffer | None
-    activation: ActivationFunction | None = None
-    saved: Buffer | None = None
-    producer: Operation | None = None
-    deep: bool = False
-
-
-@dataclass(eq=False)
-class Gradient:
-    """The loss's gradient by a value, ``derived`` if by what its activation was applied to."""
-
-    buffer: Buffer
-    derived: bool
-    transposed: Buffer | None = None
-
-
-@dataclass(eq=False)
-class Operation:
-    """One line of a plan.
-
-    Attributes
-    ----------
-    kind : str
-        Name of the compiled operation.
-    layer : str
-        Name of the layer it belongs to.
-    shape : str
-        What it does, by shapes.
-    fused : list of str
-        What else happens in the same pass.
-    flops, bytes : int
-        Floating point operations, and bytes read and written at least, for a full batch.
-    """
-
-    kind: str
-    layer: str
-    shape: str
-    flops: int
-    bytes: int
-    phase: int
-    barrier: bool
-    fused: list[str] = field(default_factory=list)
-    arguments: dict[str, Any] = field(default_factory=dict)
-    threads: int = 1
-
-
-class Builder:
-    """Collects the operations of a plan for batches of at most ``rows`` samples.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-    rows : int
-        Samples of the largest batch.
-    threads : int
-        Of a run, at most.
-    state : State or None
-        The optimizer of a plan that trains.
-    gradients : dict of str to array, or None
-        Where a plan that trains nothing stores the gradients, by parameter.
-    """
-
-    def __init__(
-        self,
-        dtype: np.dtype[Any],
-        rows: int,
-        threads: int,
-        state: State | None = None,
-        gradients: dict[str, Array] | None = None,
-    ) -> None:
-        self.dtype = dtype
-        self.rows = rows
-        self.threads = threads
-        self.state = state
-        self.gradients = gradients
-        # Of the run: the number of its first step, and its samples a step.
-        self.first_step, self.batch = 1, rows
-        self.operations: list[Operation] = []
-        self.lanes: int = compiled.lanes()[dtype.itemsize == 8]
-        self.width = 2 * self.lanes
-        # (stored array, its live memory): the plan holds addresses, and is void when they change.
-        self.storage: list[tuple[Any, Array]] = []
-        self._buffers: list[Buffer] = []
-        self._phase = 0
-        self._workspaces: dict[str, dict[int, Any]] = {}
-        self.ops = _backend.load("kernels")
-        # Of every thread: sums of a chunk of rows, and that chunk's inputs packed.
-        self._scratch = compiled.SCRATCH_ROWS * (self.width + rows) + self.lanes
-        self.arena = np.empty(0, dtype)
+class Builder(ImageOperations):
+    """Adds the operations that layers, losses and the two ends of a pass ask for."""
 
     # --- What layers ask for ------------------------------------------------------------------
 
@@ -202,63 +67,6 @@ class Builder:
         operation.fused += ["bias"] if bias is not None else []
         return self.activate(layer, Value(outputs, y, producer=operation), activation)
 
-    def activate(self, layer: Layer, x: Value, activation: ActivationFunction) -> Value:
-        """Add an activation; it joins the operation before where it can."""
-        name = activation.name
-        if name == "linear":
-            return x
-        if name != "softmax" and x.producer is not None and x.activation is None:
-            x.activation, x.saved = activation, x.buffer
-            x.producer.arguments["activation"] = compiled.FORWARD[name]
-            x.producer.arguments["parameter"] = activation.parameter
-            x.producer.fused.append(name)
-            if activation.saves == "input":
-                # What comes before the activation has to stay.
-                y = self.buffer(layer.name, x.columns)
-                y.first = y.last = x.producer.phase
-                x.producer.arguments["y"] = y
-                x.buffer = y
-            return x
-        in_place = activation.saves == "output" and x.buffer is not None and x.activation is None
-        y = x.buffer if in_place and x.buffer else self._output(layer, x.columns)
-        self._add(
-            "activation",
-            layer,
-            f"({self.rows}, {x.columns})",
-            20 * self.rows * x.columns,
-            [x.buffer],
-            [y],
-            inputs=_last(layer),
-            outputs=x.columns,
-            x=x.buffer,
-            y=y,
-            activation=compiled.FORWARD[name],
-            parameter=activation.parameter,
-        ).fused.append(name)
-        saved = x.buffer if activation.saves == "input" else y
-        return Value(x.columns, y, activation, saved)
-
-    def derive(self, layer: Layer, y: Value, gradient: Gradient) -> Gradient:
-        """Return the gradient by what the activation of ``y`` was applied to."""
-        if gradient.derived or y.activation is None:
-            return gradient
-        self._add(
-            "activation_backward",
-            layer,
-            f"({self.rows}, {y.columns})",
-            20 * self.rows * y.columns,
-            [gradient.buffer, y.saved],
-            [gradient.buffer],
-            inputs=_last(layer),
-            outputs=y.columns,
-            dy=gradient.buffer,
-            dx=gradient.buffer,
-            saved=y.saved,
-            activation=compiled.BACKWARD[y.activation.name],
-            parameter=y.activation.parameter,
-        ).fused.append(y.activation.name + "'")
-        return Gradient(gradient.buffer, True)
-
     def dense_backward(
         self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter
     ) -> Gradient:
@@ -287,7 +95,8 @@ class Builder:
         elementwise = x.activation is not None and x.activation.name != "softmax"
         derived = elementwise or x.activation is None
         below = None
-        if derived and x.deep and x.producer is not None:  # a dense layer will ask for it
+        dense_below = x.producer is not None and x.producer.kind == "dense"
+        if derived and x.deep and dense_below:  # that layer will ask for it
             below = self._transposed_buffer(layer, inputs)
         operation = self._add(
             "dense_backward",
@@ -443,16 +252,6 @@ class Builder:
             operation.threads = before.threads
         return self.gradient(dy, x) if dy is not None else None
 
-    def gradient(self, dy: Buffer, x: Value) -> Gradient:
-        """Return the gradient by ``x`` that is in ``dy``, with no derivative taken yet."""
-        return Gradient(dy, x.activation is None)
-
-    def meet(self) -> None:
-        """Let all threads meet after the last operation."""
-        if not self.operations[-1].barrier:
-            self.operations[-1].barrier = True
-            self._phase += 1
-
     def input(self, columns: int) -> Value:
         """Return the batch's samples where the caller has them."""
         return Value(columns, None)
@@ -490,236 +289,6 @@ class Builder:
             x=x.buffer,
         )
 
-    # --- Updates --------------------------------------------------------------------------------
-
-    def updates(self, *parameters: Parameter | None) -> bool:
-        """Return whether the plan has a use for the gradient of any of these parameters.
-
-        If not, an operation that computes only gradients of parameters is not to be added.
-        """
-        return any(parameter is not None for parameter in parameters)
-
-    def update(
-        self,
-        operation: Operation,
-        weight: Parameter,
-        bias: Parameter | None = None,
-        *,
-        panels: bool = False,
-    ) -> None:
-        """Say what an operation does with the gradients that it computes of its parameters.
-
-        Fills in ``w`` and ``b``, the two in memory; ``rule``; what the rule needs of each: states
-        of the optimizer, or where the gradient is stored (``s0``, ``s1``, ``bs0``, ``bs1``); and
-        what the table of the plan says of it. The compiled operation hands every part of a
-        gradient to ``apply_gradient`` of csrc/operations.pxd, which does the rest.
-
-        Parameters
-        ----------
-        operation : Operation
-        weight, bias : Parameter
-            Any two parameters; the second may be missing.
-        panels : bool, default=False
-            Whether the weight is in panels. Its gradient is computed in the same order, but
-            ``STORE`` takes it row by row, as users see it.
-        """
-        arguments = operation.arguments
-        arguments["w"] = self._live(weight, panels=panels)
-        arguments["b"] = self._live(bias)
-        if self.gradients is not None:
-            arguments["rule"] = compiled.STORE
-            arguments["s0"] = self._store(weight)
-            if bias is not None:
-                arguments["bs0"] = self._store(bias)
-            operation.fused.append("store")
-        elif self.state is not None:
-            optimizer = self.state.optimizer
-            arguments["rule"] = optimizer.kind
-            for index, slot in enumerate(optimizer.slots):
-                arguments[f"s{index}"] = self._live(self.state.of(weight)[slot], panels=panels)
-                operation.bytes += 2 * self.dtype.itemsize * math.prod(weight.shape)
-                if bias is not None:
-                    arguments[f"bs{index}"] = self._live(self.state.of(bias)[slot])
-            operation.fused.append(optimizer.name)
-
-    # --- Memory ---------------------------------------------------------------------------------
-
-    def buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
-        """Return a new buffer of a row a sample, in whole vectors."""
-        buffer = Buffer(name, self.rows, columns, self._stride(columns), zero, self._phase)
-        self._buffers.append(buffer)
-        return buffer
-
-    def _output(self, layer: Layer, columns: int) -> Buffer:
-        # A derivative may be computed from whole rows of it, and must not be NaN behind their end:
-        # 0 * NaN would go from there to the weights' panels.
-        return self.buffer(layer.name, columns, zero=columns % self.lanes != 0)
-
-    def _stride(self, columns: int) -> int:
-        """Return how far rows of so many values lie apart: in whole vectors, without aliasing."""
-        stride = -(-columns // self.lanes) * self.lanes
-        if stride * self.dtype.itemsize % _ALIASING == 0:
-            stride += max(self.lanes, _LINE // self.dtype.itemsize)
-        return stride
-
-    def _transposed_buffer(self, layer: Layer, columns: int) -> Buffer:
-        # Products read whole panels of it: what is behind the last row must be zero.
-        padded = -(-columns // self.width) * self.width
-        stride = self._stride(self.rows)
-        name = f"d {layer.name}, transposed"
-        buffer = Buffer(name, padded, self.rows, stride, padded != columns, self._phase)
-        self._buffers.append(buffer)
-        return buffer
-
-    def view(self, buffer: Buffer | None, rows: int) -> Array:
-        """Return the first rows of a buffer, once the plan is finished."""
-        if buffer is None:
-            raise ValueError("the input of the network has no buffer.")
-        start = buffer.offset
-        whole = self.arena[start : start + buffer.size].reshape(buffer.rows, buffer.stride)
-        return whole[:rows, : buffer.columns]
-
-    def finish(self) -> tuple[compiled.Program, Array]:
-        """Return the program and its arena."""
-        self._place()
-        program = compiled.Program(self.dtype.itemsize == 8, self.rows, self.threads, self._scratch)
-        base = self.arena.ctypes.data
-        for operation in self.operations:
-            arguments: dict[str, Any] = {}
-            kept = []
-            for name, value in operation.arguments.items():
-                if isinstance(value, Buffer):
-                    arguments[name] = base + value.offset * self.dtype.itemsize
-                    arguments.setdefault(name + "_row", value.stride)
-                elif isinstance(value, np.ndarray):
-                    arguments[name] = value.ctypes.data
-                    kept.append(value)
-                elif value is not None:
-                    arguments[name] = value
-            program.add(
-                operation.kind,
-                keep=(self.arena, *kept),
-                threads=operation.threads,
-                barrier=operation.barrier,
-                **arguments,
-            )
-        return program, self.arena
-
-    def _place(self) -> None:
-        """Give every buffer its place; those in use at different times share memory."""
-        line = _LINE // self.dtype.itemsize
-        placed: list[Buffer] = []
-        size = 0
-        for buffer in sorted(self._buffers, key=lambda b: -b.size):
-            if buffer.zero:
-                buffer.first, buffer.last = 0, self._phase
-            others = [b for b in placed if b.first <= buffer.last and buffer.first <= b.last]
-            offset = 0
-            for other in sorted(others, key=lambda b: b.offset):
-                if offset + buffer.size <= other.offset:
-                    break
-                offset = max(offset, other.offset + -(-other.size // line) * line)
-            buffer.offset = offset
-            placed.append(buffer)
-            size = max(size, offset + buffer.size)
-        # Whole vectors may be read and written behind the last value.
-        self.arena = empty((size + 1024 * line,), self.dtype)
-        self.arena[...] = 0
-
-    def _add(
-        self,
-        kind: str,
-        layer: Layer | None,
-        shape: str,
-        flops: int,
-        reads: list[Buffer | None],
-        writes: list[Buffer | None],
-        *,
-        moved: int = 0,
-        barrier: bool = True,
-        **arguments: Any,
-    ) -> Operation:
-        used = [buffer for buffer in (*reads, *writes) if buffer is not None]
-        elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
-        threads = 1 if kind == "python" else max(1, min(self.threads, flops // _GRAIN))
-        before = self.operations[-1] if self.operations else None
-        if barrier and before is not None and before.barrier and before.threads == threads == 1:
-            if not (before.arguments.get("checks") or "python" in (kind, before.kind)):
-                # The same thread does both.
-                before.barrier = False
-                self._phase -= 1
-        operation = Operation(
-            kind,
-            layer.name if layer is not None else "",
-            shape,
-            flops,
-            elements * self.dtype.itemsize,
-            self._phase,
-            barrier,
-            arguments=arguments,
-            threads=threads,
-        )
-        for buffer in used:
-            buffer.first = min(buffer.first, self._phase)
-            buffer.last = max(buffer.last, self._phase)
-        self.operations.append(operation)
-        if barrier:
-            self._phase += 1
-        return operation
-
-    def _live(self, stored: Any, *, panels: bool = False) -> Array | None:
-        if stored is None:
-            return None
-        live: Array = stored.panels(self.width) if panels else stored.plain()
-        self.storage.append((stored, live))
-        return live
-
-    def _store(self, parameter: Parameter) -> Array:
-        gradients = self.gradients
-        if gradients is None:
-            raise ValueError("the plan stores no gradients.")
-        gradients[parameter.name] = empty(parameter.shape, self.dtype)
-        return gradients[parameter.name]
-
-
-def _last(layer: Layer) -> int:
-    """Return the size of the last axis of a layer's outputs."""
-    return (layer.output_shape or (1,))[-1]
-
 
 def _shape(layer: Layer) -> tuple[int, ...]:
     return layer.input_shape or ()
-
-
-def describe(operations: list[Operation], rows: int, arena: Array) -> str:
-    """Return the table that ``model.plan()`` prints."""
-    table = [("operation", "layer", "shapes", "fused", "MFLOP", "KiB", "threads")]
-    table += [
-        (
-            operation.kind,
-            operation.layer,
-            operation.shape,
-            ", ".join(operation.fused),
-            f"{operation.flops / 1e6:.3f}",
-            f"{operation.bytes / 1024:.1f}",
-            str(operation.threads) + (" |" if operation.barrier else ""),
-        )
-        for operation in operations
-    ]
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    left = {0, 1, 2, 3, 6}
-    lines = [
-        "  ".join(
-            f"{text:<{width}}" if column in left else f"{text:>{width}}"
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-    lines.insert(1, "-" * max(map(len, lines)))
-    total = math.fsum(operation.flops for operation in operations) / 1e6
-    lines.append(lines[1])
-    lines.append(
-        f"batches of {rows}: {total:.2f} MFLOP a step, {arena.nbytes / 1024:.1f} KiB of arena; "
-        "| all threads meet"
-    )
-    return "\n".join(lines)

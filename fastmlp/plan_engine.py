@@ -16,7 +16,8 @@ from fastmlp.losses import CrossEntropy, Loss, MeanSquaredError
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, State
 from fastmlp.passes import CHUNK, Epochs, Outcome, Poll
-from fastmlp.plan import Builder, Operation, describe
+from fastmlp.plan import Builder
+from fastmlp.plan_core import Operation, describe
 
 __all__ = ["Plan", "PlanEngine"]
 

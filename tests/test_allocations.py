@@ -24,11 +24,11 @@ PROGRAM = """if True:
     calls = ctypes.CDLL(None).fm_test_allocations
     calls.restype = ctypes.c_long
     if sys.argv[1] == "eager":
-        from fastmlp import _threads, plan
+        from fastmlp import _threads, plan_core
         _threads.OVERSUBSCRIBE = True
         fm.set_num_threads(3)
         plan_engine._PARALLEL_STEP = plan_engine._PARALLEL_CALL = 0
-        plan._GRAIN = 1
+        plan_core._GRAIN = 1
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (10_000, 40), dtype=np.uint8), np.arange(10_000) % 10
     orders = {steps: rng.permutation(10 * steps) for steps in (10, 1000)}

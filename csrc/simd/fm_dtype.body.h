@@ -5,4 +5,5 @@
 #include "fm_updates.body.h"
 #include "fm_rows.body.h"
 #include "fm_tile.body.h"
+#include "fm_images.body.h"
 #include "fm_table.body.h"

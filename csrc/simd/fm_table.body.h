@@ -1,4 +1,9 @@
 /* Included once per dtype: the exported table of this level. */
+#ifndef FM_SPARSE_ENTRY
+#define FM_SPARSE_ENTRY(segments, vectors) \
+    [segments][vectors] = FM(sparse_rows_##segments##x##vectors),
+#endif
+
 FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .lanes = FM_LANES,
     .tile_rows = {0, FM_TILE_ROWS_1, FM_TILE_ROWS_2, FM_TILE_ROWS_3},
@@ -46,6 +51,9 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
             [FM_ADAM] = FM(adam_update),
             [FM_ADAMW] = FM(adamw_update),
         },
+    .sparse_rows = {FM_SPARSE_SHAPES(FM_SPARSE_ENTRY)},
+    .nonzero = FM(nonzero),
+    .max_pool = FM(max_pool),
     .axpy = FM(axpy),
     .add = FM(add),
     .squared_difference = FM(squared_difference),

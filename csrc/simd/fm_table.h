@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fm_tile_list.h"
+
 #if defined(__GNUC__) || defined(__clang__)
 #define FM_HIDDEN __attribute__((visibility("hidden")))
 #else
@@ -126,6 +128,13 @@ enum fm_store {
         void (*add)(ptrdiff_t n, const REAL *x, const REAL *b, REAL *y);                           \
         /* y[i] = a * (x[i] - b[i]); returns the sum of (x[i] - b[i])^2 in double */               \
         double (*squared_difference)(ptrdiff_t n, REAL a, const REAL *x, const REAL *b, REAL *y);  \
+        /* csrc/simd/fm_images.body.h; [segments][vectors] */                                      \
+        void (*sparse_rows[FM_MAX_SPARSE + 1][FM_MAX_SPARSE + 1])(                                 \
+            ptrdiff_t count, const REAL *values, const int32_t *index, ptrdiff_t step,             \
+            const REAL *rows, ptrdiff_t block, REAL *c, ptrdiff_t c_block);                        \
+        ptrdiff_t (*nonzero)(ptrdiff_t n, const REAL *x, REAL *values, int32_t *index);            \
+        void (*max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,     \
+                         ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index);                    \
         /* softmax of at most `lanes` rows, transposed: csrc/simd/fm_tile.body.h */                \
         void (*softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,         \
                               REAL scale, REAL *t, REAL *high, REAL *log_total);                   \

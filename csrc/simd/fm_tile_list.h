@@ -13,4 +13,12 @@
 
 #define FM_ROWS(n) FM_PASTE(FM_ROWS_, n)
 
+/* Sums that sparse_rows keeps in registers: at most 12 vectors, X(segments, vectors). */
+#define FM_MAX_SPARSE 12
+#define FM_SPARSE_SHAPES(X)                                                                        \
+    X(1, 1) X(1, 2) X(1, 3) X(1, 4) X(1, 5) X(1, 6) X(1, 7) X(1, 8) X(1, 9) X(1, 10) X(1, 11)      \
+    X(1, 12) X(2, 1) X(2, 2) X(2, 3) X(2, 4) X(2, 5) X(2, 6) X(3, 1) X(3, 2) X(3, 3) X(3, 4)       \
+    X(4, 1) X(4, 2) X(4, 3) X(5, 1) X(5, 2) X(6, 1) X(6, 2) X(7, 1) X(8, 1) X(9, 1) X(10, 1)       \
+    X(11, 1) X(12, 1)
+
 #endif

@@ -10,6 +10,9 @@ STORE: int
 SCRATCH_ROWS: int
 
 def lanes() -> tuple[int, int]: ...
+def convolution_memory(
+    window: tuple[int, ...], filters: int, lanes: int
+) -> tuple[int, int, int]: ...
 
 @final
 class Program:
@@ -61,6 +64,15 @@ class Program:
         barrier: bool = ...,
         checks: bool = ...,
         by_rows: bool = ...,
+        window: tuple[int, ...] | None = ...,
+        pool: tuple[int, ...] | None = ...,
+        index: int = ...,
+        index_row: int = ...,
+        filters: int = ...,
+        filters_row: int = ...,
+        parts: int = ...,
+        parts_row: int = ...,
+        chunks: int = ...,
     ) -> None: ...
     def run(
         self,

@@ -16,7 +16,7 @@ from fastmlp.optimizers import GradientStore, State, UpdatingSink
 from fastmlp.stored import Stored
 
 # What images run on.
-BACKENDS = ["numpy"]
+BACKENDS = ["kernels", "numpy"]
 
 
 @pytest.fixture(params=BACKENDS)
