@@ -123,6 +123,8 @@ ROOMS = [
     {"initializers", "activations", "_threadpoolctl"},
     {"losses", "optimizers"},
     {"layers"},
+    {"plan_core"},
+    {"plan_images"},
     {"network", "passes", "plan"},
     {"plan_engine", "reference_engine"},
     {"engine"},
