@@ -12,6 +12,7 @@ from fastmlp import _threadpoolctl, initializers, reference
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
 from fastmlp.callbacks import Callback
+from fastmlp.cnn import CNN
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
 from fastmlp.history import History
@@ -29,6 +30,7 @@ from fastmlp.model import MLP, Sequential, load_model
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = [
+    "CNN",
     "MLP",
     "SGD",
     "Activation",
@@ -53,6 +55,7 @@ __all__ = [
     "gradcheck",
     "initializers",
     "kernels",
+    "layouts",
     "load_model",
     "plot",
     "reference",
@@ -64,8 +67,8 @@ _threadpoolctl.register()
 
 
 def __getattr__(name: str) -> ModuleType:
-    # Imported when first used: models need neither of them to be made.
-    if name in ("datasets", "kernels", "plot"):
+    # Imported when first used: models need none of them to be made.
+    if name in ("datasets", "kernels", "layouts", "plot"):
         return importlib.import_module(f"fastmlp.{name}")
     raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
 

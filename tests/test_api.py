@@ -130,6 +130,7 @@ ROOMS = [
     {"engine"},
     {"training", "gradcheck"},
     {"model"},
+    {"cnn", "layouts"},
 ]  # fmt: skip
 INSIDE = {"io", "layers"}
 
@@ -199,6 +200,8 @@ def test_examples_in_docstrings_run():
         "layers.pooling",
         "layers.flatten",
         "model",
+        "cnn",
+        "layouts",
         "gradcheck",
         "_threads",
     ):
