@@ -20,6 +20,17 @@ import numpy as np
 from fastmlp import _checks
 from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output, updated
 from fastmlp._arrays import labels as integer_labels
+from fastmlp._kernel_images import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    conv2d,
+    conv2d_backward_input,
+    conv2d_backward_weights,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from fastmlp._kernels import elementwise, losses
 from fastmlp._kernels import matmul as products
 
@@ -27,6 +38,11 @@ __all__ = [
     "adagrad_update",
     "adam_update",
     "add_bias",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "conv2d",
+    "conv2d_backward_input",
+    "conv2d_backward_weights",
     "count_correct",
     "dense",
     "elu",
@@ -34,12 +50,16 @@ __all__ = [
     "exp",
     "gelu",
     "gelu_backward",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "log",
     "log_softmax",
     "log_softmax_backward",
     "matmul",
+    "max_pool2d",
+    "max_pool2d_backward",
     "mse",
     "relu",
     "relu_backward",
