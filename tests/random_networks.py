@@ -10,7 +10,7 @@ import numpy as np
 import fastmlp as fm
 from fastmlp.activations import ACTIVATIONS
 
-__all__ = ["OPTIMIZERS", "Case", "draw"]
+__all__ = ["OPTIMIZERS", "Case", "draw", "draw_images"]
 
 # Around the sizes of vectors, panels and tiles.
 SIZES = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100)
@@ -144,5 +144,76 @@ def draw(seed: int, *, largest: int = 100) -> Case:
         list(OPTIMIZERS)[seed % len(OPTIMIZERS)],
         one(BATCHES),
         chance(0.7),
+        scale,
+    )
+
+
+def draw_images(seed: int) -> Case:
+    """Return a case of a network for images: convolutions and pools of odd sizes, then a loss."""
+    rng = np.random.default_rng([78, seed])
+
+    def one(values: Any) -> Any:
+        return values[int(rng.integers(len(values)))]
+
+    shape = [int(rng.integers(5, 14)), int(rng.integers(5, 14)), one((1, 2, 3, 8, 17))]
+    layers: list[tuple[str, dict[str, Any]]] = []
+    input_shape = tuple(shape)
+
+    def window(limit: int) -> tuple[int, int]:
+        return int(rng.integers(1, min(limit, shape[0]) + 1)), one(
+            range(1, min(limit, shape[1]) + 1)
+        )
+
+    def slide(size: tuple[int, int], strides: tuple[int, int], padding: str) -> None:
+        for axis in (0, 1):
+            free = shape[axis] - (size[axis] if padding == "valid" else 1)
+            shape[axis] = free // strides[axis] + 1
+
+    for number in range(int(rng.integers(1, 4))):
+        if number or rng.random() < 0.8:
+            size, strides = window(5), (one((1, 1, 2)), one((1, 1, 2, 3)))
+            padding, filters = one(("valid", "same")), one((1, 3, 8, 10, 16, 17, 33))
+            name = NAMES[seed % len(NAMES)] if number == 0 else one(NAMES)
+            layers.append(
+                (
+                    "Conv2D",
+                    {
+                        "filters": filters,
+                        "kernel_size": size,
+                        "strides": strides,
+                        "padding": padding,
+                        "activation": name if rng.random() < 0.8 else "linear",
+                        "use_bias": bool(rng.random() < 0.8),
+                    },
+                )
+            )
+            slide(size, strides, padding)
+            shape[2] = filters
+        if rng.random() < 0.7:
+            kind, size = one(("MaxPool2D", "MaxPool2D", "AvgPool2D")), window(3)
+            strides = size if rng.random() < 0.5 else (one((1, 2)), one((1, 2)))
+            layers.append((kind, {"pool_size": size, "strides": strides}))
+            slide(size, strides, "valid")
+        if rng.random() < 0.2:
+            layers.append(("Activation", {"activation": one(NAMES)}))
+    layers.append((one(("Flatten", "Flatten", "GlobalAvgPool2D")), {}))
+    if rng.random() < 0.3:
+        layers.append(("Dense", {"units": 20, "activation": one(NAMES)}))
+    classes = one((2, 3, 10))
+    layers.append(("Dense", {"units": classes}))
+    n, scale = int(rng.integers(20, 45)), 1.0
+    x = rng.standard_normal((n, *input_shape))
+    if rng.random() < 0.2:
+        x, scale = rng.integers(0, 256, (n, *input_shape)).astype(np.uint8), 1 / 255
+    return Case(
+        seed,
+        input_shape,
+        layers,
+        x,
+        rng.integers(0, classes, n),
+        "cross_entropy",
+        list(OPTIMIZERS)[seed % len(OPTIMIZERS)],
+        one((1, 2, 5, 8, 13, 32)),
+        bool(rng.random() < 0.7),
         scale,
     )

@@ -11,7 +11,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from random_networks import OPTIMIZERS, draw
+from random_networks import OPTIMIZERS, draw, draw_images
 
 import fastmlp as fm
 from fastmlp import _threads, io, losses, plan, plan_engine
@@ -24,6 +24,11 @@ pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 BACKENDS = ("numpy", "kernels")
 
 
+# (function that draws, first seed): the networks of a test, in parts.
+MLPS = [(draw, 24 * part) for part in range(10)]
+IMAGES = [(draw_images, 24 * part) for part in range(5)]
+
+
 def values(model):
     return {name: np.array(value) for name, value in model.parameters.items()}
 
@@ -34,7 +39,7 @@ def padding(model):
     for parameter in model.named_parameters.values():
         if parameter.live.ndim == 3:
             panels, _, width = parameter.live.shape
-            behind = parameter.live[-1, :, parameter.shape[1] - (panels - 1) * width :]
+            behind = parameter.live[-1, :, parameter.shape[-1] - (panels - 1) * width :]
             largest = max(largest, np.abs(behind).max(initial=0.0))
     return largest
 
@@ -62,10 +67,10 @@ def same_runs(runs, tolerance):
 # --- Plans and the reference ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", range(10))
-def test_a_random_network_trains_as_the_reference_does(part, eager_threads):
-    for seed in range(24 * part, 24 * part + 24):
-        case = draw(seed)
+@pytest.mark.parametrize(("drawn", "first"), MLPS + IMAGES)
+def test_a_random_network_trains_as_the_reference_does(drawn, first, eager_threads):
+    for seed in range(first, first + 24):
+        case = drawn(seed)
         eager_threads((1, 2, 3)[seed // 8 % 3])
         results = []
         for backend in BACKENDS:
@@ -90,8 +95,8 @@ def test_a_random_network_trains_as_the_reference_does(part, eager_threads):
             raise AssertionError(case) from error
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_what_was_in_the_arena_does_not_matter(part, monkeypatch, eager_threads):
+@pytest.mark.parametrize(("drawn", "first"), MLPS[:7] + IMAGES[:4])
+def test_what_was_in_the_arena_does_not_matter(drawn, first, monkeypatch, eager_threads):
     place = plan.Builder._place
 
     def poisoned(builder):
@@ -101,8 +106,8 @@ def test_what_was_in_the_arena_does_not_matter(part, monkeypatch, eager_threads)
             if buffer.zero:
                 builder.arena[buffer.offset : buffer.offset + buffer.size] = 0
 
-    for seed in range(40 * part, 40 * part + 40):
-        case = draw(seed)
+    for seed in range(first, first + 24):
+        case = drawn(seed)
         eager_threads(1 + seed % 2)
         clean, model = (case.build("float32", "kernels") for _ in range(2))
         case.fit(clean)
@@ -124,12 +129,17 @@ def test_every_part_has_its_turn_in_the_random_networks():
     assert any(not any(kind == "Dense" for kind, _ in case.specification) for case in cases)
     assert any(case.x.dtype == np.uint8 for case in cases)
     assert {case.shuffle for case in cases} == {True, False}
+    images = [draw_images(first + i) for _, first in IMAGES for i in range(24)]
+    parts = {kind for case in images for kind, _ in case.specification}
+    assert parts >= {"Conv2D", "MaxPool2D", "AvgPool2D", "GlobalAvgPool2D", "Activation"}
+    used = {arguments.get("activation") for case in images for _, arguments in case.specification}
+    assert used >= set(fm.activations.ACTIVATIONS)
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_float32_gradients_are_those_of_float64_to_a_hundred_thousandth(part, eager_threads):
-    for seed in range(1000 + 40 * part, 1040 + 40 * part):
-        case = draw(seed)
+@pytest.mark.parametrize(("drawn", "first"), MLPS[:7] + IMAGES[:4])
+def test_float32_gradients_are_those_of_float64(drawn, first, eager_threads):
+    for seed in range(1000 + first, 1024 + first):
+        case = drawn(seed)
         eager_threads((1, 2, 3)[seed % 3])
         model = case.build("float32", "kernels")
         wide = model.copy("float64")
