@@ -14,7 +14,7 @@
 # Filters in that second form are transposed, (F, kh, segment), where a segment is `taps` rounded up
 # to whole vectors, zero behind its end.
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memcpy, memset
 
 from column cimport column
@@ -89,29 +89,46 @@ cdef inline void convolve(
 
 # The values of a gradient dz (places, F) that are not zero, pixel by pixel and filter by filter.
 cdef struct Lists:
-    int32_t *first          # (places + 1,) where the list of a pixel begins
+    Py_ssize_t pixels       # that have a value
+    int32_t *first          # (pixels + 1,) where the list of each begins
+    int32_t *at             # (pixels,) where it begins in the image with its border
     int32_t *filter         # the filters of all pixels' lists,
     void *by_pixel          # and the values
     int32_t *count          # (F,) length of the list of a filter
     int32_t *pixel          # (F, places) where the pixels begin in the image with its border,
     void *by_filter         # and the values
+    int32_t *filter_here    # (F,) of one place of a pool,
+    void *here              # and the values
 
 
 cdef inline Py_ssize_t lists_size(Py_ssize_t pixels, Py_ssize_t filters) noexcept nogil:
     """Elements that they take, of either dtype."""
-    return 4 * pixels * filters + pixels + filters + 1
+    return 4 * pixels * filters + 2 * pixels + 3 * filters + 1
 
 
 cdef inline Lists lists_in(real *memory, Py_ssize_t pixels, Py_ssize_t filters) noexcept nogil:
     cdef Lists l
     cdef Py_ssize_t n = pixels * filters
+    l.pixels = 0
     l.by_pixel = memory
     l.by_filter = memory + n
-    l.filter = <int32_t *>(memory + 2 * n)
-    l.pixel = <int32_t *>(memory + 3 * n)
-    l.first = <int32_t *>(memory + 4 * n)
-    l.count = l.first + pixels + 1
+    l.here = memory + 2 * n
+    l.filter = <int32_t *>(memory + 2 * n + filters)
+    l.pixel = l.filter + n
+    l.filter_here = l.pixel + n
+    l.first = l.filter_here + filters
+    l.at = l.first + pixels + 1
+    l.count = l.at + pixels
     return l
+
+
+cdef inline Py_ssize_t nonzero(
+    Py_ssize_t n, const real *x, real *values, int32_t *index
+) noexcept nogil:
+    if real is float:
+        return fm_f32.nonzero(n, x, values, index)
+    else:
+        return fm_f64.nonzero(n, x, values, index)
 
 
 cdef inline void list_gradient(
@@ -119,28 +136,87 @@ cdef inline void list_gradient(
 ) noexcept nogil:
     """Fill the lists from dz (places, F)."""
     cdef Py_ssize_t pixels = places(w), row = padded_row(w), i, q, n, f
-    cdef int32_t at = 0, offset, j, end
+    cdef int32_t begin = 0, at, j, end
     cdef real *values = <real *>l.by_pixel
     cdef real *sorted_values = <real *>l.by_filter
     memset(l.count, 0, filters * sizeof(int32_t))
+    l.pixels = 0
     for i in range(w.out_height):
         for q in range(w.out_width):
-            l.first[i * w.out_width + q] = at
-            if real is float:
-                n = fm_f32.nonzero(filters, dz, values + at, l.filter + at)
-            else:
-                n = fm_f64.nonzero(filters, dz, values + at, l.filter + at)
-            end = at + <int32_t>n
-            offset = <int32_t>(i * w.stride_y * row + q * w.stride_x * w.channels)
-            for j in range(at, end):
+            end = begin + <int32_t>nonzero(filters, dz, values + begin, l.filter + begin)
+            dz += filters
+            at = <int32_t>(i * w.stride_y * row + q * w.stride_x * w.channels)
+            l.first[l.pixels] = begin
+            l.at[l.pixels] = at
+            l.pixels += end > begin
+            for j in range(begin, end):
                 f = l.filter[j]
                 n = f * pixels + l.count[f]
                 sorted_values[n] = values[j]
-                l.pixel[n] = offset
+                l.pixel[n] = at
                 l.count[f] += 1
-            at = end
-            dz += filters
-    l.first[pixels] = at
+            begin = end
+    l.first[l.pixels] = begin
+
+
+cdef inline bint is_separate(const Window *pool) noexcept nogil:
+    """Whether a pixel is in one window of the pool at most, and its place a byte."""
+    return (pool.stride_y >= pool.kernel_height and pool.stride_x >= pool.kernel_width
+            and pool.kernel_height * pool.kernel_width <= 256)
+
+
+cdef inline void list_pooled(
+    const Window *w, const Window *pool, const real *dy, const uint8_t *index, bint both, Lists *l
+) noexcept nogil:
+    """Fill the lists from the gradient dy (places of the pool, F) behind a separate max-pool.
+
+    index (places of the pool, F) says where in its window each maximum was. The lists by pixel
+    are left out unless `both` are wanted.
+    """
+    cdef Py_ssize_t filters = pool.channels, pixels = places(w), row = padded_row(w)
+    cdef Py_ssize_t i, q, n, f, origin, place, window = pool.kernel_height * pool.kernel_width
+    cdef int32_t here[256]      # of each place of the window: how many, then where the next goes
+    cdef int32_t at[256]
+    cdef int32_t begin = 0, j, count
+    cdef real *values = <real *>l.here
+    cdef real *by_pixel = <real *>l.by_pixel
+    cdef real *by_filter = <real *>l.by_filter
+    memset(l.count, 0, filters * sizeof(int32_t))
+    l.pixels = 0
+    for i in range(pool.out_height):
+        for q in range(pool.out_width):
+            count = <int32_t>nonzero(filters, dy, values, l.filter_here)
+            origin = (i * pool.stride_y * w.stride_y * row
+                      + q * pool.stride_x * w.stride_x * w.channels)
+            for place in range(window):
+                at[place] = <int32_t>(origin + place // pool.kernel_width * w.stride_y * row
+                                      + place % pool.kernel_width * w.stride_x * w.channels)
+            for j in range(count):
+                f = l.filter_here[j]
+                n = f * pixels + l.count[f]
+                by_filter[n] = values[j]
+                l.pixel[n] = at[index[f]]
+                l.count[f] += 1
+            if both:
+                memset(here, 0, window * sizeof(int32_t))
+                for j in range(count):
+                    here[index[l.filter_here[j]]] += 1
+                for place in range(window):
+                    n = here[place]
+                    l.first[l.pixels] = begin
+                    l.at[l.pixels] = at[place]
+                    l.pixels += n > 0
+                    here[place] = begin
+                    begin += <int32_t>n
+                for j in range(count):
+                    f = l.filter_here[j]
+                    n = here[index[f]]
+                    here[index[f]] = <int32_t>n + 1
+                    l.filter[n] = <int32_t>f
+                    by_pixel[n] = values[j]
+            dy += filters
+            index += filters
+    l.first[l.pixels] = begin
 
 
 # How a filter's rows are cut for the registers.
@@ -181,11 +257,10 @@ cdef inline void input_gradient(
     """dx, with its border, = the filters, that far apart, times dz; a border_of(w) of memory."""
     cdef Py_ssize_t lanes = lanes_of(dx)
     cdef Py_ssize_t segment = segment_of(w, lanes)
-    cdef Py_ssize_t row = padded_row(w), s = 0, v, i, _, segments, vectors
+    cdef Py_ssize_t row = padded_row(w), s = 0, v, i, segments, vectors
     cdef Cut c = cut_filter(w.kernel_height, segment // lanes)
-    cdef const int32_t *first
+    cdef int32_t first
     cdef const real *values = <const real *>l.by_pixel
-    cdef real *at
     if c.vectors * lanes > row:
         c.segments = 1  # vectors of a row would reach into the next
     memset(dx, 0, border_of(w, lanes) * sizeof(real))
@@ -195,16 +270,11 @@ cdef inline void input_gradient(
         v = 0
         while v < segment:
             vectors = min(c.vectors, (segment - v) // lanes)
-            first = l.first
-            for i in range(w.out_height):
-                at = dx + (i * w.stride_y + s) * row + v
-                for _ in range(w.out_width):
-                    if first[1] > first[0]:
-                        sparse_rows(segments, vectors, first[1] - first[0], values + first[0],
-                                    l.filter + first[0], apart, transposed + s * segment + v,
-                                    segment, at, row)
-                    first += 1
-                    at += w.stride_x * w.channels
+            for i in range(l.pixels):
+                first = l.first[i]
+                sparse_rows(segments, vectors, l.first[i + 1] - first, values + first,
+                            l.filter + first, apart, transposed + s * segment + v, segment,
+                            dx + l.at[i] + s * row + v, row)
             v += vectors * lanes
         s += segments
 

@@ -3,11 +3,13 @@
 # Threads share the samples. A filter's gradient is a sum over them: of fixed chunks of the batch,
 # each in memory of its own, added up in order, so the bits do not depend on the threads.
 
+from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from convolution cimport (
     Lists, border_of, bordered, convolve, filter_gradient, gather_filters, input_gradient,
-    list_gradient, lists_in, lists_size, patch_of, segment_of, transpose_filters, without_border,
+    is_separate, list_gradient, list_pooled, lists_in, lists_size, patch_of, transpose_filters,
+    without_border,
 )
 from dispatch cimport FM_RELU, FM_STORE_RELU, FM_STORE_SET, real
 from matmul cimport lanes_of
@@ -122,10 +124,14 @@ cdef inline void convolution_backward(
             memset(parts, 0, parts_size(w, filters, lanes) * sizeof(real))
         for i in range(cut(run.rows, <int>c, <int>chunks), cut(run.rows, <int>c + 1, <int>chunks)):
             dz = <const real *>op.dy + i * op.dy_row
-            if op.pool.height:
-                max_pool_gradient(&op.pool, dz, index_of(op, i, dz), scattered)
-                dz = scattered
-            list_gradient(w, filters, dz, &lists)
+            if op.pool.height and is_separate(&op.pool):
+                list_pooled(w, &op.pool, dz, <const uint8_t *>index_of(op, i, dz), op.dx != NULL,
+                            &lists)
+            else:
+                if op.pool.height:
+                    max_pool_gradient(&op.pool, dz, index_of(op, i, dz), scattered)
+                    dz = scattered
+                list_gradient(w, filters, dz, &lists)
             # Whole vectors are read behind the end of an image that is not copied: the next one is
             # there, or the arena's end, but not where the caller has it.
             if op.parts != NULL:
