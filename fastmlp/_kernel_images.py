@@ -321,17 +321,21 @@ def _images(
     x: Any, name: str, letters: str = "(N, H, W, C)", dtype: np.dtype[Any] | None = None
 ) -> Array:
     """Return images with at least one pixel."""
-    x = operand(x, name, dtype)
-    if x.ndim != 4 or not x.shape[1] * x.shape[2]:
-        raise ValueError(f"{name} must have shape {letters}, with a pixel at least, got {x.shape}.")
-    return x
+    images = operand(x, name, dtype)
+    if images.ndim != 4 or not images.shape[1] * images.shape[2]:
+        raise ValueError(
+            f"{name} must have shape {letters}, with a pixel at least, got {images.shape}."
+        )
+    return images
 
 
 def _filters(w: Any, like: Array) -> Array:
-    w = operand(w, "w", like.dtype)
-    if w.ndim != 4 or not w.shape[0] * w.shape[1]:
-        raise ValueError(f"w must have shape (kh, kw, C, F), with a place at least, got {w.shape}.")
-    return w
+    filters = operand(w, "w", like.dtype)
+    if filters.ndim != 4 or not filters.shape[0] * filters.shape[1]:
+        raise ValueError(
+            f"w must have shape (kh, kw, C, F), with a place at least, got {filters.shape}."
+        )
+    return filters
 
 
 def _check_index(index: Any, shape: tuple[int, ...], window: _Window) -> Array:

@@ -168,16 +168,16 @@ def max_pool2d(
     windows = _Windows(x.shape, (height, width), pool_size if strides is None else strides)
     out = _new((len(x), *windows.places, x.shape[3]), x.dtype, out)
     index = np.zeros(out.shape, np.uint8 if height * width <= 256 else np.int32)
-    for r, s, of_image, _ in windows.taps():
-        candidate = x[of_image]
-        if r == s == 0:
-            out[...] = candidate
-            continue
-        # Not "greater": so that a NaN replaces a number, and nothing replaces a NaN.
-        better = ~(candidate <= out)
-        better &= out == out
-        np.copyto(out, candidate, where=better)
-        np.copyto(index, r * width + s, where=better)
+    candidates = [x[of_image] for _, _, of_image, _ in windows.taps()]
+    out[...] = candidates[0]
+    for candidate in candidates[1:]:
+        np.maximum(out, candidate, out=out)  # NaN if either is
+    # The index counts the places before the first maximum: numpy is slow with masks.
+    before = np.ones(out.shape, bool)
+    for candidate in candidates[:-1]:
+        before &= candidate != out
+        before &= candidate == candidate  # a NaN is what the maximum is then
+        index += before
     return out, index
 
 
@@ -201,9 +201,13 @@ def max_pool2d_backward(
     windows = _Windows(shape, (height, width), pool_size if strides is None else strides)
     out = _new(shape, dy.dtype, out)
     out[...] = 0
+    # All bits of a gradient, or none: a product with 0 would make NaN of infinity, and masks are
+    # slow.
+    integers = np.dtype(f"i{dy.dtype.itemsize}")
+    bits = dy.view(integers)
     for r, s, of_image, _ in windows.taps():
-        at = out[of_image]
-        np.add(at, dy, out=at, where=index == r * width + s)
+        all_bits = -(index == r * width + s).astype(integers)
+        out[of_image] += (bits & all_bits).view(dy.dtype)
     return out
 
 

@@ -158,7 +158,7 @@ class ImageOperations(Core):
         )
         before = x.producer
         saves = x.activation.saves if x.activation is not None else "output"
-        if before is not None and before.kind == "convolution" and saves == "output":
+        if before is not None and saves == "output" and _takes_pool(before):
             y = self._output(layer, columns)
             y.first = y.last = index.first = index.last = before.phase
             before.arguments |= {"y": y, "pool": astuple(window), "index": index}
@@ -272,6 +272,11 @@ class ImageOperations(Core):
 def _window(layer: Any) -> Window:
     windowed: _Windowed = layer
     return windowed.window
+
+
+def _takes_pool(operation: Operation) -> bool:
+    """Return whether a max-pool may join an operation: a convolution that has none yet."""
+    return operation.kind == "convolution" and "pool" not in operation.arguments
 
 
 def _filters(weight: Parameter) -> str:

@@ -200,6 +200,8 @@ def test_index_of_a_large_window_has_more_bits(suffix):
     assert index.dtype == np.int32
     assert (y.item(), index.item()) == (1.0, 16 * 16 + 3)
     assert pool(x[:, :16], 16)[1].dtype == np.uint8
+    row = np.arange(257.0).reshape(1, 1, 257, 1)  # the last place is number 256
+    assert pool(row, (1, 257))[1].item() == 256
     dx = getattr(reference, "max_pool2d_backward" + suffix)(y, index, (17, 16), (17, 16))
     np.testing.assert_array_equal(dx, x)
 

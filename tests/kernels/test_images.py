@@ -92,6 +92,9 @@ def test_large_windows_have_an_index_of_more_bits(dtype):
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_array_equal(index, where)
     compare("max_pool2d_backward", y, index, (35, 17), (17, 17))
+    row = np.arange(257).astype(dtype).reshape(1, 1, 257, 1)  # the last place is number 256
+    assert kernels.max_pool2d(row, (1, 257))[1].item() == 256
+    assert kernels.max_pool2d(row, (1, 256))[1].dtype == np.uint8
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

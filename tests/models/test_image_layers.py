@@ -114,6 +114,25 @@ def test_window_of_a_layer():
 # --- Gradients ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh", "gelu"])
+def test_gradients_of_one_pooling_after_another(activation, backend):
+    layers = [
+        fm.Conv2D(3, 2, activation=activation, bias_init="normal"),
+        fm.MaxPool2D((1, 2)),
+        fm.MaxPool2D((2, 1), 1),
+        fm.Activation("tanh"),
+        fm.MaxPool2D(2, 1),
+        fm.AvgPool2D((1, 2)),
+        fm.Flatten(),
+        fm.Dense(2),
+    ]
+    model = fm.Sequential(layers, input_shape=(7, 11, 2), dtype="float64", seed=1)
+    model.backend = backend
+    x = np.random.default_rng(0).standard_normal((5, 7, 11, 2))
+    result = fm.gradcheck(model, x, np.arange(5) % 2)
+    assert result.passed, result
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_gradients(seed, backend):
     model, x, y = small(backend, seed=seed)

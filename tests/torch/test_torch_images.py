@@ -11,14 +11,6 @@ from fastmlp import layouts
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
-# What images run on.
-BACKENDS = ["numpy"]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
-
 
 def lenet():
     ours = fm.CNN((16, 14, 1), [6, 9], 3, 2, [12], 5, activation="tanh", dtype="float64")
