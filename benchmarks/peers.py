@@ -12,7 +12,9 @@ another interpreter: ``--peer-python`` for all of them, ``--python NAME=PATH`` f
 
 ``--threads`` is what every library is told to use, ``--pin`` keeps every process on the first
 core. Workloads are names or groups: steps (the default), variants (Adam, sigmoid, tanh), predict,
-and mnist, which needs MNIST's files (FASTMLP_DATA), trains ``--epochs`` and measures accuracy.
+and mnist, which needs MNIST's files (FASTMLP_DATA), trains ``--epochs`` and measures accuracy. Of
+networks for images there are cnn (training) and cnn-predict; with each time of training goes the
+memory it needed besides data and weights. memory.py measures that alone.
 """
 
 from __future__ import annotations
@@ -34,16 +36,18 @@ from turns import SideError, run_side
 
 
 class Side(NamedTuple):
-    """A framework and its way to train: a module, and the name of the function."""
+    """A framework and its way to work: a module, and the names of the functions."""
 
     module: str
     train: str = "train"
+    predict: str = "predict"
 
 
 SIDES = {
     "fastmlp": Side("fastmlp_"),
     "numpy": Side("numpy_"),
     "torch": Side("torch_"),
+    "torch-channels-last": Side("torch_", "train_channels_last", "predict_channels_last"),
     "torch-compile": Side("torch_", "train_compiled"),
     "jax-step": Side("jax_", "train_step"),
     "jax-scan": Side("jax_", "train_scan"),
@@ -54,6 +58,10 @@ PEERS = [name for name in SIDES if name != "fastmlp"]
 
 # One of several ways to train is enough for work that is the same in all of them.
 ONLY_TRAIN = ("torch-compile", "jax-step")
+
+# Without images there is no other layout, and scikit-learn has no layers for them.
+ONLY_IMAGES = ("torch-channels-last",)
+NO_IMAGES = ("sklearn",)
 
 
 # --- A side's process ---------------------------------------------------------------------------
@@ -69,8 +77,12 @@ def side(name: str, task: str, *arguments: str) -> Any:
     if task not in WORKLOADS:  # "version" and what fastmlp's process does besides
         return getattr(module, task)(*arguments)
     workload = WORKLOADS[task]
-    function = chosen.train if workload.kind == "train" else workload.kind
-    if not hasattr(module, function) or (workload.kind != "train" and name in ONLY_TRAIN):
+    function = {"train": chosen.train, "predict": chosen.predict}.get(workload.kind, workload.kind)
+    if (
+        not hasattr(module, function)
+        or (workload.kind != "train" and name in ONLY_TRAIN)
+        or name in (NO_IMAGES if workload.image else ONLY_IMAGES)
+    ):
         return {"skipped": ""}  # nothing to be told about
     cpu, wall = time.process_time(), time.perf_counter()
     try:

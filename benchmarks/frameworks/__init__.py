@@ -2,5 +2,6 @@
 
 Each module is imported only in a process of its own. It has ``version()`` and, for what the
 framework can do, ``train(workload, seconds)``, ``predict(workload, seconds)`` and
-``mnist(workload, path, epochs)``, which return what the process prints.
+``mnist(workload, path, epochs)``, which return what the process prints. Images come as
+(N, height, width, channels), and every framework gets them in the layout it likes best.
 """

@@ -14,7 +14,8 @@ from turns import measure
 
 import fastmlp as fm
 from fastmlp._kernels import cpu, elementwise
-from frameworks.workloads import Skipped, Workload, threads
+from frameworks.memory import Growth
+from frameworks.workloads import Conv, Skipped, Workload, threads
 
 WHOLE_EPOCHS = 20_000
 PEAK_ROUNDS = 3_000_000
@@ -75,12 +76,37 @@ def bandwidth() -> dict[str, float]:
 
 def model_of(workload: Workload) -> fm.Sequential:
     *hidden, outputs = workload.sizes[1:]
-    model = fm.MLP(workload.sizes[0], hidden, outputs, activation=workload.activation)
-    values = {}
-    for index, (weight, bias) in enumerate(workload.first_weights()):
-        values |= {f"dense_{index}.weight": weight, f"dense_{index}.bias": bias}
+    if workload.image:
+        layers = stages_of(workload)
+        layers += [fm.Dense(width, activation=workload.activation) for width in hidden]
+        model = fm.Sequential([*layers, fm.Dense(outputs)], input_shape=workload.image)
+    else:
+        model = fm.MLP(workload.sizes[0], hidden, outputs, activation=workload.activation)
+    values, counts = {}, {"conv2d": 0, "dense": 0}
+    for weight, bias in workload.first_weights():
+        kind = "conv2d" if weight.ndim == 4 else "dense"
+        name = f"{kind}_{counts[kind]}"
+        values |= {f"{name}.weight": weight, f"{name}.bias": bias}
+        counts[kind] += 1
     model.set_parameters(values)
     return model
+
+
+def stages_of(workload: Workload) -> list[fm.Layer]:
+    """Return the layers before the first dense one."""
+    if not hasattr(fm, "Conv2D"):
+        raise Skipped("this version has no Conv2D")
+    layers: list[fm.Layer] = []
+    for stage in workload.stages:
+        if isinstance(stage, Conv):
+            padding = "same" if stage.same else "valid"
+            layer = fm.Conv2D(
+                stage.filters, stage.size, padding=padding, activation=workload.activation
+            )
+        else:
+            layer = fm.MaxPool2D(stage.size, strides=stage.strides)
+        layers.append(layer)
+    return [*layers, fm.Flatten()]
 
 
 def optimizer_of(workload: Workload) -> fm.optimizers.Optimizer:
@@ -107,21 +133,25 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
         ).history
 
     times = []
+    growth = Growth()
     if workload.whole:
         # Most of such a pass may be the work between epochs, so all of fit is timed.
         passes = workload.steps
-        check = float(np.mean(fit(2 * passes)["loss"][passes:]))
+        with growth:
+            check = float(np.mean(fit(2 * passes)["loss"][passes:]))
         end = time.perf_counter() + seconds
         while not times or time.perf_counter() < end:
             began = time.perf_counter()
             fit(WHOLE_EPOCHS)
             times.append((time.perf_counter() - began) / WHOLE_EPOCHS)
     else:
-        history = fit(2)
+        with growth:
+            history = fit(2)
         check = history["loss"][1]
-        epochs = max(4, 1 + round(seconds / history["time"][1]))
-        times = [spent / workload.steps for spent in fit(epochs)["time"][1:]]
-    return {"seconds": times, "check": [check], "peak": peaks + peak()}
+        epochs = max(workload.fewest_epochs, round(seconds / history["time"][1]))
+        times = [spent / workload.steps for spent in fit(1 + epochs)["time"][1:]]
+    peaks += peak()
+    return {"seconds": times, "check": [check], "memory": growth.bytes, "peak": peaks}
 
 
 def predict(workload: Workload, seconds: float) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from turns import measure
 
-from frameworks.workloads import Skipped, Workload, time_epochs
+from frameworks.workloads import Conv, Skipped, Workload, time_epochs
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
@@ -21,15 +21,60 @@ def version() -> str:
     return f"jax {jax.__version__}"
 
 
-def forward(activation: str, params: Any, x: jax.Array) -> jax.Array:
-    *hidden, (w, b) = params
+def convolve(x: jax.Array, weight: jax.Array, same: bool, in_scan: bool) -> jax.Array:
+    """Return the convolution of images (N, H, W, C).
+
+    XLA's own takes 10 to 30 times as long inside a scan (no Eigen there), a product of patches
+    does not.
+    """
+    if not in_scan:
+        names = ("NHWC", "HWIO", "NHWC")
+        padding = "SAME" if same else "VALID"
+        return jax.lax.conv_general_dilated(x, weight, (1, 1), padding, dimension_numbers=names)
+    size, filters = weight.shape[0], weight.shape[-1]
+    if same:
+        around = (size // 2, size // 2)
+        x = jnp.pad(x, ((0, 0), around, around, (0, 0)))
+    height, width = (side - size + 1 for side in x.shape[1:3])
+    places = [(i, j) for i in range(size) for j in range(size)]
+    patches = jnp.concatenate([x[:, i : i + height, j : j + width] for i, j in places], -1)
+    return patches @ weight.reshape(-1, filters)
+
+
+def largest(x: jax.Array, size: int, strides: int, in_scan: bool) -> jax.Array:
+    """Return the maxima of windows, in the way that has the faster gradient."""
+    if in_scan or size > strides:
+        window, steps = (1, size, size, 1), (1, strides, strides, 1)
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, steps, "VALID")
+    height, width = ((side - size) // strides * strides + 1 for side in x.shape[1:3])
+    places = [(i, j) for i in range(size) for j in range(size)]
+    parts = [x[:, i : i + height : strides, j : j + width : strides] for i, j in places]
+    return functools.reduce(jnp.maximum, parts)
+
+
+def forward(workload: Workload, params: Any, x: jax.Array, in_scan: bool = False) -> jax.Array:
+    activation, layers = ACTIVATIONS[workload.activation], iter(params)
+    for stage in workload.stages:
+        if isinstance(stage, Conv):
+            weight, bias = next(layers)
+            x = activation(convolve(x, weight, stage.same, in_scan) + bias)
+        else:
+            x = largest(x, stage.size, stage.strides, in_scan)
+    if workload.image:
+        x = x.reshape(len(x), -1)
+    *hidden, (w, b) = layers
     for weight, bias in hidden:
-        x = ACTIVATIONS[activation](x @ weight + bias)
+        x = activation(x @ weight + bias)
     return x @ w + b
 
 
 def update(
-    workload: Workload, params: Any, x: jax.Array, y: jax.Array, rows: jax.Array | None
+    workload: Workload,
+    params: Any,
+    x: jax.Array,
+    y: jax.Array,
+    rows: jax.Array | None,
+    in_scan: bool = False,
 ) -> tuple[Any, jax.Array]:
     """Return the parameters after a step on ``rows``, and the mean loss before."""
     if rows is not None:
@@ -37,7 +82,7 @@ def update(
         y = y.at[rows].get(mode="promise_in_bounds", unique_indices=True)
 
     def loss_of(params: Any) -> jax.Array:
-        log_p = jax.nn.log_softmax(forward(workload.activation, params, x))
+        log_p = jax.nn.log_softmax(forward(workload, params, x, in_scan))
         # A product with one-hot rows has a cheaper gradient than an indexed read.
         return -(log_p * jax.nn.one_hot(y, workload.sizes[-1])).sum() / len(y)
 
@@ -85,7 +130,7 @@ def train_scan(workload: Workload, seconds: float) -> dict[str, Any]:
     @functools.partial(jax.jit, donate_argnums=0)
     def run(params: Any, x: jax.Array, y: jax.Array, order: Any) -> tuple[Any, jax.Array]:
         def body(params: Any, rows: Any) -> tuple[Any, jax.Array]:
-            return update(workload, params, x, y, rows)
+            return update(workload, params, x, y, rows, True)
 
         params, losses = jax.lax.scan(body, params, order, length=workload.steps)
         return params, losses.mean()
@@ -102,7 +147,7 @@ def train_scan(workload: Workload, seconds: float) -> dict[str, Any]:
 def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     x, _ = workload.data()
     params = jax.device_put(workload.first_weights())
-    jitted = jax.jit(functools.partial(forward, workload.activation))
+    jitted = jax.jit(functools.partial(forward, workload))
 
     def call() -> np.ndarray:
         return np.asarray(jitted(params, x))

@@ -1,17 +1,24 @@
-"""Pure numpy in float32: every operation in place, every buffer made once."""
+"""Pure numpy in float32: every operation in place, every buffer made once.
+
+numpy_images.py has what comes before the dense layers of a network for images.
+"""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from turns import measure
 
+from frameworks.numpy_images import Front
 from frameworks.workloads import Skipped, Workload, time_epochs
 
 Array = np.ndarray
+
+LONGEST_STEP = 1.0  # seconds; what takes longer is not worth the wait
 
 
 def version() -> str:
@@ -61,11 +68,15 @@ ACTIVATIONS: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
 
 
 class Net:
-    """An MLP with the buffers of batches of one size."""
+    """A network with the buffers of batches of one size."""
 
     def __init__(self, workload: Workload, rows: int) -> None:
-        self.layers = workload.first_weights()
-        self.activate, self.derive = ACTIVATIONS[workload.activation]
+        weights, both = workload.first_weights(), ACTIVATIONS[workload.activation]
+        in_front = len(weights) - len(workload.layers)
+        self.layers = weights[in_front:]
+        self.activate, self.derive = both
+        self.front = Front(workload, rows, weights[:in_front], both) if workload.image else None
+        self.d_features = np.empty((rows, workload.sizes[0]), np.float32)
         widths = workload.sizes[1:]
         self.y = [np.empty((rows, width), np.float32) for width in widths]
         self.dy = [np.empty((rows, width), np.float32) for width in widths]
@@ -80,6 +91,9 @@ class Net:
         self.row = np.empty((rows, 1), np.float32)
 
     def forward(self, x: Array) -> Array:
+        if self.front:
+            x = self.front.forward(x)
+        self.features = x  # what the first dense layer reads
         last = len(self.layers) - 1
         for i, (w, b) in enumerate(self.layers):
             y = self.y[i]
@@ -111,15 +125,17 @@ class Net:
         dy = z
         for i in range(len(self.layers) - 1, -1, -1):
             (w, b), (dw, db) = self.layers[i], self.d[i]
-            below = self.y[i - 1] if i else x
+            below = self.y[i - 1] if i else self.features
             np.matmul(below.T, dy, out=dw)
             np.matmul(self.ones, dy, out=db)
-            if i:
-                dy = np.matmul(dy, w.T, out=self.dy[i - 1])
+            if i or self.front:
+                dy = np.matmul(dy, w.T, out=self.dy[i - 1] if i else self.d_features)
             w -= dw
             b -= db
             if i:
                 self.derive(dy, below, self.masks[i - 1])
+        if self.front:
+            self.front.backward(dy)
         return loss
 
 
@@ -128,9 +144,16 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
         raise Skipped("only SGD is written for it")
     x, y = workload.data()
     net = Net(workload, workload.batch)
-    x_batch = np.empty((workload.batch, workload.sizes[0]), np.float32)
+    x_batch = np.empty((workload.batch, *workload.input_shape), np.float32)
     y_batch = np.empty(workload.batch, y.dtype)
     rate = workload.learning_rate
+    if workload.image:
+        for _ in range(2):  # with a rate of zero nothing is learned
+            began = time.perf_counter()
+            net.step(x[: workload.batch], y[: workload.batch], 0.0)
+            spent = time.perf_counter() - began
+        if spent > LONGEST_STEP:
+            raise Skipped(f"a step takes {spent:.1f} s")
 
     def epoch(order: Array | None) -> float:
         if order is None:
@@ -148,7 +171,8 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
 
 def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     x, _ = workload.data()
-    size = min(512, workload.rows)  # rows at a time, so that what is between layers stays in cache
+    # Rows at a time, so that what is between layers stays in cache.
+    size = min(50 if workload.image else 512, workload.rows)
     net, rest = Net(workload, size), Net(workload, workload.rows % size or size)
 
     def call() -> Array:

@@ -1,15 +1,16 @@
-"""ONNX Runtime: prediction with a graph of Gemm and activation nodes."""
+"""ONNX Runtime: prediction with a graph of Conv, MaxPool, Gemm and activation nodes."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from turns import measure
 
-from frameworks.workloads import Workload, threads
+from frameworks.workloads import Conv, Workload, threads
 
 ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
@@ -19,30 +20,53 @@ def version() -> str:
 
 
 def graph_of(workload: Workload) -> onnx.ModelProto:
-    nodes, constants, name = [], [], "x"
-    weights = workload.first_weights()
-    for i, (weight, bias) in enumerate(weights):
-        constants += [
-            numpy_helper.from_array(weight, f"w{i}"),
-            numpy_helper.from_array(bias, f"b{i}"),
-        ]
-        last = i == len(weights) - 1
-        nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], ["y" if last else f"z{i}"]))
-        if not last:
-            nodes.append(helper.make_node(ACTIVATIONS[workload.activation], [f"z{i}"], [f"y{i}"]))
-            name = f"y{i}"
-    shapes = {"x": ["rows", workload.sizes[0]], "y": ["rows", workload.sizes[-1]]}
+    """Return a graph from samples ``x``, images with their channels first, to logits ``y``."""
+    nodes: list[onnx.NodeProto] = []
+    constants, name = [], "x"
+
+    def add(kind: str, inputs: list[str], **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [f"z{len(nodes)}"], **attributes))
+        return f"z{len(nodes) - 1}"
+
+    def with_constants(i: int) -> list[str]:
+        for letter, value in zip("wb", weights[i], strict=True):
+            constants.append(numpy_helper.from_array(value, f"{letter}{i}"))
+        return [name, f"w{i}", f"b{i}"]
+
+    weights = workload.first_weights(channels_first=True)
+    activation, i = ACTIVATIONS[workload.activation], 0
+    for stage in workload.stages:
+        sides = [stage.size] * 2
+        if isinstance(stage, Conv):
+            pads = [stage.size // 2 if stage.same else 0] * 4
+            name = add("Conv", with_constants(i), kernel_shape=sides, pads=pads)
+            name = add(activation, [name])
+            i += 1
+        else:
+            name = add("MaxPool", [name], kernel_shape=sides, strides=[stage.strides] * 2)
+    if workload.image:
+        name = add("Flatten", [name])
+    while i < len(weights):
+        name = add("Gemm", with_constants(i))
+        i += 1
+        if i < len(weights):
+            name = add(activation, [name])
+    nodes[-1].output[0] = "y"
+    *places, channels = workload.input_shape
+    shapes = {"x": ["rows", channels, *places], "y": ["rows", workload.sizes[-1]]}
     x, y = (
         helper.make_tensor_value_info(key, TensorProto.FLOAT, shape)
         for key, shape in shapes.items()
     )
-    graph = helper.make_graph(nodes, "mlp", [x], [y], constants)
+    graph = helper.make_graph(nodes, "network", [x], [y], constants)
     opset = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opset, ir_version=8)
 
 
 def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     x, _ = workload.data()
+    if workload.image:
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads()
     options.inter_op_num_threads = 1

@@ -1,4 +1,4 @@
-"""PyTorch, eager or with the whole step compiled by torch.compile."""
+"""PyTorch, eager in either layout of images, or with the whole step compiled by torch.compile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from turns import measure
 
-from frameworks.workloads import Skipped, Workload, threads, time_epochs
+from frameworks.workloads import Conv, Skipped, Workload, threads, time_epochs
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -23,15 +23,46 @@ def version() -> str:
     return f"torch {torch.__version__}"
 
 
-def model_of(workload: Workload) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for weight, bias in workload.first_weights():
-        linear = nn.Linear(*weight.shape)
+class ChannelsFirst(nn.Module):
+    """Calls (N, H, W, C) as it lies in memory (N, C, H, W): PyTorch's channels_last."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.permute(0, 3, 1, 2)
+
+
+def model_of(workload: Workload, channels_last: bool = False) -> nn.Sequential:
+    """Return the network; for images (N, C, H, W), or (N, H, W, C) if ``channels_last``."""
+    weights = iter(workload.first_weights(channels_first=True))
+
+    def given(module: nn.Module) -> nn.Module:
+        weight, bias = map(torch.from_numpy, next(weights))
         with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(weight.T))
-            linear.bias.copy_(torch.from_numpy(bias))
-        layers += [linear, ACTIVATIONS[workload.activation]()]
-    return nn.Sequential(*layers[:-1])
+            module.weight.copy_(weight.T if weight.ndim == 2 else weight)
+            module.bias.copy_(bias)
+        return module
+
+    activation = ACTIVATIONS[workload.activation]
+    layers: list[nn.Module] = [ChannelsFirst()] if channels_last else []
+    for stage, before in zip(workload.stages, workload.shapes, strict=False):
+        if isinstance(stage, Conv):
+            padding = stage.size // 2 if stage.same else 0
+            conv = nn.Conv2d(before[2], stage.filters, stage.size, padding=padding)
+            layers += [given(conv), activation()]
+        else:
+            layers.append(nn.MaxPool2d(stage.size, stage.strides))
+    if workload.image:
+        layers.append(nn.Flatten())
+    for inputs, outputs in workload.layers:
+        layers += [given(nn.Linear(inputs, outputs)), activation()]
+    model = nn.Sequential(*layers[:-1])
+    return model.to(memory_format=torch.channels_last) if channels_last else model
+
+
+def data_of(workload: Workload, channels_last: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    x, y = map(torch.from_numpy, workload.data())
+    if workload.image and not channels_last:
+        x = x.permute(0, 3, 1, 2).contiguous()
+    return x, y
 
 
 def eager_step(workload: Workload, model: nn.Sequential) -> Callable[..., torch.Tensor]:
@@ -64,8 +95,9 @@ def time_training(
     workload: Workload,
     step: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     seconds: float,
+    channels_last: bool = False,
 ) -> dict[str, Any]:
-    x, y = map(torch.from_numpy, workload.data())
+    x, y = data_of(workload, channels_last)
 
     def epoch(order: np.ndarray | None) -> float:
         total = torch.zeros(())
@@ -84,15 +116,24 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
     return time_training(workload, eager_step(workload, model_of(workload)), seconds)
 
 
-def predict(workload: Workload, seconds: float) -> dict[str, Any]:
-    x, _ = workload.data()
-    model = model_of(workload).eval()
+def train_channels_last(workload: Workload, seconds: float) -> dict[str, Any]:
+    step = eager_step(workload, model_of(workload, True))
+    return time_training(workload, step, seconds, True)
+
+
+def predict(workload: Workload, seconds: float, channels_last: bool = False) -> dict[str, Any]:
+    x, _ = data_of(workload, channels_last)
+    model = model_of(workload, channels_last).eval()
 
     def call() -> np.ndarray:
         with torch.inference_mode():
-            return model(torch.from_numpy(x)).numpy()
+            return model(x).numpy()
 
     return {"seconds": measure(call, seconds / 7), "check": call()[-1].tolist()}
+
+
+def predict_channels_last(workload: Workload, seconds: float) -> dict[str, Any]:
+    return predict(workload, seconds, True)
 
 
 def mnist(workload: Workload, path: str, epochs: int) -> dict[str, Any]:
@@ -132,7 +173,7 @@ def train_compiled(workload: Workload, seconds: float) -> dict[str, Any]:
         return loss
 
     compiled = torch.compile(step, fullgraph=True, dynamic=False)
-    x, y = map(torch.from_numpy, workload.data())
+    x, y = data_of(workload)
     try:
         with torch.no_grad():
             compiled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -10,7 +11,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["GROUPS", "WORKLOADS", "Skipped", "Workload", "threads", "time_epochs"]
+from frameworks.memory import Growth
+
+__all__ = ["GROUPS", "WORKLOADS", "Conv", "Pool", "Skipped", "Workload", "threads", "time_epochs"]
+
+Shape = tuple[int, int, int]  # height, width, channels
 
 
 class Skipped(Exception):
@@ -18,8 +23,39 @@ class Skipped(Exception):
 
 
 @dataclass(frozen=True)
+class Conv:
+    """A convolution with strides of 1; ``same`` surrounds the image with zeros, ``size`` is odd."""
+
+    filters: int
+    size: int
+    same: bool = False
+
+    def output(self, shape: Shape) -> Shape:
+        height, width, _ = shape
+        cut = 0 if self.same else self.size - 1
+        return height - cut, width - cut, self.filters
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The largest of every window of every channel."""
+
+    size: int
+    strides: int
+
+    def output(self, shape: Shape) -> Shape:
+        height, width, channels = shape
+        places = [(side - self.size) // self.strides + 1 for side in (height, width)]
+        return places[0], places[1], channels
+
+
+@dataclass(frozen=True)
 class Workload:
     """A network and what is done with it.
+
+    ``sizes`` are the features before, between and after the dense layers. A network for images has
+    ``image``, the shape of one, and ``stages`` before them; every Conv is followed by the
+    activation, and the last image is flattened with its channels last.
 
     In training, ``batch`` rows are a step; all of ``rows`` as one batch is full-batch training,
     where nothing has to be shuffled and a timed epoch is ``WHOLE_PASSES`` steps.
@@ -33,13 +69,28 @@ class Workload:
     activation: str = "relu"
     optimizer: str = "sgd"
     learning_rate: float = 0.01
+    image: Shape | None = None
+    stages: tuple[Conv | Pool, ...] = ()
 
     WHOLE_PASSES = 1000
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Input and output features of every layer."""
+        """Input and output features of every dense layer."""
         return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """The image before every stage, and after the last."""
+        result = [self.image] if self.image else []
+        for stage in self.stages:
+            result.append(stage.output(result[-1]))
+        return result
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of a sample."""
+        return self.image or self.sizes[:1]
 
     @property
     def whole(self) -> bool:
@@ -52,30 +103,72 @@ class Workload:
         return self.WHOLE_PASSES if self.whole else self.rows // self.batch
 
     @property
+    def fewest_epochs(self) -> int:
+        """Epochs that are timed at least."""
+        return 1 if self.image else 3
+
+    @property
     def flop(self) -> int:
         """Multiplications and additions of the products of a step, or of one prediction."""
-        products = [inputs * outputs for inputs, outputs in self.layers]
+        shapes = self.shapes
+        products = [
+            math.prod(after) * stage.size**2 * before[2]
+            for stage, before, after in zip(self.stages, shapes[:-1], shapes[1:], strict=True)
+            if isinstance(stage, Conv)
+        ]
+        products += [inputs * outputs for inputs, outputs in self.layers]
         if self.kind == "predict":
             return 2 * self.rows * sum(products)
         # Forward and weight gradients of all layers, input gradients of all but the first.
         return 2 * self.batch * (3 * sum(products) - products[0])
 
-    def first_weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return new weights (in, out), Glorot uniform, and biases, zero."""
+    def first_weights(self, channels_first: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return new weights, Glorot uniform, and biases, zero.
+
+        Those of a Conv are (height, width, in, filters), of a dense layer (in, out). With
+        ``channels_first`` they are (filters, in, height, width), and the rows of the first dense
+        layer are in the order of an image that was flattened with its channels first.
+        """
         rng = np.random.default_rng(0)
-        result = []
-        for inputs, outputs in self.layers:
-            limit = (6 / (inputs + outputs)) ** 0.5
-            weight = rng.uniform(-limit, limit, (inputs, outputs)).astype(np.float32)
-            result.append((weight, np.zeros(outputs, np.float32)))
-        return result
+
+        def glorot(shape: tuple[int, ...]) -> np.ndarray:
+            *places, inputs, outputs = shape
+            limit = (6 / (math.prod(places) * (inputs + outputs))) ** 0.5
+            return rng.uniform(-limit, limit, shape).astype(np.float32)
+
+        shapes: list[tuple[int, ...]] = [
+            (stage.size, stage.size, before[2], stage.filters)
+            for stage, before in zip(self.stages, self.shapes, strict=False)
+            if isinstance(stage, Conv)
+        ]
+        n = len(shapes)
+        shapes += self.layers
+        weights = [glorot(shape) for shape in shapes]
+        if channels_first and self.image:
+            weights[:n] = [np.ascontiguousarray(w.transpose(3, 2, 0, 1)) for w in weights[:n]]
+            rows = np.arange(self.sizes[0]).reshape(self.shapes[-1])
+            weights[n] = weights[n][rows.transpose(2, 0, 1).ravel()]
+        biases = [np.zeros(shape[-1], np.float32) for shape in shapes]
+        return list(zip(weights, biases, strict=True))
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Return random samples, and labels that a random linear map gives them."""
         rng = np.random.default_rng(1)
-        x = rng.standard_normal((self.rows, self.sizes[0]), np.float32)
-        teacher = rng.standard_normal((self.sizes[0], self.sizes[-1]), np.float32)
-        return x, (x @ teacher).argmax(axis=1)
+        x = rng.standard_normal((self.rows, *self.input_shape), np.float32)
+        flat = x.reshape(self.rows, -1)
+        teacher = rng.standard_normal((flat.shape[1], self.sizes[-1]), np.float32)
+        return x, (flat @ teacher).argmax(axis=1)
+
+
+def of_images(
+    name: str, kind: str, image: Shape, stages: tuple[Conv | Pool, ...], *dense: int, **rest: int
+) -> Workload:
+    """Return a workload with ``stages``, and dense layers of these widths after them."""
+    shape = image
+    for stage in stages:
+        shape = stage.output(shape)
+    sizes = (math.prod(shape), *dense)
+    return Workload(name, kind, sizes, image=image, stages=stages, **rest)
 
 
 NET = (784, 512, 256, 10)
@@ -105,15 +198,37 @@ _PREDICT = [
 
 _MNIST = [Workload("mnist", "mnist", NET, learning_rate=0.1)]
 
+_SMALL_STAGES = (Conv(10, 3), Pool(2, 2), Conv(25, 4), Pool(3, 1))
+_WIDE_STAGES = (Conv(32, 5, same=True), Pool(2, 2), Conv(64, 5, same=True), Pool(2, 2))
+_CIFAR_STAGES = tuple(
+    stage for filters in (32, 64, 64) for stage in (Conv(filters, 3, same=True), Pool(2, 2))
+)
+
+_CNN = [
+    of_images("mnist-cnn", "train", (28, 28, 1), _SMALL_STAGES, 512, 10, batch=32, rows=3200),
+    of_images("wide-cnn", "train", (28, 28, 1), _WIDE_STAGES, 1024, 10, batch=50, rows=2000),
+    of_images("cifar-cnn", "train", (32, 32, 3), _CIFAR_STAGES, 128, 10, batch=64, rows=2560),
+]
+
+_CNN_PREDICT = [
+    of_images(f"cnn-predict-{rows}", "predict", (28, 28, 1), _SMALL_STAGES, 512, 10, rows=rows)
+    for rows in (1, 10_000)
+]
+
 GROUPS = {
     "steps": [workload.name for workload in _TRAIN],
     # Their ratio is to the plain step of the same framework, which is measured as well.
     "variants": [f"{'-'.join(map(str, NET))}/32", *(workload.name for workload in _VARIANTS)],
     "predict": [workload.name for workload in _PREDICT],
     "mnist": ["mnist"],
+    "cnn": [workload.name for workload in _CNN],
+    "cnn-predict": [workload.name for workload in _CNN_PREDICT],
 }
 
-WORKLOADS = {workload.name: workload for workload in _TRAIN + _VARIANTS + _PREDICT + _MNIST}
+WORKLOADS = {
+    workload.name: workload
+    for workload in _TRAIN + _VARIANTS + _PREDICT + _MNIST + _CNN + _CNN_PREDICT
+}
 
 
 def threads() -> int:
@@ -124,23 +239,30 @@ def threads() -> int:
 def time_epochs(
     workload: Workload, epoch: Callable[[np.ndarray | None], float], seconds: float
 ) -> dict[str, Any]:
-    """Time a framework's epochs, for at least ``seconds`` and three of them.
+    """Time a framework's epochs, for at least ``seconds`` and three of them; of images, one.
 
     ``epoch`` trains on the rows of an order (steps, batch), or on the whole data if it is None,
     and returns the mean loss. The first epoch is not timed; the loss of the second is what
-    frameworks must agree on. ``cores`` is how many were busy on average.
+    frameworks must agree on. ``cores`` is how many were busy on average, ``memory`` the bytes that
+    were needed besides what was there before.
     """
     rng = np.random.default_rng(2)
     shape = (workload.steps, workload.batch)
     losses, times = [], []
     end = float("inf")
-    while len(times) < 4 or time.perf_counter() < end:
-        began = time.perf_counter()
-        order = None if workload.whole else rng.permutation(workload.rows).reshape(shape)
-        losses.append(epoch(order))
-        times.append((time.perf_counter() - began) / workload.steps)
-        if len(times) == 1:
-            start, cpu = time.perf_counter(), time.process_time()
-            end = start + seconds
+    with Growth() as growth:
+        while len(times) < 1 + workload.fewest_epochs or time.perf_counter() < end:
+            began = time.perf_counter()
+            order = None if workload.whole else rng.permutation(workload.rows).reshape(shape)
+            losses.append(epoch(order))
+            times.append((time.perf_counter() - began) / workload.steps)
+            if len(times) == 1:
+                start, cpu = time.perf_counter(), time.process_time()
+                end = start + seconds
     cores = (time.process_time() - cpu) / (time.perf_counter() - start)
-    return {"seconds": times[1:], "check": [losses[1]], "cores": cores}
+    return {
+        "seconds": times[1:],
+        "check": [losses[1]],
+        "cores": cores,
+        "memory": growth.bytes,
+    }

@@ -1,0 +1,45 @@
+"""How much more memory a process needs for a while, at its peak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+__all__ = ["Growth"]
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+def peak() -> int:
+    """Return the largest resident memory so far, in bytes; 0 where it cannot be known."""
+    try:
+        # ru_maxrss is no less than what the parent had when it started this process.
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if resource else 0
+
+
+def reset_peak() -> None:
+    """Let the peak begin again at what is resident now, where Linux can do that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+class Growth:
+    """A block after which ``bytes`` says how far memory rose above what was there before it."""
+
+    bytes = 0
+
+    def __enter__(self) -> Growth:
+        reset_peak()
+        self.before = peak()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bytes = peak() - self.before
