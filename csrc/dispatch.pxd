@@ -58,6 +58,10 @@ cdef extern from "fm_table.h" nogil:
                             float) noexcept nogil
         void (*update[7])(Py_ssize_t, const float *, float *, float *, float *,
                           const double *) noexcept nogil
+        void (*penalize)(Py_ssize_t, float, float, const float *, float *) noexcept nogil
+        void (*clamp)(Py_ssize_t, float, const float *, float *) noexcept nogil
+        double (*sum_squares)(Py_ssize_t, const float *) noexcept nogil
+        double (*sum_magnitudes)(Py_ssize_t, const float *) noexcept nogil
         void (*axpy)(Py_ssize_t, float, const float *, float *) noexcept nogil
         void (*add)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
         double (*squared_difference)(Py_ssize_t, float, const float *, const float *,
@@ -117,6 +121,10 @@ cdef extern from "fm_table.h" nogil:
                             double) noexcept nogil
         void (*update[7])(Py_ssize_t, const double *, double *, double *, double *,
                           const double *) noexcept nogil
+        void (*penalize)(Py_ssize_t, double, double, const double *, double *) noexcept nogil
+        void (*clamp)(Py_ssize_t, double, const double *, double *) noexcept nogil
+        double (*sum_squares)(Py_ssize_t, const double *) noexcept nogil
+        double (*sum_magnitudes)(Py_ssize_t, const double *) noexcept nogil
         void (*axpy)(Py_ssize_t, double, const double *, double *) noexcept nogil
         void (*add)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
         double (*squared_difference)(Py_ssize_t, double, const double *, const double *,

@@ -123,6 +123,58 @@ def update(
             fm_f64.update[kind](n, &g[0], &w[0], first, second, &p[0])
 
 
+def penalize(double l1, double l2, const real[::1] w not None, real[::1] g not None):
+    """Add l1 * sign(w) + l2 * w to g, both of n values."""
+    cdef Py_ssize_t n = w.shape[0]
+    if n == 0:
+        return
+    refuse_overlap(&w[0], n * sizeof(real), &g[0], n * sizeof(real), False)
+    with nogil:
+        if real is float:
+            fm_f32.penalize(n, <float>l1, <float>l2, &w[0], &g[0])
+        else:
+            fm_f64.penalize(n, l1, l2, &w[0], &g[0])
+
+
+def clamp(double limit, const real[::1] x not None, real[::1] out not None):
+    """Write x brought to [-limit, limit] to out, both of n values; out may be x."""
+    cdef Py_ssize_t n = x.shape[0]
+    if n == 0:
+        return
+    refuse_overlap(&x[0], n * sizeof(real), &out[0], n * sizeof(real), True)
+    with nogil:
+        if real is float:
+            fm_f32.clamp(n, <float>limit, &x[0], &out[0])
+        else:
+            fm_f64.clamp(n, limit, &x[0], &out[0])
+
+
+def scale(double factor, real[::1] x not None):
+    """Multiply x by a factor, in place."""
+    cdef Py_ssize_t n = x.shape[0]
+    if n == 0:
+        return
+    with nogil:
+        if real is float:
+            fm_f32.row_affine(n, <float>factor, &x[0], 0, &x[0])
+        else:
+            fm_f64.row_affine(n, factor, &x[0], 0, &x[0])
+
+
+def sums(const real[::1] x not None, bint squares):
+    """Return the sum of the squares, or of the magnitudes, in double."""
+    cdef Py_ssize_t n = x.shape[0]
+    cdef double result
+    if n == 0:
+        return 0.0
+    with nogil:
+        if real is float:
+            result = fm_f32.sum_squares(n, &x[0]) if squares else fm_f32.sum_magnitudes(n, &x[0])
+        else:
+            result = fm_f64.sum_squares(n, &x[0]) if squares else fm_f64.sum_magnitudes(n, &x[0])
+    return result
+
+
 def multiply_adds(Py_ssize_t rounds, real tag):
     """Run `rounds` times 12 vector multiply-adds on registers: 24 * rounds * lanes operations.
 

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from column cimport column, pack_tiles
 from dispatch cimport (
-    FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_f32, fm_f64, real,
+    FM_MAX_COEFFICIENTS, FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_f32, fm_f64, real,
 )
 from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
 from rows cimport (
@@ -33,7 +33,10 @@ cdef enum:
     BLOCK_BYTES = 256 * 1024   # of a dense layer's input, at a time: half of a 512 KiB L2
     NO_ACTIVATION = -1
     SOFTMAX = -2
-    STORE_GRADIENT = -1        # the rule that writes gradients and updates nothing
+    # Rules that write gradients and update nothing, w's gradient to s0 and b's to bs0:
+    STORE_GRADIENT = -1        # as users see it, (I, O) for a weight in panels
+    KEEP_GRADIENT = -2         # in the order in which the parameter lies in memory
+    LIMIT = 7                  # the coefficient that gradients are clipped to
 
 
 # What changes from one batch to the next; every thread has its own.
@@ -84,7 +87,11 @@ cdef struct Op:
     Py_ssize_t saved_row
     int activation
     double parameter
-    int rule                    # how weights are updated: enum fm_update, or STORE_GRADIENT
+    int rule                    # how weights are updated: enum fm_update, or one of the above
+    double multiplier           # of the learning rate
+    double l1, l2               # the penalty l1 sum |w| + l2 sum w^2, part of the loss
+    double *sums                # of squares of parts of a gradient, for its norm; or of penalties
+    bint clamps                 # every value of a gradient, to the coefficient LIMIT
     char *s0                    # optimizer state of w, or the gradient to be stored (I, O)
     char *s1
     char *bs0                   # and of b
@@ -139,22 +146,65 @@ cdef inline void update(
         fm_f64.update[rule](n, g, w, s0, s1, p)
 
 
+cdef inline double sum_squares(Py_ssize_t n, const real *x) noexcept nogil:
+    if real is float:
+        return fm_f32.sum_squares(n, x)
+    else:
+        return fm_f64.sum_squares(n, x)
+
+
+cdef inline const double *coefficients_of(
+    const Op *op, const Run *run, double *own
+) noexcept nogil:
+    """The coefficients of this step for the parameters of op; own: room for FM_MAX_COEFFICIENTS."""
+    if op.multiplier == 1:
+        return run.coefficients
+    memcpy(own, run.coefficients, FM_MAX_COEFFICIENTS * sizeof(double))
+    own[0] *= op.multiplier
+    own[5] *= op.multiplier  # of ADAM and ADAMW, a learning rate too
+    return own
+
+
+cdef inline void penalize(const Op *op, Py_ssize_t n, const real *w, real *g) noexcept nogil:
+    """Add the gradient of the penalty of n values of w to theirs."""
+    if op.l1 == 0 and op.l2 == 0:
+        return
+    if real is float:
+        fm_f32.penalize(n, <float>op.l1, <float>(2 * op.l2), w, g)
+    else:
+        fm_f64.penalize(n, op.l1, 2 * op.l2, w, g)
+
+
 cdef inline void apply_gradient(
     const Op *op, const Run *run, bint bias, Py_ssize_t at, Py_ssize_t n, real *g
 ) noexcept nogil:
     """Do with part of a gradient what op.rule says: update the values at .. at + n, or store it.
 
-    Of w, or of b if `bias`, in the order in which the parameter lies in memory. g may be
-    overwritten.
+    Of w, or of b if `bias`, in the order in which the parameter lies in memory. g, the gradient
+    of the loss without penalties, may be overwritten.
     """
     cdef real *w = <real *>(op.b if bias else op.w)
     cdef real *s0 = <real *>(op.bs0 if bias else op.s0)
     cdef real *s1 = <real *>(op.bs1 if bias else op.s1)
-    if op.rule == STORE_GRADIENT:
+    cdef double own[FM_MAX_COEFFICIENTS]
+    if not bias:
+        penalize(op, n, w + at, g)
+    if op.rule < 0:
         memcpy(s0 + at, g, n * sizeof(real))
-    else:
-        update(op.rule, n, g, w + at, s0 + at if s0 != NULL else NULL,
-               s1 + at if s1 != NULL else NULL, run.coefficients)
+        return
+    if op.clamps:
+        if real is float:
+            fm_f32.clamp(n, <float>run.coefficients[LIMIT], g, g)
+        else:
+            fm_f64.clamp(n, run.coefficients[LIMIT], g, g)
+    update(op.rule, n, g, w + at, s0 + at if s0 != NULL else NULL,
+           s1 + at if s1 != NULL else NULL, coefficients_of(op, run, own))
+
+
+cdef inline bint is_plain_step(const Op *op, const Run *run) noexcept nogil:
+    """Whether w loses a multiple of its gradient and no more: it may be subtracted as it is summed."""
+    return op.rule == FM_SGD and run.coefficients[1] == 0 and op.l1 == 0 and op.l2 == 0 \
+        and not op.clamps
 
 
 # --- The two ends of a pass ---------------------------------------------------------------------
@@ -387,11 +437,22 @@ cdef inline void update_rows(
     cdef const real *dy = <const real *>op.dy + p * width
     cdef const real *a = x + k
     cdef real *w = <real *>op.w + at
+    cdef real *kept
     if packed:
         a = scratch + CHUNK_ROWS * width
-    if op.rule == FM_SGD and run.coefficients[1] == 0:
+    if is_plain_step(op, run):
         column(True, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row,
-               <const real *>NULL, 0, w, width, <real>-run.coefficients[0], 0, packed)
+               <const real *>NULL, 0, w, width, <real>(-run.coefficients[0] * op.multiplier), 0,
+               packed)
+        return
+    if op.rule == KEEP_GRADIENT and op.sums != NULL:
+        # Where there are no outputs it has been zero since the plan was made.
+        kept = <real *>op.s0 + at
+        column(False, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row,
+               <const real *>NULL, 0, kept, width, <real>1, FM_STORE_SET, packed)
+        penalize(op, rows * width, w, kept)
+        op.sums[p * ((op.inputs + CHUNK_ROWS - 1) // CHUNK_ROWS) + k // CHUNK_ROWS] = \
+            sum_squares(rows * width, kept)
         return
     if vectors == 1:
         memset(scratch, 0, rows * width * sizeof(real))
@@ -406,6 +467,7 @@ cdef inline void apply_panel_gradient(
     """The same as apply_gradient, of rows k .. k + rows of panel p; stored as users see them."""
     cdef Py_ssize_t width = 2 * lanes_of(g)
     if op.rule == STORE_GRADIENT:
+        penalize(op, rows * width, <const real *>op.w + (p * op.inputs + k) * width, g)
         store_sums(rows, min(width, op.outputs - p * width), g, width,
                    <real *>op.s0 + k * op.outputs + p * width, op.outputs, 1, <real>1,
                    FM_STORE_SET)
@@ -447,7 +509,12 @@ cdef inline void dense_update(
     cdef Py_ssize_t limit = tile_rows_of(x, 2)
     cdef Py_ssize_t tiles = (op.inputs + limit - 1) // limit
     cdef Py_ssize_t chunks = 1, total, unit, end, p, c, k, k1, rows
-    if run.rows >= MANY_SAMPLES and panels >= 4:
+    if op.rule == KEEP_GRADIENT:
+        # Chunks that are the same for any number of threads: each has a sum of squares.
+        limit = CHUNK_ROWS
+        tiles = (op.inputs + limit - 1) // limit
+    if run.rows >= MANY_SAMPLES and panels >= 4 and (op.rule != KEEP_GRADIENT
+                                                     or tiles >= 4 * threads):
         # Rows of x lie far apart: those of a chunk are packed once for all panels.
         k = min(op.inputs, cut(tiles, thread, threads) * limit)
         end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
@@ -459,6 +526,15 @@ cdef inline void dense_update(
             k += rows
         for p in range(cut(panels, thread, threads), cut(panels, thread + 1, threads)):
             update_bias(op, run, p, scratch)
+        return
+    if op.rule == KEEP_GRADIENT:
+        for unit in range(cut(panels * tiles, thread, threads),
+                          cut(panels * tiles, thread + 1, threads)):
+            p = unit // tiles
+            k = unit % tiles * limit
+            if k == 0:
+                update_bias(op, run, p, scratch)
+            update_rows(op, run, p, k, min(limit, op.inputs - k), x, x_row, scratch, False)
         return
     if threads > 1 and panels < 8 * threads:
         chunks = max(<Py_ssize_t>1, min(tiles // 2, (8 * threads + panels - 1) // panels))
@@ -473,7 +549,7 @@ cdef inline void dense_update(
         k1 = min(op.inputs, cut(tiles, c, chunks) * limit)
         if k == 0:
             update_bias(op, run, p, scratch)
-        if op.rule == FM_SGD and run.coefficients[1] == 0:
+        if is_plain_step(op, run):
             update_rows(op, run, p, k, k1 - k, x, x_row, scratch, False)
         else:
             while k < k1:

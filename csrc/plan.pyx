@@ -22,11 +22,12 @@ from image_operations cimport (
     parts_size,
 )
 from operations cimport (
-    CHUNK_ROWS, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
+    CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
     activation_forward, cross_entropy, dense_backward, dense_forward, dense_update, fm_flag,
     fm_flag_get, fm_flag_set, gather, mean_squared_error, output, transpose,
 )
 from window cimport Window
+from updates cimport SUM_CHUNK, clipped_update, gradient_norm, penalty
 
 cdef extern from "fm_team.h" nogil:
     ctypedef struct fm_team:
@@ -54,6 +55,8 @@ BACKWARD = {
     "sigmoid": FM_SIGMOID_BACKWARD,
 }
 STORE = STORE_GRADIENT
+KEEP = KEEP_GRADIENT
+VALUES_OF_A_SUM = SUM_CHUNK
 SCRATCH_ROWS = CHUNK_ROWS
 
 
@@ -118,6 +121,12 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         op.f32, op.f64 = average_pool_forward[float], average_pool_forward[double]
     elif kind == "average_pool_backward":
         op.f32, op.f64 = average_pool_backward[float], average_pool_backward[double]
+    elif kind == "penalty":
+        op.f32, op.f64 = penalty[float], penalty[double]
+    elif kind == "gradient_norm":
+        op.f32, op.f64 = gradient_norm[float], gradient_norm[double]
+    elif kind == "clipped_update":
+        op.f32, op.f64 = clipped_update[float], clipped_update[double]
     else:
         raise ValueError(f"no operation is called {kind!r}.")
     if double_precision:
@@ -139,6 +148,8 @@ cdef struct Job:
     Py_ssize_t total, batch, epochs
     const double *coefficients  # (steps, coefficient_count)
     Py_ssize_t coefficient_count
+    const double *penalties     # what operations before the loss find that is to be added to it
+    Py_ssize_t penalty_count
     char *scratch               # of all threads
     Py_ssize_t scratch_bytes    # of each
     # The step after which all end, the turn at which a Python operation failed; 0: none. Numbers,
@@ -234,6 +245,8 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                     for row in range(run.rows):
                         loss += run.losses[row]
                         job.correct += run.correct[row]
+                    for row in range(job.penalty_count):
+                        loss += job.penalties[row] * <double>run.rows
                     job.loss = loss / <double>run.rows
                     job.loss_sum += loss
                 if job.stops and fm_flag_get(run.bad):
@@ -294,9 +307,13 @@ cdef class Program:
     cdef readonly int threads
     cdef void *memory
     cdef char *scratch
+    cdef const double *penalties
+    cdef Py_ssize_t penalty_count
     cdef double *losses_at
     cdef signed char *correct_at
     cdef list functions, kept
+    # Of the last run, also if Python raised: complete epochs, samples done of the one after them.
+    cdef readonly tuple progress
     cdef object poll, error
 
     def __cinit__(self, bint double_precision, Py_ssize_t capacity, int threads,
@@ -338,7 +355,8 @@ cdef class Program:
             size_t dy=0, Py_ssize_t dy_row=0, size_t dyt=0, Py_ssize_t dyt_row=0,
             size_t dx=0, Py_ssize_t dx_row=0, size_t dxt=0, Py_ssize_t dxt_row=0,
             size_t saved=0, Py_ssize_t saved_row=0, int activation=NO_ACTIVATION,
-            double parameter=0, int rule=0, size_t s0=0, size_t s1=0, size_t bs0=0, size_t bs1=0,
+            double parameter=0, int rule=0, double multiplier=1, double l1=0, double l2=0,
+            bint clamps=False, size_t sums=0, size_t s0=0, size_t s1=0, size_t bs0=0, size_t bs1=0,
             bint bytes=False, double scale=1, int threads=1, bint barrier=False,
             bint checks=False, bint by_rows=False, window=None, pool=None, size_t index=0,
             Py_ssize_t index_row=0, size_t filters=0, Py_ssize_t filters_row=0, size_t parts=0,
@@ -377,6 +395,8 @@ cdef class Program:
         op.saved = <const char *>saved
         op.saved_row = saved_row
         op.activation, op.parameter, op.rule = activation, parameter, rule
+        op.multiplier, op.l1, op.l2, op.clamps = multiplier, l1, l2, clamps
+        op.sums = <double *>sums
         op.s0, op.s1, op.bs0, op.bs1 = <char *>s0, <char *>s1, <char *>bs0, <char *>bs1
         op.bytes, op.scale = bytes, scale
         if window is not None:
@@ -388,6 +408,12 @@ cdef class Program:
         op.parts, op.parts_row, op.chunks = <char *>parts, parts_row, chunks
         op.threads, op.barrier, op.checks, op.by_rows = threads, barrier, checks, by_rows
         self.count += 1
+
+    def add_penalties(self, const double[::1] penalties not None):
+        """Let the loss of every batch have the sum of these numbers, which operations write."""
+        self.kept.append(penalties)
+        self.penalties = &penalties[0]
+        self.penalty_count = penalties.shape[0]
 
     def run(self, source, Py_ssize_t total, Py_ssize_t batch, *, Py_ssize_t sample_bytes,
             bint in_place, Py_ssize_t x_row, const int64_t[::1] order=None,
@@ -443,6 +469,8 @@ cdef class Program:
             if coefficients is not None:
                 job.coefficients = &coefficients[0, 0]
                 job.coefficient_count = coefficients.shape[1]
+            job.penalties = self.penalties
+            job.penalty_count = self.penalty_count
             job.run.losses = self.losses_at
             job.run.correct = self.correct_at
             job.run.counts = counts
@@ -468,10 +496,12 @@ cdef class Program:
             job.steps_between = steps_between
             self.poll = poll
             self.error = None
+            self.progress = 0, 0
             memset(self.correct_at, 0, self.capacity)
             threads = min(threads, self.threads)
             with nogil:
                 fm_team_run(threads, _body, &job)
+            self.progress = job.epochs_done, job.done
             if self.error is not None:
                 raise self.error
             return (job.loss_sum, job.loss, job.correct, job.done, bad.value != 0,

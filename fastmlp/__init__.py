@@ -28,6 +28,13 @@ from fastmlp.layers import (
 )
 from fastmlp.model import MLP, Sequential, load_model
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
+from fastmlp.schedules import (
+    CosineDecay,
+    ExponentialDecay,
+    ReduceOnPlateau,
+    StepDecay,
+    Warmup,
+)
 
 __all__ = [
     "CNN",
@@ -40,8 +47,10 @@ __all__ = [
     "AvgPool2D",
     "Callback",
     "Conv2D",
+    "CosineDecay",
     "Dense",
     "DivergenceError",
+    "ExponentialDecay",
     "FastmlpFormatError",
     "Flatten",
     "GlobalAvgPool2D",
@@ -49,7 +58,10 @@ __all__ = [
     "Layer",
     "MaxPool2D",
     "RMSprop",
+    "ReduceOnPlateau",
     "Sequential",
+    "StepDecay",
+    "Warmup",
     "datasets",
     "get_num_threads",
     "gradcheck",

@@ -191,7 +191,7 @@ class _Probe:
         output = self._network.forward(self._ops, self._x, self._workspace)
         self.largest_output = max(self.largest_output, float(np.abs(output).max()))
         value, _ = self._loss(self._ops, output, self._y, self._workspace.dy)
-        return value
+        return value + self._network.penalty(self._ops)
 
     def crossed_kink(self) -> bool:
         """Return whether any activation is now on another side of its kink than at first."""
@@ -200,6 +200,7 @@ class _Probe:
 
     def _current_sides(self) -> list[Array]:
         sides = [layer.kink_sides(buffers) for layer, buffers in self._workspace.pairs]
+        sides += [p.value > 0 for p in self._network.named_parameters.values() if p.penalty[0]]
         return [side for side in sides if side is not None]
 
 

@@ -13,6 +13,7 @@ every input; NaN and infinities propagate. Which instruction set runs: :func:`fa
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ __all__ = [
     "add_bias",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "clip_by_norm",
+    "clip_by_value",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weights",
@@ -77,6 +80,8 @@ __all__ = [
     "sum_batch",
     "tanh",
     "tanh_backward",
+    "weight_penalty",
+    "weight_penalty_backward",
 ]
 
 # The compiled functions, by dtype: choosing here is quicker than Cython's own dispatch.
@@ -84,6 +89,10 @@ _UNARY = (elementwise.unary["float"], elementwise.unary["double"])
 _BACKWARD = (elementwise.backward["float"], elementwise.backward["double"])
 _ADD_BIAS = (elementwise.add_bias["float"], elementwise.add_bias["double"])
 _UPDATE = (elementwise.update["float"], elementwise.update["double"])
+_PENALIZE = (elementwise.penalize["float"], elementwise.penalize["double"])
+_CLAMP = (elementwise.clamp["float"], elementwise.clamp["double"])
+_SCALE = (elementwise.scale["float"], elementwise.scale["double"])
+_SUMS = (elementwise.sums["float"], elementwise.sums["double"])
 _MATMUL = (products.matmul["float"], products.matmul["double"])
 _DENSE = (products.dense["float"], products.dense["double"])
 _SOFTMAX = (losses.softmax["float"], losses.softmax["double"])
@@ -323,6 +332,62 @@ def _update(
     s0, s1 = (*flat, None, None)[:2]
     p = np.array(coefficients, np.float64)
     _UPDATE[dtype is not FLOAT32](kind, weight.reshape(-1), gradient.reshape(-1), s0, s1, p)
+
+
+# --- Penalties and clipping ---------------------------------------------------------------------
+
+
+def weight_penalty(weight: Array, *, l1: float = 0.0, l2: float = 0.0) -> float:
+    """Return ``l1 * sum(abs(weight)) + l2 * sum(weight**2)``, summed in float64. Any shape."""
+    weight = operand(weight, "weight")
+    flat, double = weight.reshape(-1), weight.dtype is not FLOAT32
+    result = l1 * _SUMS[double](flat, False) if l1 else 0.0
+    return result + (l2 * _SUMS[double](flat, True) if l2 else 0.0)
+
+
+def weight_penalty_backward(
+    gradient: Array, weight: Array, *, l1: float = 0.0, l2: float = 0.0
+) -> None:
+    """Add ``l1 * sign(weight) + 2 * l2 * weight`` to a gradient, in place. Any one shape."""
+    weight = operand(weight, "weight")
+    gradient = updated(gradient, weight.shape, weight.dtype, "gradient")
+    double = weight.dtype is not FLOAT32
+    _PENALIZE[double](l1, 2 * l2, weight.reshape(-1), gradient.reshape(-1))
+
+
+def clip_by_norm(gradients: Sequence[Array], limit: float) -> float:
+    """Multiply arrays by ``limit / (norm + 1e-6)``, in place, where that is below 1.
+
+    Returns the norm of all of them together, summed in float64.
+    """
+    limit = _positive(limit)
+    flat = []
+    for index, gradient in enumerate(gradients):
+        dtype = FLOAT32 if getattr(gradient, "dtype", None) == FLOAT32 else FLOAT64
+        shape = getattr(gradient, "shape", ())
+        flat.append((updated(gradient, shape, dtype, f"gradients[{index}]").reshape(-1), dtype))
+    norm = math.sqrt(sum(_SUMS[dtype is not FLOAT32](x, True) for x, dtype in flat))
+    factor = limit / (norm + 1e-6)
+    if not factor >= 1:
+        for x, dtype in flat:
+            _SCALE[dtype is not FLOAT32](factor, x)
+    return norm
+
+
+def clip_by_value(x: Array, limit: float, *, out: Array | None = None) -> Array:
+    """Return x with every element brought to ``[-limit, limit]``; NaN stays. Any shape."""
+    limit = _positive(limit)
+    x = operand(x, "x")
+    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
+    _CLAMP[x.dtype is not FLOAT32](limit, x.reshape(-1), out.reshape(-1))
+    return out
+
+
+def _positive(limit: float) -> float:
+    result = _checks.number(limit, "limit", minimum=0.0)
+    if result == 0:
+        raise ValueError("limit must be above 0, got 0.0.")
+    return result
 
 
 # --- Elementwise --------------------------------------------------------------------------------

@@ -222,7 +222,7 @@ class Sequential(Network):
         done = engine(self).train(self.loss, state, samples, targets, None, len(samples))
         loss = done.loss
         if not math.isfinite(loss):
-            rate = self.optimizer.learning_rate
+            rate = state.learning_rate
             raise DivergenceError(
                 f"train_on_batch: the loss is {loss}, so no step was made (learning rate {rate:g})."
                 " Lower the learning rate, and check that the inputs are scaled.",

@@ -111,13 +111,35 @@ class Network:
             layer.output_shape = shape = layer.build(shape)
             for parameter in layer.parameters:
                 parameter.name = f"{layer.name}.{parameter.kind}"
+                parameter.layer = layer
                 self._parameters[parameter.name] = parameter
         self.output_shape = shape
-        trainable = [i for i, layer in enumerate(self.layers) if layer.parameters]
-        # Below the first layer with parameters nobody needs a gradient.
-        self.first_trainable = trainable[0] if trainable else len(self.layers)
+
+    def lowest(self, *, trainable: bool) -> int:
+        """Return the first layer with parameters (that are trained): none below needs a gradient.
+
+        The number of layers where there is none.
+        """
+        for index, layer in enumerate(self.layers):
+            if layer.parameters and (layer.trainable or not trainable):
+                return index
+        return len(self.layers)
 
     # --- Parameters -----------------------------------------------------------------------------
+
+    @property
+    def training_settings(self) -> tuple[tuple[Any, ...], ...]:
+        """What the layers say of their training: plans are made for it."""
+        return tuple([tuple(layer.training_settings.values()) for layer in self.layers])
+
+    def penalty(self, ops: ModuleType | None = None) -> float:
+        """Return what the weights add to the loss by ``l1`` and ``l2`` of their layers."""
+        total = 0.0
+        for parameter in self._parameters.values():
+            l1, l2 = parameter.penalty
+            if l1 or l2:  # zeros behind the last column of a panel add nothing
+                total += (ops or self.ops).weight_penalty(parameter.live, l1=l1, l2=l2)
+        return total
 
     @property
     def num_parameters(self) -> int:
@@ -263,13 +285,19 @@ class Network:
         return x
 
     def backward(
-        self, ops: ModuleType, dy: Array, workspace: Workspace, sink: GradientSink
+        self,
+        ops: ModuleType,
+        dy: Array,
+        workspace: Workspace,
+        sink: GradientSink,
+        *,
+        trainable: bool = False,
     ) -> None:
-        """Hand the gradients of all parameters to ``sink``, after a ``forward``.
+        """Hand the gradients of all parameters (trained ones) to ``sink``, after a ``forward``.
 
         ``dy`` (n, *output_shape) is the loss's gradient by the output and is overwritten.
         """
-        first = self.first_trainable
+        first = self.lowest(trainable=trainable)
         for index in range(len(workspace.pairs) - 1, first - 1, -1):
             layer, buffers = workspace.pairs[index]
             dx = layer.backward(ops, dy, buffers, sink, index > first)
@@ -291,7 +319,7 @@ class Network:
             name = type(layer).__name__
             if LAYERS.get(name) is not type(layer):
                 raise ValueError(f"layers[{index}] is of a class of your own and cannot be saved.")
-            layers.append({"layer": name} | layer.config())
+            layers.append({"layer": name} | layer.config() | layer.changed_settings())
         return {
             "layers": layers,
             "input_shape": list(self.input_shape),
@@ -313,7 +341,11 @@ class Network:
         for entry in config["layers"]:
             arguments = {key: value for key, value in entry.items() if value is not None}
             kind: Any = _checks.lookup(arguments.pop("layer", None), LAYERS, "layer")
-            layers.append(kind(**arguments))
+            settings = {n: arguments.pop(n) for n in Layer.training_settings if n in arguments}
+            layer = kind(**arguments)
+            for setting, value in settings.items():
+                setattr(layer, setting, value)
+            layers.append(layer)
         shape, dtype, seed = tuple(config["input_shape"]), config["dtype"], config["seed"]
         scale = config.get("scale", 1.0)
         return cls(layers, shape, dtype, seed, scale=scale, initialize=False)

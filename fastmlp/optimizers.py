@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks
+from fastmlp import _checks, schedules
 from fastmlp._arrays import empty
 from fastmlp.parameter import Parameter
+from fastmlp.schedules import Schedule
 from fastmlp.stored import Stored
 
 __all__ = [
@@ -38,6 +40,7 @@ Array = npt.NDArray[Any]
 KINDS = ("SGD", "MOMENTUM", "NESTEROV", "ADAGRAD", "RMSPROP", "ADAM", "ADAMW")
 KIND_SGD, KIND_MOMENTUM, KIND_NESTEROV, KIND_ADAGRAD, KIND_RMSPROP, KIND_ADAM, KIND_ADAMW = range(7)
 MAX_COEFFICIENTS = 8
+_LIMIT = 7  # the coefficient that gradients are clipped to
 
 _SMALLEST = float(np.finfo(np.float32).tiny)  # of eps: in float32 it must not vanish
 
@@ -45,33 +48,51 @@ _SMALLEST = float(np.finfo(np.float32).tiny)  # of eps: in float32 it must not v
 class GradientStore:
     """A sink that computes every gradient into an array of its own, and keeps it.
 
+    Parameters
+    ----------
+    ops : module
+        The operations of the model's backend.
+    wants : callable, optional
+        Says of a parameter whether its gradient is of any use; None means of all.
+
     Attributes
     ----------
     gradients : dict of str to array
         The gradients of the last pass by parameter name. Overwritten by the next pass.
     """
 
-    def __init__(self, ops: ModuleType) -> None:
+    def __init__(self, ops: ModuleType, wants: Callable[[Parameter], bool] | None = None) -> None:
         self._ops = ops
+        self._wants = wants
         self.gradients: dict[str, Array] = {}
 
     def product(self, parameter: Parameter, x: Array, dz: Array) -> None:
-        """Store ``x.T @ dz``."""
-        gradient = self._ops.matmul(x, dz, transpose_a=True, out=self._buffer(parameter))
-        self.ready(parameter, gradient)
+        """Take the gradient ``x.T @ dz``."""
+        if self.wants(parameter):
+            gradient = self._ops.matmul(x, dz, transpose_a=True, out=self._buffer(parameter))
+            self.ready(parameter, gradient)
 
     def row_sum(self, parameter: Parameter, dz: Array) -> None:
-        """Store ``dz.sum(axis=0)``."""
-        self.ready(parameter, self._ops.sum_batch(dz, out=self._buffer(parameter)))
+        """Take the gradient ``dz.sum(axis=0)``."""
+        if self.wants(parameter):
+            self.ready(parameter, self._ops.sum_batch(dz, out=self._buffer(parameter)))
+
+    def wants(self, parameter: Parameter) -> bool:
+        """Return whether the gradient of a parameter is of any use."""
+        return self._wants is None or self._wants(parameter)
 
     def array(self, parameter: Parameter, gradient: Array) -> None:
-        """Store a copy of the gradient."""
-        buffer = self._buffer(parameter)
-        np.copyto(buffer, gradient)
-        self.ready(parameter, buffer)
+        """Take a copy of the gradient."""
+        if self.wants(parameter):
+            buffer = self._buffer(parameter)
+            np.copyto(buffer, gradient)
+            self.ready(parameter, buffer)
 
     def ready(self, parameter: Parameter, gradient: Array) -> None:
-        """Do what is to be done once a gradient is known; here nothing."""
+        """Take a gradient that is known, and add that of the parameter's penalty."""
+        l1, l2 = parameter.penalty
+        if l1 or l2:
+            self._ops.weight_penalty_backward(gradient, parameter.value, l1=l1, l2=l2)
 
     def _buffer(self, parameter: Parameter) -> Array:
         buffer = self.gradients.get(parameter.name)
@@ -104,8 +125,56 @@ class _Setting:
         setattr(instance, self._attribute, checked)
 
 
+class _Rate:
+    """The learning rate among the settings of an optimizer: a number, a schedule or a function."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any]) -> _Rate: ...
+    @overload
+    def __get__(self, instance: Any, owner: type[Any]) -> Any: ...
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        return self if instance is None else instance._learning_rate
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance._learning_rate = schedules.get(value)
+
+
+class _Limit(_Setting):
+    """A number above 0 that gradients are clipped to, or None; there are two, of which one is."""
+
+    def __init__(self, other: str) -> None:
+        self._other = "_" + other
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if value is not None:
+            value = _checks.number(value, self._name, minimum=0.0)
+            if value == 0:
+                raise ValueError(f"{self._name} must be above 0, got 0.0.")
+            if getattr(instance, self._other, None) is not None:
+                raise ValueError(
+                    f"{self._name} must be None where {self._other[1:]} is given, got {value}."
+                )
+        setattr(instance, self._attribute, value)
+
+
 class Optimizer:
     """Base class: an optimizer says what a gradient does to a parameter.
+
+    A step of training takes the gradients of the loss, which includes the penalties of layers;
+    clips them; and lets the optimizer update each parameter.
+
+    Parameters
+    ----------
+    learning_rate : float, Schedule or function of the step
+        At least 0 and finite. A function gets the number of the step, from 0, and returns its
+        rate; see ``fastmlp.schedules``.
+    weight_decay : float, default=0.0
+        At least 0.
+    clip_norm : float or None, default=None
+        Above 0: gradients are multiplied by ``clip_norm / (norm + 1e-6)`` where that is below 1,
+        with the norm of all gradients together, as PyTorch's ``clip_grad_norm_`` does.
+    clip_value : float or None, default=None
+        Above 0: every element of a gradient is brought to ``[-clip_value, clip_value]``.
 
     Attributes
     ----------
@@ -115,26 +184,51 @@ class Optimizer:
         Names of its states: arrays of a parameter's shape and dtype that start at zero.
     kind : int
         The compiled update that does its steps, an index of ``KINDS``.
-    learning_rate : float
-        The learning rate, at least 0; may be changed between steps, as all numbers may that are
-        not said to be fixed.
+    learning_rate : float, Schedule or function
+        May be changed between steps, as all settings may that are not said to be fixed.
     weight_decay : float
-        Factor of the L2 penalty, at least 0.
+        Factor of the L2 penalty.
+    clip_norm, clip_value : float or None
+        At most one of them is a number.
     """
 
     name: str = ""
     slots: tuple[str, ...] = ()
     kind: int
 
-    learning_rate = _Setting(0.0)
+    learning_rate = _Rate()
     weight_decay = _Setting(0.0)
+    clip_norm = _Limit("clip_value")
+    clip_value = _Limit("clip_norm")
 
-    def __init__(self, learning_rate: float, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self,
+        learning_rate: float | Schedule | Callable[[int], float],
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
+
+    @property
+    def clips(self) -> str:
+        """What is clipped: "norm", "value" or nothing, ""."""
+        if self.clip_norm is not None:
+            return "norm"
+        return "" if self.clip_value is None else "value"
 
     def update(
-        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+        self,
+        ops: ModuleType,
+        value: Array,
+        gradient: Array,
+        state: dict[str, Array],
+        step: int,
+        learning_rate: float,
     ) -> None:
         """Do one step in place on the ``value`` of a parameter, given its gradient.
 
@@ -149,27 +243,32 @@ class Optimizer:
             The arrays that ``slots`` names, of the same shape and dtype; overwritten.
         step : int
             Number of the step, from 1.
+        learning_rate : float
+            That of this step and parameter.
         """
         raise NotImplementedError
 
-    def coefficients(self, first_step: int, count: int) -> Array:
+    def coefficients(self, first_step: int, rates: Array) -> Array:
         """Return what the compiled update takes for some steps, one row a step.
 
         Parameters
         ----------
         first_step : int
             Number of the first one; the first of a training has number 1.
-        count : int
-            How many steps.
+        rates : float64 array of shape (count,)
+            Their learning rates.
 
         Returns
         -------
         rows : float64 array of shape (count, 8)
-            The learning rate, the weight decay and what else the kind takes, then zeros.
+            The learning rate, the weight decay and what else the kind takes, then zeros; last of
+            all the limit of ``clip_norm`` or ``clip_value``.
         """
-        rows = np.zeros((count, MAX_COEFFICIENTS))
-        settings = (self.learning_rate, self.weight_decay, *self._constants())
-        rows[:, : len(settings)] = settings
+        rows = np.zeros((len(rates), MAX_COEFFICIENTS))
+        settings = (self.weight_decay, *self._constants())
+        rows[:, 0] = rates
+        rows[:, 1 : 1 + len(settings)] = settings
+        rows[:, _LIMIT] = self.clip_norm or self.clip_value or 0.0
         return rows
 
     def _constants(self) -> tuple[float, ...]:
@@ -177,17 +276,26 @@ class Optimizer:
         return ()
 
     def config(self) -> dict[str, Any]:
-        """Return what ``get`` makes an equal optimizer of: the name and the arguments."""
-        arguments = inspect.signature(type(self)).parameters
-        return {"name": self.name} | {n: getattr(self, n) for n in arguments if hasattr(self, n)}
+        """Return what ``get`` makes an equal optimizer of: the name and the arguments.
+
+        A schedule is written as its own ``config()``; a function of the user's stays one.
+        """
+        result = {"name": self.name} | self._arguments()
+        if isinstance(self.learning_rate, tuple(schedules.SCHEDULES.values())):
+            result["learning_rate"] = self.learning_rate.config()
+        return result
+
+    def _arguments(self) -> dict[str, Any]:
+        names = inspect.signature(type(self)).parameters
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def __repr__(self) -> str:
         """Show the learning rate and the arguments that are not the defaults."""
         defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
         shown = [
             f"{name}={value!r}"
-            for name, value in self.config().items()
-            if name == "learning_rate" or (name != "name" and value != defaults[name])
+            for name, value in self._arguments().items()
+            if name == "learning_rate" or value != defaults[name]
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -201,8 +309,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default=0.01
-        Step size, at least 0 and finite.
+    learning_rate : float, Schedule or function of the step, default=0.01
+        Step size, at least 0 and finite; see ``fastmlp.schedules``.
     momentum : float, default=0.0
         How much of the velocity stays at every step, at least 0 and below 1. Fixed: it decides
         whether there is a velocity.
@@ -210,6 +318,8 @@ class SGD(Optimizer):
         Look ahead; needs momentum. Fixed.
     weight_decay : float, default=0.0
         Factor of the weights that is added to their gradient (an L2 penalty), biases included.
+    clip_norm, clip_value : float or None, default=None
+        What gradients are clipped to, as for every Optimizer; one of the two at most.
 
     Raises
     ------
@@ -238,12 +348,15 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.01,
+        learning_rate: float | Schedule | Callable[[int], float] = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
         self._momentum = _checks.number(momentum, "momentum", minimum=0.0, below=1.0)
         self._nesterov = _checks.boolean(nesterov, "nesterov")
         if self._nesterov and not self._momentum:
@@ -265,13 +378,19 @@ class SGD(Optimizer):
         return (self._momentum,)
 
     def update(
-        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+        self,
+        ops: ModuleType,
+        value: Array,
+        gradient: Array,
+        state: dict[str, Array],
+        step: int,
+        learning_rate: float,
     ) -> None:
         """Do one step in place."""
         ops.sgd_update(
             value,
             gradient,
-            self.learning_rate,
+            learning_rate,
             velocity=state.get("velocity"),
             momentum=self._momentum,
             nesterov=self._nesterov,
@@ -289,19 +408,21 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default=0.01
-        Step size, at least 0 and finite.
+    learning_rate : float, Schedule or function of the step, default=0.01
+        Step size, at least 0 and finite; see ``fastmlp.schedules``.
     eps : float, default=1e-10
         Keeps the quotient finite; above 0 in float32, that is at least 1.18e-38.
     weight_decay : float, default=0.0
         Factor of the weights that is added to their gradient (an L2 penalty), biases included.
+    clip_norm, clip_value : float or None, default=None
+        What gradients are clipped to, as for every Optimizer; one of the two at most.
 
     Raises
     ------
     ValueError
         If a number is out of its range.
     TypeError
-        If an argument is not a number.
+        If an argument is of another type.
 
     Notes
     -----
@@ -321,23 +442,35 @@ class Adagrad(Optimizer):
     eps = _Setting(_SMALLEST)
 
     def __init__(
-        self, learning_rate: float = 0.01, eps: float = 1e-10, weight_decay: float = 0.0
+        self,
+        learning_rate: float | Schedule | Callable[[int], float] = 0.01,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
         self.eps = eps
 
     def _constants(self) -> tuple[float, ...]:
         return (self.eps,)
 
     def update(
-        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+        self,
+        ops: ModuleType,
+        value: Array,
+        gradient: Array,
+        state: dict[str, Array],
+        step: int,
+        learning_rate: float,
     ) -> None:
         """Do one step in place."""
         ops.adagrad_update(
             value,
             gradient,
             state["accumulator"],
-            self.learning_rate,
+            learning_rate,
             eps=self.eps,
             weight_decay=self.weight_decay,
         )
@@ -351,21 +484,23 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default=0.001
-        Step size, at least 0 and finite.
+    learning_rate : float, Schedule or function of the step, default=0.001
+        Step size, at least 0 and finite; see ``fastmlp.schedules``.
     rho : float, default=0.99
         How much of the mean stays at every step, at least 0 and below 1; PyTorch's ``alpha``.
     eps : float, default=1e-8
         Keeps the quotient finite; above 0 in float32, that is at least 1.18e-38.
     weight_decay : float, default=0.0
         Factor of the weights that is added to their gradient (an L2 penalty), biases included.
+    clip_norm, clip_value : float or None, default=None
+        What gradients are clipped to, as for every Optimizer; one of the two at most.
 
     Raises
     ------
     ValueError
         If a number is out of its range.
     TypeError
-        If an argument is not a number.
+        If an argument is of another type.
 
     Notes
     -----
@@ -387,12 +522,15 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: float | Schedule | Callable[[int], float] = 0.001,
         rho: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
         self.rho = rho
         self.eps = eps
 
@@ -400,14 +538,20 @@ class RMSprop(Optimizer):
         return (self.eps, self.rho)
 
     def update(
-        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+        self,
+        ops: ModuleType,
+        value: Array,
+        gradient: Array,
+        state: dict[str, Array],
+        step: int,
+        learning_rate: float,
     ) -> None:
         """Do one step in place."""
         ops.rmsprop_update(
             value,
             gradient,
             state["accumulator"],
-            self.learning_rate,
+            learning_rate,
             rho=self.rho,
             eps=self.eps,
             weight_decay=self.weight_decay,
@@ -423,21 +567,23 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float, default=0.001
-        Step size, at least 0 and finite.
+    learning_rate : float, Schedule or function of the step, default=0.001
+        Step size, at least 0 and finite; see ``fastmlp.schedules``.
     beta1, beta2 : float, default=0.9 and 0.999
         How much of the two means stays at every step, at least 0 and below 1.
     eps : float, default=1e-8
         Keeps the quotient finite; above 0 in float32, that is at least 1.18e-38.
     weight_decay : float, default=0.0
         Factor of the weights that is added to their gradient (an L2 penalty), biases included.
+    clip_norm, clip_value : float or None, default=None
+        What gradients are clipped to, as for every Optimizer; one of the two at most.
 
     Raises
     ------
     ValueError
         If a number is out of its range.
     TypeError
-        If an argument is not a number.
+        If an argument is of another type.
 
     Notes
     -----
@@ -458,13 +604,16 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: float | Schedule | Callable[[int], float] = 0.001,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, weight_decay)
+        super().__init__(learning_rate, weight_decay, clip_norm=clip_norm, clip_value=clip_value)
         self.beta1 = beta1
         self.beta2 = beta2
         self.eps = eps
@@ -472,17 +621,23 @@ class Adam(Optimizer):
     def _constants(self) -> tuple[float, ...]:
         return (self.eps, self.beta1, self.beta2)
 
-    def coefficients(self, first_step: int, count: int) -> Array:
+    def coefficients(self, first_step: int, rates: Array) -> Array:
         """Return what the compiled update takes for some steps, as in Optimizer."""
-        rows = super().coefficients(first_step, count)
-        steps = np.arange(first_step, first_step + count)
+        rows = super().coefficients(first_step, rates)
+        steps = np.arange(first_step, first_step + len(rates))
         with np.errstate(under="ignore"):
             rows[:, 5] = rows[:, 0] / (1 - self.beta1**steps)
             rows[:, 6] = 1 / np.sqrt(1 - self.beta2**steps)
         return rows
 
     def update(
-        self, ops: ModuleType, value: Array, gradient: Array, state: dict[str, Array], step: int
+        self,
+        ops: ModuleType,
+        value: Array,
+        gradient: Array,
+        state: dict[str, Array],
+        step: int,
+        learning_rate: float,
     ) -> None:
         """Do one step in place."""
         ops.adam_update(
@@ -491,7 +646,7 @@ class Adam(Optimizer):
             state["m"],
             state["v"],
             step,
-            self.learning_rate,
+            learning_rate,
             beta1=self.beta1,
             beta2=self.beta2,
             eps=self.eps,
@@ -512,13 +667,15 @@ class AdamW(Adam):
         As for Adam.
     weight_decay : float, default=0.01
         By how much a step shrinks the weights, in units of the learning rate; biases included.
+    clip_norm, clip_value : float or None, default=None
+        What gradients are clipped to, as for every Optimizer; one of the two at most.
 
     Raises
     ------
     ValueError
         If a number is out of its range.
     TypeError
-        If an argument is not a number.
+        If an argument is of another type.
 
     Notes
     -----
@@ -535,13 +692,17 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: float | Schedule | Callable[[int], float] = 0.001,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
-        super().__init__(learning_rate, beta1, beta2, eps, weight_decay)
+        limits = {"clip_norm": clip_norm, "clip_value": clip_value}
+        super().__init__(learning_rate, beta1, beta2, eps, weight_decay, **limits)
 
 
 class State:
@@ -551,13 +712,69 @@ class State:
     ----------
     optimizer : Optimizer
     step : int
-        Number of steps done.
+        Number of steps done; within a step, its number.
+    epoch : int
+        Number of epochs of ``fit`` begun before this one.
+    learning_rate : float
+        Of the present step, or the last one.
+    memory : dict of str to float
+        What the schedule of the learning rate remembers.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.step = 0
+        self.epoch = 0
+        rate = optimizer.learning_rate
+        self.learning_rate = rate if isinstance(rate, float) else math.nan
+        self.memory: dict[str, float] = {}
         self._slots: dict[str, dict[str, Stored]] = {}
+        self._run = 0, np.empty(0)  # the step before the run's first one, its learning rates
+
+    def begin_run(self, steps: int, epochs: int = 1) -> Array:
+        """Return the learning rates of the next steps: of so many epochs of so many steps.
+
+        Raises
+        ------
+        ValueError
+            If the schedule gives something else than rates.
+        """
+        rate = self.optimizer.learning_rate
+        rates = schedules.rates(rate, self.step, self.epoch, steps, epochs, self.memory)
+        self._run = self.step, rates
+        self.begin_step(0)
+        self.step -= 1
+        return rates
+
+    def begin_step(self, index: int) -> None:
+        """Begin a step of the run, number ``index`` from 0."""
+        first, rates = self._run
+        self.step = first + index + 1
+        self.learning_rate = float(rates[index])
+
+    def end_run(self, done: int) -> None:
+        """End the run, of which so many steps are complete."""
+        first, rates = self._run
+        self.step = first + done
+        self.learning_rate = float(rates[max(done - 1, 0)])
+
+    def rate_of(self, parameter: Parameter) -> float:
+        """Return the learning rate of a parameter in the present step."""
+        return self.learning_rate * parameter.learning_rate_multiplier
+
+    def observe(self, measured: dict[str, float]) -> None:
+        """Tell the schedule what was measured in an epoch."""
+        if isinstance(self.optimizer.learning_rate, Schedule):
+            self.optimizer.learning_rate.observe(measured, self.memory)
+
+    def clip(self, ops: ModuleType, gradients: Iterable[Array]) -> None:
+        """Clip all gradients of a step, in place, as the optimizer says."""
+        clip_norm, clip_value = self.optimizer.clip_norm, self.optimizer.clip_value
+        if clip_norm is not None:
+            ops.clip_by_norm(list(gradients), clip_norm)
+        elif clip_value is not None:
+            for gradient in gradients:
+                ops.clip_by_value(gradient, clip_value, out=gradient)
 
     def of(self, parameter: Parameter) -> dict[str, Stored]:
         """Return the states of a parameter by slot; zeros at first."""
@@ -585,21 +802,52 @@ class State:
 
 
 class UpdatingSink(GradientStore):
-    """A sink that updates each parameter as soon as its gradient is known."""
+    """A sink that updates each parameter as soon as its gradient is known.
+
+    Those of frozen layers have none. Where the norm of all gradients is clipped, they wait for
+    ``finish``.
+    """
 
     def __init__(self, ops: ModuleType, state: State) -> None:
         super().__init__(ops)
         self._state = state
+        self._waiting: list[tuple[Parameter, Array]] = []
+
+    def wants(self, parameter: Parameter) -> bool:
+        """Return whether the parameter is trained."""
+        return parameter.trainable
 
     def array(self, parameter: Parameter, gradient: Array) -> None:
-        """Update with the gradient, which needs no copy."""
-        self.ready(parameter, gradient)
+        """Update with the gradient, which needs no copy unless it is changed or has to wait."""
+        if any(parameter.penalty) or self._state.optimizer.clips:
+            super().array(parameter, gradient)
+        else:
+            self.ready(parameter, gradient)
 
     def ready(self, parameter: Parameter, gradient: Array) -> None:
-        """Do the step number ``state.step`` on the parameter."""
-        slots = {slot: stored.plain() for slot, stored in self._state.of(parameter).items()}
-        optimizer, step = self._state.optimizer, self._state.step
-        optimizer.update(self._ops, parameter.plain(), gradient, slots, step)
+        """Do the step number ``state.step`` on the parameter, or let it wait."""
+        if not parameter.trainable:
+            return
+        super().ready(parameter, gradient)
+        if self._state.optimizer.clip_norm is not None:
+            self._waiting.append((parameter, gradient))
+        else:
+            self._state.clip(self._ops, [gradient])
+            self._update(parameter, gradient)
+
+    def finish(self) -> None:
+        """Do what waited for the last gradient of the step."""
+        if self._waiting:
+            self._state.clip(self._ops, [gradient for _, gradient in self._waiting])
+            for parameter, gradient in self._waiting:
+                self._update(parameter, gradient)
+            self._waiting.clear()
+
+    def _update(self, parameter: Parameter, gradient: Array) -> None:
+        state = self._state
+        slots = {slot: stored.plain() for slot, stored in state.of(parameter).items()}
+        optimizer, rate = state.optimizer, state.rate_of(parameter)
+        optimizer.update(self._ops, parameter.plain(), gradient, slots, state.step, rate)
 
 
 OPTIMIZERS: dict[str, type[Any]] = {
@@ -631,8 +879,8 @@ def config(optimizer: Optimizer) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is of a class that is not fastmlp's.
+        If it, or its schedule, is of a class that is not fastmlp's.
     """
     if OPTIMIZERS.get(optimizer.name) is not type(optimizer):
         raise ValueError(f"optimizer {optimizer!r} is of a class of your own and cannot be saved.")
-    return optimizer.config()
+    return optimizer.config() | {"learning_rate": schedules.config(optimizer.learning_rate)}

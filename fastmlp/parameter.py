@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp.stored import Stored
 
-__all__ = ["Initializer", "Parameter"]
+__all__ = ["Initializer", "Parameter", "Settings"]
 
 Array = npt.NDArray[Any]
 Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
+
+
+class Settings(Protocol):
+    """What a layer says of the training of its parameters."""
+
+    name: str
+    trainable: bool
+    learning_rate_multiplier: float
+    l1: float
+    l2: float
 
 
 class Parameter(Stored):
@@ -37,11 +47,13 @@ class Parameter(Stored):
     ----------
     name : str
         Its name within the network, such as "dense_0.weight".
+    layer : Settings or None
+        The layer it belongs to, once it does.
     value : array of shape ``shape``
         The values. Missing until the network fills it.
     """
 
-    __slots__ = ("fan_in", "fan_out", "initializer", "kind", "name")
+    __slots__ = ("fan_in", "fan_out", "initializer", "kind", "layer", "name")
 
     def __init__(
         self, kind: str, shape: tuple[int, ...], initializer: Initializer, fan_in: int, fan_out: int
@@ -52,6 +64,24 @@ class Parameter(Stored):
         self.initializer = initializer
         self.fan_in = fan_in
         self.fan_out = fan_out
+        self.layer: Settings | None = None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes it."""
+        return self.layer is None or self.layer.trainable
+
+    @property
+    def learning_rate_multiplier(self) -> float:
+        """Factor of the learning rate."""
+        return 1.0 if self.layer is None else self.layer.learning_rate_multiplier
+
+    @property
+    def penalty(self) -> tuple[float, float]:
+        """The factors (l1, l2) of what it adds to the loss; of weights, not of biases."""
+        if self.layer is None or self.kind != "weight":
+            return 0.0, 0.0
+        return self.layer.l1, self.layer.l2
 
     def initialize(self, seed: int, index: int, dtype: np.dtype[Any]) -> None:
         """Fill ``value`` with the initial values of parameter number ``index`` of the network."""

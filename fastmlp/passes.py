@@ -23,11 +23,12 @@ CHUNK = 512
 
 
 class Epochs(NamedTuple):
-    """Three columns with a value for each complete epoch of a pass."""
+    """Columns with a value for each complete epoch of a pass; ``rates`` at its end."""
 
     loss_sums: Array
     correct: Array
     seconds: Array
+    rates: Array
 
 
 class Outcome(NamedTuple):
@@ -43,7 +44,8 @@ class Outcome(NamedTuple):
         Samples classified right, and samples of complete batches (of the last epoch).
     bad : bool
     epochs : Epochs
-        Of each complete epoch: the sum of its losses, samples classified right, seconds.
+        Of each complete epoch: the sum of its losses, samples classified right, seconds, the
+        learning rate of its last step.
     """
 
     loss_sum: float

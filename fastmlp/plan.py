@@ -155,7 +155,7 @@ class Builder(ImageOperations):
             dy=gradient.buffer,
         )
         operation.fused += ["bias gradient"] if bias is not None else []
-        self.update(operation, weight, bias, panels=True)
+        self.update(operation, weight, bias, panels=True, sums=True)
 
     def python(
         self,
@@ -200,18 +200,25 @@ class Builder(ImageOperations):
         gradient = self.derive(layer, y, gradient)
         dx = self.buffer("d " + layer.name, x.columns, zero=True) if need_dx else None
         made = self._workspaces[layer.name]
-        sink = GradientStore(self.ops)
-        if self.gradients is None and self.state is not None:
-            sink = UpdatingSink(self.ops, self.state)
+        sink, state = GradientStore(self.ops, self.updates), self.state
+        updates = self.gradients is None and state is not None
+        kept: dict[str, Array] = {}
+        if updates and state is not None and state.optimizer.clips != "norm":
+            sink = UpdatingSink(self.ops, state)
+        elif updates:
+            trained = filter(self.updates, layer.parameters)
+            kept = {each.name: self.gradient_store(each) for each in trained}
 
         def backward(rows: int, first: int) -> None:
-            if self.state is not None and self.gradients is None:
-                self.state.step = self.first_step + first // self.batch
+            if updates and state is not None:
+                state.begin_step(first // self.batch)
             dy = np.ascontiguousarray(self.view(gradient.buffer, rows))
             dy = dy.reshape(rows, *(layer.output_shape or ()))
             result = layer.backward(self.ops, dy, made[rows], sink, need_dx)
             if self.gradients is not None:
                 self.gradients.update(sink.gradients)
+            for name, memory in kept.items():
+                np.copyto(memory, sink.gradients[name])
             if dx is not None and result is not None:
                 self.view(dx, rows)[...] = result.reshape(rows, -1)
 

@@ -148,14 +148,15 @@ class Core:
         self.threads = threads
         self.state = state
         self.gradients = gradients
-        # Of the run: the number of its first step, and its samples a step.
-        self.first_step, self.batch = 1, rows
+        self.batch = rows  # samples a step of the run
         self.operations: list[Operation] = []
         self.lanes: int = compiled.lanes()[dtype.itemsize == 8]
         self.width = 2 * self.lanes
         # (stored array, its live memory): the plan holds addresses, and is void when they change.
         self.storage: list[tuple[Any, Array]] = []
         self._buffers: list[Buffer] = []
+        # What operations find that is to be added to the loss of every batch.
+        self._penalties: npt.NDArray[np.float64] = np.empty(0)
         self._phase = 0
         self._workspaces: dict[str, dict[int, Any]] = {}
         self.ops = _backend.load("kernels")
@@ -235,58 +236,6 @@ class Core:
             self.operations[-1].barrier = True
             self._phase += 1
 
-    # --- Updates --------------------------------------------------------------------------------
-
-    def updates(self, *parameters: Parameter | None) -> bool:
-        """Return whether the plan has a use for the gradient of any of these parameters.
-
-        If not, an operation that computes only gradients of parameters is not to be added.
-        """
-        return any(parameter is not None for parameter in parameters)
-
-    def update(
-        self,
-        operation: Operation,
-        weight: Parameter,
-        bias: Parameter | None = None,
-        *,
-        panels: bool = False,
-    ) -> None:
-        """Say what an operation does with the gradients that it computes of its parameters.
-
-        Fills in ``w`` and ``b``, the two in memory; ``rule``; what the rule needs of each: states
-        of the optimizer, or where the gradient is stored (``s0``, ``s1``, ``bs0``, ``bs1``); and
-        what the table of the plan says of it. The compiled operation hands every part of a
-        gradient to ``apply_gradient`` of csrc/operations.pxd, which does the rest.
-
-        Parameters
-        ----------
-        operation : Operation
-        weight, bias : Parameter
-            Any two parameters; the second may be missing.
-        panels : bool, default=False
-            Whether the weight is in panels. Its gradient is computed in the same order, but
-            ``STORE`` takes it row by row, as users see it.
-        """
-        arguments = operation.arguments
-        arguments["w"] = self._live(weight, panels=panels)
-        arguments["b"] = self._live(bias)
-        if self.gradients is not None:
-            arguments["rule"] = compiled.STORE
-            arguments["s0"] = self._store(weight)
-            if bias is not None:
-                arguments["bs0"] = self._store(bias)
-            operation.fused.append("store")
-        elif self.state is not None:
-            optimizer = self.state.optimizer
-            arguments["rule"] = optimizer.kind
-            for index, slot in enumerate(optimizer.slots):
-                arguments[f"s{index}"] = self._live(self.state.of(weight)[slot], panels=panels)
-                operation.bytes += 2 * self.dtype.itemsize * math.prod(weight.shape)
-                if bias is not None:
-                    arguments[f"bs{index}"] = self._live(self.state.of(bias)[slot])
-            operation.fused.append(optimizer.name)
-
     # --- Memory ---------------------------------------------------------------------------------
 
     def buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
@@ -328,6 +277,8 @@ class Core:
         """Return the program and its arena."""
         self._place()
         program = compiled.Program(self.dtype.itemsize == 8, self.rows, self.threads, self._scratch)
+        if self._penalties.size:
+            program.add_penalties(self._penalties)
         base = self.arena.ctypes.data
         for operation in self.operations:
             arguments: dict[str, Any] = {}

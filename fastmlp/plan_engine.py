@@ -127,7 +127,9 @@ class Plan:
         builder = Builder(network.dtype, self.rows, threads, state, stored)
         columns = math.prod(network.input_shape)
         x = builder.gather(columns, bytes_, network.scale) if gather else builder.input(columns)
-        first = network.first_trainable if purpose in ("train", "gradients") else None
+        first = None
+        if purpose in ("train", "gradients"):
+            first = network.lowest(trainable=purpose == "train")
         values = [x]
         for index, layer in enumerate(network.layers):
             y = layer.lower(builder, values[-1])
@@ -136,6 +138,8 @@ class Plan:
         if loss is None:
             builder.output(values[-1])
             return builder
+        if purpose == "train":
+            builder.penalties(network.named_parameters.values())
         kind = _LOSSES.get(type(loss))
         trains = first is not None
         if kind is not None:
@@ -154,6 +158,8 @@ class Plan:
                 )
         if own and purpose == "train" and state is not None:
             self._custom_update(builder, network, state)
+        else:
+            builder.finish_updates()
         return builder
 
     def _custom_loss(
@@ -180,16 +186,18 @@ class Plan:
 
     def _custom_update(self, builder: Builder, network: Network, state: State) -> None:
         def update(rows: int, first: int) -> None:
-            state.step += 1
-            for name, parameter in network.named_parameters.items():
-                gradient = self.stored.get(name)
-                if gradient is not None:
-                    value = parameter.value
-                    slots = {s: stored.value for s, stored in state.of(parameter).items()}
-                    state.optimizer.update(builder.ops, value, gradient, slots, state.step)
-                    parameter.write(value)
-                    for s, stored in state.of(parameter).items():
-                        stored.write(slots[s])
+            state.begin_step(first // builder.batch)
+            known = network.named_parameters.values()
+            trained = [each for each in known if each.trainable and each.name in self.stored]
+            state.clip(builder.ops, [self.stored[each.name] for each in trained])
+            for parameter in trained:
+                gradient, value = self.stored[parameter.name], parameter.value
+                slots = {s: stored.value for s, stored in state.of(parameter).items()}
+                rate = state.rate_of(parameter)
+                state.optimizer.update(builder.ops, value, gradient, slots, state.step, rate)
+                parameter.write(value)
+                for s, stored in state.of(parameter).items():
+                    stored.write(slots[s])
 
         builder.meet()
         builder.python(None, f"update {state.optimizer!r}", update, [], [])
@@ -212,9 +220,12 @@ class Plan:
         coefficients = None
         state = self.state
         steps = -(-total // batch)
-        if state is not None and _is_compiled(state):
-            coefficients = state.optimizer.coefficients(state.step + 1, epochs * steps)
-            self._builder.first_step, self._builder.batch = state.step + 1, batch
+        rates = np.empty(0)
+        if state is not None:
+            rates = state.begin_run(steps, epochs)
+            self._builder.batch = batch
+            if _is_compiled(state):
+                coefficients = state.optimizer.coefficients(state.step + 1, rates)
         self._targets = (y, order)
         if not self._compiled_loss:
             y = None  # may be anything
@@ -249,11 +260,11 @@ class Plan:
             )
         finally:
             self._targets = (None, None)
-        if coefficients is not None and state is not None:
-            state.step = self._builder.first_step - 1 + complete * steps
-            if complete < epochs:
-                state.step += -(-done // batch)
-        columns = Epochs(losses[:complete], correct[:complete], seconds[:complete])
+            if state is not None:  # also if Python raised in the middle
+                ended, samples = self._program.progress
+                state.end_run(ended * steps + (-(-samples // batch) if ended < epochs else 0))
+        at_ends = rates[steps - 1 :: steps][:complete]
+        columns = Epochs(losses[:complete], correct[:complete], seconds[:complete], at_ends)
         return Outcome(loss_sum, loss, right, done, bad, columns)
 
     def __str__(self) -> str:
@@ -293,7 +304,9 @@ class PlanEngine:
             or (row_bytes % _ALIASING == 0 and rows > 1)
         )
         bytes_ = x.dtype == np.uint8
-        key = (purpose, rows, threads, gather, bytes_, _identity(loss), _identity(state))
+        clips = "" if state is None else state.optimizer.clips
+        key = (purpose, rows, threads, gather, bytes_, _identity(loss), _identity(state),
+               clips, network.training_settings)  # fmt: skip
         with _making:
             while self._plans.get(key):
                 plan = self._plans[key].pop()
@@ -371,7 +384,7 @@ class PlanEngine:
         outcome = plan.run(x, y=y)
         # The arrays are the caller's now; the plan, large as the batch may be, is not kept.
         gradients = {name: plan.stored[name] for name in self._network.named_parameters}
-        return outcome.loss, gradients
+        return outcome.loss + self._network.penalty(), gradients
 
 
 def _identity(thing: Any) -> Any:

@@ -11,7 +11,8 @@ from fastmlp.activations import ActivationFunction
 from fastmlp.layers.base import Layer
 from fastmlp.layers.window import Window
 from fastmlp.parameter import Parameter
-from fastmlp.plan_core import Buffer, Core, Gradient, Operation, Value
+from fastmlp.plan_core import Buffer, Gradient, Operation, Value
+from fastmlp.plan_updates import Updates
 
 __all__ = ["ImageOperations"]
 
@@ -28,7 +29,7 @@ class _Windowed(Protocol):
     window: Window
 
 
-class ImageOperations(Core):
+class ImageOperations(Updates):
     """Adds the operations that layers of images ask for."""
 
     def convolution(

@@ -23,6 +23,7 @@ Conventions, for every function below
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ __all__ = [
     "avg_pool2d_backward",
     "avg_pool2d_backward_loops",
     "avg_pool2d_loops",
+    "clip_by_norm",
+    "clip_by_value",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_input_loops",
@@ -103,6 +106,8 @@ __all__ = [
     "sum_batch",
     "tanh",
     "tanh_backward",
+    "weight_penalty",
+    "weight_penalty_backward",
 ]
 
 Array = npt.NDArray[Any]
@@ -287,6 +292,57 @@ def adam_update(
     v += (1 - beta2) * np.square(gradient)
     root = np.sqrt(v) * (1 / math.sqrt(1 - beta2**step))
     weight -= (learning_rate / (1 - beta1**step)) * (m / (root + eps))
+
+
+# --- Penalties and clipping ---------------------------------------------------------------------
+
+
+@_quiet
+def weight_penalty(weight: Array, *, l1: float = 0.0, l2: float = 0.0) -> float:
+    """Return ``l1 * sum(abs(weight)) + l2 * sum(weight**2)``, summed in float64. Any shape."""
+    result = 0.0
+    if l1:
+        result += l1 * float(np.add.reduce(np.abs(weight), axis=None, dtype=np.float64))
+    if l2:
+        result += l2 * float(np.add.reduce(_squares(weight), axis=None))
+    return result
+
+
+@_quiet
+def weight_penalty_backward(
+    gradient: Array, weight: Array, *, l1: float = 0.0, l2: float = 0.0
+) -> None:
+    """Add ``l1 * sign(weight) + 2 * l2 * weight`` to a gradient, in place; sign(0) is 0.
+
+    Arrays of any one shape.
+    """
+    gradient += l1 * np.sign(weight) + (2 * l2) * weight
+
+
+@_quiet
+def clip_by_norm(gradients: Sequence[Array], limit: float) -> float:
+    """Multiply arrays by ``limit / (norm + 1e-6)``, in place, where that is below 1.
+
+    The norm, which is returned, is the root of the sum of all their squares, summed in float64.
+    If it is not finite, no more are the arrays. Pascanu, Mikolov and Bengio 2013, algorithm 1;
+    the small number is that of PyTorch's ``clip_grad_norm_``.
+    """
+    squares = [float(np.add.reduce(_squares(gradient), axis=None)) for gradient in gradients]
+    norm = math.sqrt(math.fsum(squares)) if all(map(math.isfinite, squares)) else sum(squares)
+    if not limit / (norm + 1e-6) >= 1:
+        for gradient in gradients:
+            gradient *= limit / (norm + 1e-6)
+    return norm
+
+
+@_quiet
+def clip_by_value(x: Array, limit: float, *, out: Array | None = None) -> Array:
+    """Return x with every element brought to ``[-limit, limit]``; NaN stays. Any shape."""
+    return np.clip(x, -limit, limit, out=out)
+
+
+def _squares(x: Array) -> Array:
+    return np.square(x, dtype=np.float64)
 
 
 # --- Elementwise functions and activations ------------------------------------------------------

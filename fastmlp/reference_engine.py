@@ -22,7 +22,8 @@ __all__ = ["ReferenceEngine"]
 Array = npt.NDArray[Any]
 
 _KEPT_WORKSPACES = 4
-_NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0))  # it does one at a time
+# It does one at a time.
+_NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 class ReferenceEngine:
@@ -57,24 +58,31 @@ class ReferenceEngine:
         if self._sink is None or self._sink[0] is not state:
             self._sink = state, UpdatingSink(ops, state)
         sink = self._sink[1]
-        loss_sum, value, correct, total = 0.0, 0.0, 0, len(x)
-        for start in range(0, total, batch):
-            stop = min(start + batch, total)
-            rows: Any = slice(start, stop) if order is None else order[start:stop]
-            n = stop - start
-            workspace = self._workspace(n)
-            targets = y[rows]
-            output = network.forward(ops, self._samples(x[rows]), workspace)
-            value, dy = loss(ops, output, targets, workspace.dy)
-            if not math.isfinite(value):
-                return Outcome(loss_sum, value, correct, start, True, _NO_EPOCHS)
-            if counts:
-                correct += ops.count_correct(output, targets)
-            state.step += 1
-            network.backward(ops, dy, workspace, sink)
-            loss_sum += value * n
-            if poll is not None and poll(stop, loss_sum, correct):
-                return Outcome(loss_sum, value, correct, stop, False, _NO_EPOCHS)
+        loss_sum, value, correct, done, total = 0.0, 0.0, 0, 0, len(x)
+        state.begin_run(-(-total // batch))
+        try:
+            for start in range(0, total, batch):
+                stop = min(start + batch, total)
+                rows: Any = slice(start, stop) if order is None else order[start:stop]
+                n = stop - start
+                workspace = self._workspace(n)
+                targets = y[rows]
+                output = network.forward(ops, self._samples(x[rows]), workspace)
+                value, dy = loss(ops, output, targets, workspace.dy)
+                if not math.isfinite(value):
+                    return Outcome(loss_sum, value, correct, start, True, _NO_EPOCHS)
+                if counts:
+                    correct += ops.count_correct(output, targets)
+                value += network.penalty()
+                state.begin_step(done)
+                network.backward(ops, dy, workspace, sink, trainable=True)
+                sink.finish()
+                done += 1
+                loss_sum += value * n
+                if poll is not None and poll(stop, loss_sum, correct):
+                    return Outcome(loss_sum, value, correct, stop, False, _NO_EPOCHS)
+        finally:
+            state.end_run(done)
         return Outcome(loss_sum, value, correct, total, False, _NO_EPOCHS)
 
     def evaluate(
@@ -110,6 +118,7 @@ class ReferenceEngine:
         output = network.forward(self._ops, self._samples(x), workspace)
         value, dy = loss(self._ops, output, y, workspace.dy)
         network.backward(self._ops, dy, workspace, store)
+        value += network.penalty()
         return value, {name: store.gradients[name] for name in network.named_parameters}
 
     def _chunks(self, total: int) -> Iterator[tuple[slice, Workspace]]:

@@ -109,7 +109,10 @@ class _Trainer:
         # One batch of all the data needs no order: the mean is over the same samples.
         self._shuffle = run.shuffle and self._batch < len(run.x)
         alone = run.validation is None and not run.callbacks and run.progress.silent
-        self._may_bundle = alone and engine(network).bundles(loss, network.state(optimizer))
+        state = network.state(optimizer)
+        # A schedule that looks at what an epoch measured must see each.
+        alone = alone and getattr(optimizer.learning_rate, "monitor", None) is None
+        self._may_bundle = alone and engine(network).bundles(loss, state)
         self._bundle = 1
 
     def bundle(self, left: int) -> int:
@@ -149,11 +152,12 @@ class _Trainer:
             self._may_bundle = False
             return {}
         network.epochs_begun += min(count, complete + 1)
+        state.epoch += min(count, complete + 1)
         self._adapt(time.perf_counter() - began)
         columns = {"loss": (done.loss_sums / n).tolist()}
         if self._counts:
             columns["accuracy"] = (done.correct / n).tolist()
-        columns["learning_rate"] = [self._optimizer.learning_rate] * complete
+        columns["learning_rate"] = done.rates.tolist()
         columns["time"] = done.seconds.tolist()
         return columns
 
@@ -172,18 +176,22 @@ class _Trainer:
         n = len(run.x)
         order = self._order(network.epochs_begun) if self._shuffle else None
         network.epochs_begun += 1
+        state = network.state(self._optimizer)
         snapshot = network.snapshot()
         progress.begin(epoch)
-        outcome = engine(network).train(
-            self._loss,
-            network.state(self._optimizer),
-            run.x,
-            run.y,
-            order,
-            self._batch,
-            counts=self._counts,
-            poll=self._poll,
-        )
+        try:
+            outcome = engine(network).train(
+                self._loss,
+                state,
+                run.x,
+                run.y,
+                order,
+                self._batch,
+                counts=self._counts,
+                poll=self._poll,
+            )
+        finally:
+            state.epoch += 1
         if outcome.bad:
             raise self._divergence(epoch, outcome.done, snapshot, f"the loss is {outcome.loss}")
         if self._interrupt.requested:
@@ -200,7 +208,8 @@ class _Trainer:
             if self._interrupt.requested:
                 return None
             logs |= {"val_" + name: value for name, value in measured.items()}
-        logs["learning_rate"] = self._optimizer.learning_rate
+        logs["learning_rate"] = state.learning_rate
+        state.observe(logs)
         logs["time"] = time.perf_counter() - began
         self._adapt(logs["time"])
         return logs
@@ -218,7 +227,8 @@ class _Trainer:
         self, epoch: int, start: int, snapshot: list[Array], what: str
     ) -> DivergenceError:
         """Go back to the start of the epoch; return the error to be raised."""
-        network, run, rate = self._network, self._run, self._optimizer.learning_rate
+        network, run = self._network, self._run
+        rate = network.state(self._optimizer).learning_rate
         network.restore(snapshot)
         network.forget()
         steps = math.ceil(len(run.x) / self._batch)
@@ -241,7 +251,7 @@ def evaluate(
     Ended by ``poll``, it returns measurements of no meaning.
     """
     outcome = engine(network).evaluate(loss, x, y, counts=counts, poll=poll)
-    measured = {"loss": outcome.loss_sum / len(x)}
+    measured = {"loss": outcome.loss_sum / len(x) + network.penalty()}
     if counts:
         measured["accuracy"] = outcome.correct / len(x)
     return measured

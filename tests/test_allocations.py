@@ -36,9 +36,11 @@ PROGRAM = """if True:
     for name, optimizer in {"sgd": fm.SGD(), "adam": fm.Adam(0.001)}.items():
         model = fm.MLP(40, [64, 17], 10, activation="gelu", scale=1 / 255)
         # A table of numbers for every step is made before the first one.
-        tables = {steps: optimizer.coefficients(1, steps) for steps in orders}
-        optimizer.coefficients = lambda first, steps: tables[steps]
         state, counts = model.state(optimizer), {10: [], 1000: []}
+        rates = {steps: state.begin_run(steps) for steps in orders}
+        tables = {steps: optimizer.coefficients(1, rates[steps]) for steps in orders}
+        state.begin_run = lambda steps, epochs: rates[steps]
+        optimizer.coefficients = lambda first, rates: tables[len(rates)]
         for _ in range(4):
             for steps, order in orders.items():
                 data = x[: 10 * steps], y[: 10 * steps], order

@@ -116,7 +116,7 @@ ROOMS = [
     {"_kernels", "errors", "_random", "_checks", "_arrays", "_backend", "_reference_images",
      "_reference_loops", "history", "callbacks", "progress", "interrupt", "io"},
     {"reference"},
-    {"stored", "_threads"},
+    {"stored", "_threads", "schedules"},
     {"parameter"},
     {"initializers", "activations", "_threadpoolctl"},
     {"losses", "optimizers"},

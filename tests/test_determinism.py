@@ -44,8 +44,8 @@ def test_threads_do_not_change_a_bit(seed, eager_threads):
 
 def test_an_optimizer_of_the_users_own_waits_for_all_gradients(eager_threads):
     class Plain(fm.optimizers.Optimizer):
-        def update(self, ops, value, gradient, state, step):
-            value -= self.learning_rate * gradient
+        def update(self, ops, value, gradient, state, step, learning_rate):
+            value -= learning_rate * gradient
 
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((400, 300), dtype="float32"), np.arange(400) % 10

@@ -42,6 +42,7 @@ def test_a_whole_run_is_the_textbook(optimizer, backend, toy):
     by_hand = fm.MLP(6, [8, 5], 3, activation="tanh", seed=4, dtype="float64")
     by_hand.backend = "numpy"
     settings = optimizer.config()
+    assert (settings.pop("clip_norm"), settings.pop("clip_value")) == (None, None)
     name, rate = settings.pop("name"), settings.pop("learning_rate")
     function = getattr(reference, name.removesuffix("w") + "_update")
     weights = {key: value.copy() for key, value in by_hand.parameters.items()}
@@ -184,11 +185,11 @@ def test_an_optimizer_of_ones_own(backend, toy):
         def __init__(self, scale):
             super().__init__(scale)
 
-        def update(self, ops, value, gradient, state, step):
+        def update(self, ops, value, gradient, state, step, learning_rate):
             assert state["seen"].shape == value.shape
             assert (state["seen"] == step - 1).all()
             state["seen"] += 1
-            value -= self.learning_rate * np.sign(gradient)
+            value -= learning_rate * np.sign(gradient)
 
     model = fm.MLP(6, [4], 3)
     model.backend = backend

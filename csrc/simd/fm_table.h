@@ -122,6 +122,13 @@ enum fm_store {
         /* p has as many of the FM_MAX_COEFFICIENTS as the kind reads */                           \
         void (*update[FM_UPDATE_COUNT])(ptrdiff_t n, const REAL *g, REAL *w, REAL *s0, REAL *s1,   \
                                         const double *p);                                          \
+        /* g[i] += l1 * sign(w[i]) + l2 * w[i] */                                                  \
+        void (*penalize)(ptrdiff_t n, REAL l1, REAL l2, const REAL *w, REAL *g);                   \
+        /* y[i] = x[i] brought to [-limit, limit]; y may be x */                                   \
+        void (*clamp)(ptrdiff_t n, REAL limit, const REAL *x, REAL *y);                            \
+        /* sums of x[i]^2 and of |x[i]|, in double */                                              \
+        double (*sum_squares)(ptrdiff_t n, const REAL *x);                                         \
+        double (*sum_magnitudes)(ptrdiff_t n, const REAL *x);                                      \
         /* y[i] += a * x[i] */                                                                     \
         void (*axpy)(ptrdiff_t n, REAL a, const REAL *x, REAL *y);                                 \
         /* y[i] = x[i] + b[i] */                                                                   \

@@ -143,3 +143,56 @@ FM_UPDATE(adam, FM_ADAM)
 FM_UPDATE(adamw, FM_ADAMW)
 
 #undef FM_UPDATE
+
+/* Computes  g[i] += l1 sign(w[i]) + l2 w[i], sign(0) = 0: the gradient of a penalty.
+ * Range     NaN goes through. */
+static void FM(penalize)(ptrdiff_t n, REAL l1, REAL l2, const REAL *w, REAL *g)
+{
+    const V a = FM(v_set)(l1), b = FM(v_set)(l2), zero = FM(v_set)(0);
+    for (ptrdiff_t i = 0; i < n; i += FM_LANES) {
+        const ptrdiff_t m = n - i < FM_LANES ? n - i : FM_LANES;
+        const V weight = FM(load_lanes)(w + i, m);
+        const V sign = FM(v_select)(FM(v_lt)(zero, weight), a,
+                                    FM(v_select)(FM(v_lt)(weight, zero), -a, zero * weight));
+        FM(store_lanes)(g + i, FM(v_fma)(b, weight, FM(load_lanes)(g + i, m) + sign), m);
+    }
+}
+
+/* Computes  y[i] = x[i] brought to [-limit, limit].
+ * Aliasing  y may be x.
+ * Range     limit > 0; NaN stays. */
+static void FM(clamp)(ptrdiff_t n, REAL limit, const REAL *x, REAL *y)
+{
+    const V high = FM(v_set)(limit), low = FM(v_set)(-limit);
+    for (ptrdiff_t i = 0; i < n; i += FM_LANES) {
+        const ptrdiff_t m = n - i < FM_LANES ? n - i : FM_LANES;
+        const V a = FM(v_min)(high, FM(load_lanes)(x + i, m)); /* both keep NaN in x */
+        FM(store_lanes)(y + i, FM(v_max)(low, a), m);
+    }
+}
+
+/* Computes  the sum of f(x[i]) in double, f(x) = x^2 or |x|.
+ * Error     the order of the sum depends on n alone: 4 FM_LANES sums, added up from the first. */
+#define FM_SUM(name, f)                                                                            \
+    static double FM(name)(ptrdiff_t n, const REAL *x)                                             \
+    {                                                                                              \
+        enum { COUNT = 4 * FM_LANES };                                                             \
+        double sums[COUNT] = {0}, total = 0;                                                       \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + COUNT <= n; i += COUNT)                                                         \
+            for (int j = 0; j < COUNT; j++) {                                                      \
+                const double a = (double)x[i + j];                                                 \
+                sums[j] += f;                                                                      \
+            }                                                                                      \
+        for (int j = 0; i < n; i++, j++) {                                                         \
+            const double a = (double)x[i];                                                         \
+            sums[j] += f;                                                                          \
+        }                                                                                          \
+        for (int j = 0; j < COUNT; j++) total += sums[j];                                          \
+        return total;                                                                              \
+    }
+
+FM_SUM(sum_squares, a * a)
+FM_SUM(sum_magnitudes, (a < 0 ? -a : a))
+
+#undef FM_SUM

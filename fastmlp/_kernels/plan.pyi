@@ -7,6 +7,8 @@ import numpy.typing as npt
 FORWARD: dict[str, int]
 BACKWARD: dict[str, int]
 STORE: int
+KEEP: int
+VALUES_OF_A_SUM: int
 SCRATCH_ROWS: int
 
 def lanes() -> tuple[int, int]: ...
@@ -18,6 +20,8 @@ def convolution_memory(
 class Program:
     @property
     def threads(self) -> int: ...
+    @property
+    def progress(self) -> tuple[int, int]: ...
     @property
     def losses(self) -> Any: ...
     @property
@@ -54,6 +58,11 @@ class Program:
         activation: int = ...,
         parameter: float = ...,
         rule: int = ...,
+        multiplier: float = ...,
+        l1: float = ...,
+        l2: float = ...,
+        clamps: bool = ...,
+        sums: int = ...,
         s0: int = ...,
         s1: int = ...,
         bs0: int = ...,
@@ -74,6 +83,7 @@ class Program:
         parts_row: int = ...,
         chunks: int = ...,
     ) -> None: ...
+    def add_penalties(self, penalties: npt.NDArray[np.float64]) -> None: ...
     def run(
         self,
         source: Any,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp import _checks
 from fastmlp.parameter import Parameter
 
 if TYPE_CHECKING:
@@ -36,6 +37,27 @@ class GradientSink(Protocol):
         """Take a gradient as it is, of the parameter's shape; it is not kept."""
 
 
+class _Setting:
+    """What a layer says of the training of its parameters; checked whenever it is set."""
+
+    def __init__(self, default: bool | float) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        return self if instance is None else instance.training_settings[self._name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if isinstance(self.default, bool):
+            value = _checks.boolean(value, self._name)
+        else:
+            value = _checks.number(value, self._name, minimum=0.0)
+        # A new dictionary: plans tell by it what they were made for.
+        instance.training_settings = instance.training_settings | {self._name: value}
+
+
 class Layer:
     """Base class of all layers.
 
@@ -43,8 +65,23 @@ class Layer:
     needs (inputs to remember, buffers to write to) lives in a *workspace* made for a number of
     rows, never in the layer, so any number of threads can run the same layer.
 
+    Parameters
+    ----------
+    trainable : bool, default=True
+        Whether training changes the parameters. Without, their gradients are not computed, nor
+        what only the gradients of frozen layers need.
+    learning_rate_multiplier : float, default=1.0
+        Factor of the learning rate for the parameters, at least 0.
+    l1, l2 : float, default=0.0
+        Factors, at least 0, of a penalty ``l1 * sum(abs(weight)) + l2 * sum(weight**2)`` that is
+        part of the loss; of the parameter called "weight", not of biases.
+
     Attributes
     ----------
+    trainable, learning_rate_multiplier, l1, l2
+        The arguments; may be changed between calls of the model's methods.
+    training_settings : dict
+        These four by name; not to be changed in place.
     name : str
         Its name within the network, such as "dense_0"; empty before.
     input_shape, output_shape : tuple of int or None
@@ -58,7 +95,27 @@ class Layer:
 
     takes_images = False
 
-    def __init__(self) -> None:
+    trainable = _Setting(True)
+    learning_rate_multiplier = _Setting(1.0)
+    l1 = _Setting(0.0)
+    l2 = _Setting(0.0)
+
+    training_settings: dict[str, bool | float] = {  # noqa: RUF012 - it is never changed
+        "trainable": True, "learning_rate_multiplier": 1.0, "l1": 0.0, "l2": 0.0,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        self.trainable = trainable
+        self.learning_rate_multiplier = learning_rate_multiplier
+        self.l1 = l1
+        self.l2 = l2
         self.name = ""
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
@@ -119,6 +176,12 @@ class Layer:
         """Return the arguments an equal layer is made with, as plain values for a model file."""
         return {}
 
+    def changed_settings(self) -> dict[str, bool | float]:
+        """Return those of the training settings that are not the defaults, for a model file."""
+        defaults = Layer.training_settings
+        return {k: v for k, v in self.training_settings.items() if v != defaults[k]}
+
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.config().items())
-        return f"{type(self).__name__}({arguments})"
+        arguments = self.config() | self.changed_settings()
+        shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        return f"{type(self).__name__}({shown})"

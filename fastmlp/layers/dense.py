@@ -36,13 +36,16 @@ class Dense(Layer):
         Whether a bias is added.
     bias_init : str or initializer, default="zeros"
         Initial bias.
+    trainable, learning_rate_multiplier, l1, l2
+        How it is trained, as for every ``Layer``: whether at all, a factor of the learning rate,
+        and those of penalties of the weight.
 
     Raises
     ------
     ValueError
-        If ``units`` is less than 1, or a name is unknown.
+        If ``units`` is less than 1, a number is out of its range, or a name is unknown.
     TypeError
-        If ``units`` is not an integer or ``use_bias`` not a bool.
+        If an argument is of another type.
 
     Notes
     -----
@@ -64,8 +67,15 @@ class Dense(Layer):
         init: str | Initializer = "glorot_uniform",
         use_bias: bool = True,
         bias_init: str | Initializer = "zeros",
+        *,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            trainable=trainable, learning_rate_multiplier=learning_rate_multiplier, l1=l1, l2=l2
+        )
         self.units = _checks.integer(units, "units", minimum=1)
         self.activation = activations.get(activation)
         self.init = initializers.get(init)
@@ -149,8 +159,10 @@ class Dense(Layer):
         }
 
     def __repr__(self) -> str:
-        activation = self.activation.name
-        return f"Dense({self.units}{f', activation={activation!r}' * (activation != 'linear')})"
+        shown: dict[str, Any] = self.changed_settings()
+        if self.activation.name != "linear":
+            shown = {"activation": self.activation.name} | shown
+        return f"Dense({', '.join([str(self.units), *(f'{k}={v!r}' for k, v in shown.items())])})"
 
 
 class _Workspace:

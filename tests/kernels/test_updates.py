@@ -214,14 +214,17 @@ def test_coefficients_do_the_steps_of_update(optimizer, dtype, rng):
     n = 37
     weight, gradients, arrays = some(rng, n, dtype, len(optimizer.slots))
     other, state = weight.copy(), {s: np.zeros(n, dtype) for s in optimizer.slots}
-    rows = np.concatenate([optimizer.coefficients(1, 4), optimizer.coefficients(5, STEPS - 4)])
+    rates = np.full(STEPS, optimizer.learning_rate)
+    rows = np.concatenate(
+        [optimizer.coefficients(1, rates[:4]), optimizer.coefficients(5, rates[4:])]
+    )
     assert rows.dtype == np.float64
     assert rows.shape == (STEPS, optimizers.MAX_COEFFICIENTS)
     compiled = elementwise.update["float" if dtype == np.float32 else "double"]
     s0, s1 = (*arrays, None, None)[:2]
     for step, gradient in enumerate(gradients, 1):
         compiled(optimizer.kind, weight, gradient, s0, s1, rows[step - 1])
-        optimizer.update(kernels, other, gradient, state, step)
+        optimizer.update(kernels, other, gradient, state, step, optimizer.learning_rate)
         eps = np.finfo(dtype).eps
         for one, two in zip([weight, *arrays], [other, *state.values()], strict=True):
             np.testing.assert_allclose(one, two, rtol=4 * eps, atol=4 * eps)
@@ -229,11 +232,11 @@ def test_coefficients_do_the_steps_of_update(optimizer, dtype, rng):
 
 def test_coefficients_of_far_steps():
     adam = fm.Adam(0.5)
-    assert adam.coefficients(3, 0).shape == (0, optimizers.MAX_COEFFICIENTS)
+    assert adam.coefficients(3, np.empty(0)).shape == (0, optimizers.MAX_COEFFICIENTS)
     with np.errstate(all="raise"):
-        far = adam.coefficients(10**7, 3)
+        far = adam.coefficients(10**7, np.full(3, 0.5))
     np.testing.assert_array_equal(far, [[0.5, 0, 1e-8, 0.9, 0.999, 0.5, 1, 0]] * 3)
-    first = adam.coefficients(1, 1)[0]
+    first = adam.coefficients(1, np.array([0.5]))[0]
     np.testing.assert_allclose(first[5:7], [0.5 / (1 - 0.9), (1 - 0.999) ** -0.5], rtol=1e-15)
 
 

@@ -264,7 +264,12 @@ def test_training_is_steps_along_gradients(optimizer, backend):
             for name, parameter in twin.named_parameters.items():
                 slots = {slot: stored.plain() for slot, stored in state.of(parameter).items()}
                 state.optimizer.update(
-                    reference, parameter.plain(), gradients[name], slots, state.step
+                    reference,
+                    parameter.plain(),
+                    gradients[name],
+                    slots,
+                    state.step,
+                    state.learning_rate,
                 )
     for name, value in model.parameters.items():
         np.testing.assert_allclose(value, twin.parameters[name], rtol=0, atol=1e-12, err_msg=name)

@@ -309,12 +309,12 @@ class Lion(Optimizer):
     def __init__(self, learning_rate=0.01):
         super().__init__(learning_rate)
 
-    def update(self, ops, value, gradient, state, step):
+    def update(self, ops, value, gradient, state, step, learning_rate):
         mean = state["mean"]
         mean *= 0.9
         mean += 0.1 * gradient
         corrected = mean / (1 - 0.9**step)
-        value -= self.learning_rate * corrected / (np.abs(corrected) + 0.1)
+        value -= learning_rate * corrected / (np.abs(corrected) + 0.1)
 
 
 def custom_model(where, backend, dtype="float64"):
