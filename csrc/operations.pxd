@@ -202,7 +202,7 @@ cdef inline void apply_gradient(
 
 
 cdef inline bint is_plain_step(const Op *op, const Run *run) noexcept nogil:
-    """Whether w loses a multiple of its gradient and no more: it may be subtracted as it is summed."""
+    """Whether w loses a multiple of its gradient and no more: it may be subtracted when summed."""
     return op.rule == FM_SGD and run.coefficients[1] == 0 and op.l1 == 0 and op.l2 == 0 \
         and not op.clamps
 

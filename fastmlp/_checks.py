@@ -8,6 +8,7 @@ Nothing here changes what it is given.
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -86,12 +87,14 @@ def boolean(value: Any, name: str) -> bool:
 
 
 def lookup(name: Any, table: Mapping[str, T], what: str) -> T:
-    """Return ``table[name]``; the message lists the known names."""
+    """Return ``table[name]``; the message lists the known names, and the nearest."""
     known = ", ".join(table)
     if not isinstance(name, str):
         raise TypeError(f"{what} must be one of {known}, got {_short(name)}.")
     if name not in table:
-        raise ValueError(f"{what} must be one of {known}, got {name!r}.")
+        near = difflib.get_close_matches(name, table, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{what} must be one of {known}, got {name!r}.{hint}")
     return table[name]
 
 

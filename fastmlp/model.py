@@ -197,6 +197,7 @@ class Sequential(Network):
             callbacks=_check_callbacks(callbacks),
             progress=Progress(_checks.verbosity(verbose), n_epochs, len(samples)),
         )
+        training.check_monitor(chosen, run, counts=self._counts(used))
         self.optimizer, self.loss = chosen, used
         self.history = history = History()
         training.fit(self, used, chosen, run, history, counts=self._counts(used))

@@ -281,8 +281,8 @@ class Optimizer:
         A schedule is written as its own ``config()``; a function of the user's stays one.
         """
         result = {"name": self.name} | self._arguments()
-        if isinstance(self.learning_rate, tuple(schedules.SCHEDULES.values())):
-            result["learning_rate"] = self.learning_rate.config()
+        if type(self.learning_rate) in schedules.SCHEDULES.values():
+            result["learning_rate"] = schedules.config(self.learning_rate)
         return result
 
     def _arguments(self) -> dict[str, Any]:

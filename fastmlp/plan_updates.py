@@ -44,8 +44,8 @@ class _Kept:
 class Updates(Core):
     """The part of a Builder that knows what becomes of gradients."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._kept: dict[str, _Kept] = {}
 
     def updates(self, *parameters: Parameter | None) -> bool:

@@ -354,12 +354,14 @@ class ReduceOnPlateau(Schedule):
         memory["waited"], memory["cooling"] = waited, cooling
 
 
+Rate = float | Schedule | Callable[[int], float]
+
 SCHEDULES: dict[str, type[Any]] = {
     kind.name: kind for kind in (StepDecay, ExponentialDecay, CosineDecay, Warmup, ReduceOnPlateau)
 }
 
 
-def get(rate: Any, what: str = "learning_rate") -> float | Schedule | Callable[[int], float]:
+def get(rate: Any, what: str = "learning_rate") -> Rate:
     """Return a checked rate: a float, a schedule (also from its ``config()``) or a function.
 
     Raises
@@ -376,8 +378,9 @@ def get(rate: Any, what: str = "learning_rate") -> float | Schedule | Callable[[
         return made
     if isinstance(rate, type):
         raise TypeError(f"{what} must be a number or a schedule, got the class {rate.__name__}.")
-    if isinstance(rate, Schedule) or callable(rate):
-        return rate
+    if callable(rate):
+        function: Callable[[int], float] = rate  # schedules are functions too
+        return function
     return _checks.number(rate, what, minimum=0.0)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _random
+from fastmlp import _checks, _random
 from fastmlp.callbacks import Callback
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
@@ -27,7 +27,7 @@ from fastmlp.optimizers import Optimizer
 from fastmlp.passes import Poll
 from fastmlp.progress import Progress
 
-__all__ = ["Run", "evaluate", "fit"]
+__all__ = ["Run", "check_monitor", "evaluate", "fit"]
 
 Array = npt.NDArray[Any]
 
@@ -89,6 +89,15 @@ def fit(
         )
     for callback in run.callbacks:
         callback.on_fit_end()
+
+
+def check_monitor(optimizer: Optimizer, run: Run, *, counts: bool) -> None:
+    """Refuse a schedule that looks at what is not measured."""
+    monitor = getattr(optimizer.learning_rate, "monitor", None)
+    if monitor is not None:
+        names = ["loss", "accuracy"] if counts else ["loss"]
+        names += ["val_" + name for name in names if run.validation is not None]
+        _checks.lookup(monitor, dict.fromkeys(names), "monitor of the learning rate")
 
 
 class _Trainer:

@@ -28,6 +28,9 @@ OPTIMIZERS = {
     "rmsprop": lambda: fm.RMSprop(0.002, eps=1e-4),
     "adam": lambda: fm.Adam(0.005, eps=1e-4, weight_decay=0.001),
     "adamw": lambda: fm.AdamW(0.005, eps=1e-4),
+    "clip_norm": lambda: fm.SGD(0.05, momentum=0.5, clip_norm=0.3),
+    "clip_value": lambda: fm.SGD(fm.Warmup(3, 0.05), clip_value=0.01),
+    "clipped adam": lambda: fm.Adam(fm.StepDecay(0.005, 2, 0.5), eps=1e-4, clip_norm=0.1),
 }
 
 
@@ -49,6 +52,12 @@ class Case:
 
     def build(self, dtype: str, backend: str) -> fm.Sequential:
         layers = [getattr(fm, kind)(**arguments) for kind, arguments in self.specification]
+        rng = np.random.default_rng([78, self.seed])
+        if self.seed % 3 == 0:
+            for layer in layers:
+                layer.trainable = bool(rng.random() < 0.7)
+                layer.learning_rate_multiplier = float(rng.choice([0.5, 1, 2]))
+                layer.l1, layer.l2 = rng.choice([0, 0, 0.001, 0.01], 2)
         model = fm.Sequential(layers, self.input_shape, dtype, self.seed, scale=self.scale)
         model.backend = backend
         model.compile(optimizer=OPTIMIZERS[self.optimizer](), loss=self.loss)

@@ -122,6 +122,7 @@ ROOMS = [
     {"losses", "optimizers"},
     {"layers"},
     {"plan_core"},
+    {"plan_updates"},
     {"plan_images"},
     {"network", "passes", "plan"},
     {"plan_engine", "reference_engine"},

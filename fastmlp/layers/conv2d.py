@@ -40,12 +40,14 @@ class Conv2D(Layer):
         with zeros around the image, of an odd number more below and to the right.
     activation : str or None, default="linear"
         Name of the activation; see ``fastmlp.activations``. Softmax is over the channels.
-    init : str or initializer, default="glorot_uniform"
+    init : str, array or initializer, default="glorot_uniform"
         Initial weights; an output sums kh * kw * C inputs. See ``fastmlp.initializers``.
     use_bias : bool, default=True
         Whether a bias is added.
-    bias_init : str or initializer, default="zeros"
+    bias_init : str, array or initializer, default="zeros"
         Initial bias.
+    trainable, learning_rate_multiplier, l1, l2
+        How it is trained, as for every ``Layer``.
 
     Attributes
     ----------
@@ -86,11 +88,18 @@ class Conv2D(Layer):
         strides: int | tuple[int, int] = 1,
         padding: str = "valid",
         activation: str | None = "linear",
-        init: str | Initializer = "glorot_uniform",
+        init: str | npt.NDArray[Any] | Initializer = "glorot_uniform",
         use_bias: bool = True,
-        bias_init: str | Initializer = "zeros",
+        bias_init: str | npt.NDArray[Any] | Initializer = "zeros",
+        *,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            trainable=trainable, learning_rate_multiplier=learning_rate_multiplier, l1=l1, l2=l2
+        )
         self.filters = _checks.integer(filters, "filters", minimum=1)
         self.kernel_size = _checks.sizes(kernel_size, "kernel_size")
         self.strides = _checks.sizes(strides, "strides")

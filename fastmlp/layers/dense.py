@@ -30,11 +30,11 @@ class Dense(Layer):
         Number of outputs O, at least 1.
     activation : str or None, default="linear"
         Name of the activation; see ``fastmlp.activations``. None means "linear".
-    init : str or initializer, default="glorot_uniform"
+    init : str, array or initializer, default="glorot_uniform"
         Initial weights; see ``fastmlp.initializers``.
     use_bias : bool, default=True
         Whether a bias is added.
-    bias_init : str or initializer, default="zeros"
+    bias_init : str, array or initializer, default="zeros"
         Initial bias.
     trainable, learning_rate_multiplier, l1, l2
         How it is trained, as for every ``Layer``: whether at all, a factor of the learning rate,
@@ -64,9 +64,9 @@ class Dense(Layer):
         self,
         units: int,
         activation: str | None = "linear",
-        init: str | Initializer = "glorot_uniform",
+        init: str | npt.NDArray[Any] | Initializer = "glorot_uniform",
         use_bias: bool = True,
-        bias_init: str | Initializer = "zeros",
+        bias_init: str | npt.NDArray[Any] | Initializer = "zeros",
         *,
         trainable: bool = True,
         learning_rate_multiplier: float = 1.0,

@@ -27,6 +27,7 @@ def test_same_names():
     tested = {*UNARY, *ROWS, *BACKWARD_BY_OUTPUT, *BACKWARD_BY_INPUT}
     others = {"matmul", "dense", "add_bias", "sum_batch"}
     others |= {"sgd_update", "adagrad_update", "rmsprop_update", "adam_update"}  # test_updates.py
+    others |= {"clip_by_norm", "clip_by_value", "weight_penalty", "weight_penalty_backward"}
     others |= {"softmax_cross_entropy", "mse", "count_correct"}
     others |= {name for name in TWINS if "2d" in name}  # test_images.py
     assert set(kernels.__all__) == tested | others, "an operation without a twin test"

@@ -1,6 +1,7 @@
 """The optimizers' updates: kernels against the reference, the reference against other formulas."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -238,6 +239,105 @@ def test_coefficients_of_far_steps():
     np.testing.assert_array_equal(far, [[0.5, 0, 1e-8, 0.9, 0.999, 0.5, 1, 0]] * 3)
     first = adam.coefficients(1, np.array([0.5]))[0]
     np.testing.assert_allclose(first[5:7], [0.5 / (1 - 0.9), (1 - 0.999) ** -0.5], rtol=1e-15)
+
+
+def test_momentum_of_a_course():
+    """A value known from a course, whose velocity is a step: -learning_rate times ours."""
+    shape, rate = (4, 5), 1e-3
+    for ops in (kernels, reference):
+        weight = np.linspace(-0.4, 0.6, 20).reshape(shape)
+        gradient = np.linspace(-0.6, 0.4, 20).reshape(shape)
+        velocity = np.linspace(0.6, 0.9, 20).reshape(shape) / -rate
+        ops.sgd_update(weight, gradient, rate, velocity=velocity, momentum=0.9)
+        assert weight[0, 0] == pytest.approx(0.1406, abs=1e-12)
+        assert weight[3, 4] == pytest.approx(1.4096, abs=1e-12)
+
+
+# --- Penalties and clipping -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
+def test_penalties_are_the_reference(l1, l2, dtype, rng):
+    for n in [*SIZES, 5000]:
+        weight = rng.standard_normal(n).astype(dtype)
+        weight[::3] = 0
+        expected = l1 * np.abs(weight).sum(dtype=float) + l2 * (weight.astype(float) ** 2).sum()
+        for ops in (kernels, reference):
+            assert ops.weight_penalty(weight, l1=l1, l2=l2) == pytest.approx(expected, rel=1e-13)
+            gradient = np.ones(n, dtype)
+            assert ops.weight_penalty_backward(gradient, weight, l1=l1, l2=l2) is None
+            np.testing.assert_allclose(
+                gradient, 1 + l1 * np.sign(weight) + 2 * l2 * weight, rtol=8 * np.finfo(dtype).eps,
+                atol=8 * np.finfo(dtype).eps,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("ops", [kernels, reference])
+def test_penalties_of_special_values(ops):
+    weight = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1e-45], np.float32)
+    gradient = np.ones(6, np.float32)
+    ops.weight_penalty_backward(gradient, weight, l1=0.5)
+    np.testing.assert_array_equal(gradient[[0, 3, 4, 5]], [np.nan, 1, 1, 1.5])
+    assert np.isnan(ops.weight_penalty(weight, l1=0.5))
+    assert ops.weight_penalty(weight[1:], l2=0.5) == np.inf
+    # The squares of float32 fit float64.
+    assert ops.weight_penalty(np.full(3, 1e30, np.float32), l2=1.0) == pytest.approx(3e60, rel=1e-6)
+
+
+@pytest.mark.parametrize("ops", [kernels, reference])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_clip_by_value(dtype, ops, rng):
+    for n in SIZES:
+        x = rng.standard_normal(n).astype(dtype)
+        before = x.copy()
+        expected = np.clip(x, dtype(-0.3), dtype(0.3))
+        np.testing.assert_array_equal(ops.clip_by_value(x, 0.3), expected)
+        np.testing.assert_array_equal(x, before)
+        assert ops.clip_by_value(x, 0.3, out=x) is x
+        np.testing.assert_array_equal(x, expected)
+    special = np.array([np.nan, np.inf, -np.inf, 0.0], dtype)
+    np.testing.assert_array_equal(ops.clip_by_value(special, 2.0), [np.nan, 2, -2, 0])
+
+
+@pytest.mark.parametrize("ops", [kernels, reference])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_clip_by_norm(dtype, ops, rng):
+    shapes = [(3, 5), (7,), (100, 33), (0,)]
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    norm = math.sqrt(sum((each.astype(float) ** 2).sum() for each in arrays))
+    for limit in (1e-3, norm / 2, norm * 2):
+        clipped = [each.copy() for each in arrays]
+        assert ops.clip_by_norm(clipped, limit) == pytest.approx(norm, rel=1e-13)
+        factor = min(1.0, limit / (norm + 1e-6))
+        for one, other in zip(clipped, arrays, strict=True):
+            eps = 2 * np.finfo(dtype).eps
+            np.testing.assert_allclose(one, factor * other, rtol=eps, atol=eps)
+            if factor == 1:
+                np.testing.assert_array_equal(one, other)
+    assert ops.clip_by_norm([], 1.0) == 0
+    for value in (np.nan, np.inf):
+        clipped = [np.ones(3, dtype), np.array([1, value], dtype)]
+        np.testing.assert_equal(ops.clip_by_norm(clipped, 1.0), value)
+        assert np.isnan(clipped[1][1])  # and fit will notice
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: kernels.clip_by_value(np.ones(3), 0.0), ValueError, "limit must be above 0"),
+        (lambda: kernels.clip_by_value(np.ones(3), np.nan), ValueError, "limit must be finite"),
+        (lambda: kernels.clip_by_norm([np.ones(3)], -1.0), ValueError, "limit must be finite"),
+        (lambda: kernels.clip_by_norm([[1.0]], 1.0), TypeError, r"gradients\[0\] must be"),
+        (lambda: kernels.clip_by_norm([np.ones(4)[::2]], 1.0), ValueError, "not C-contiguous"),
+        (lambda: kernels.weight_penalty_backward(np.ones(3), np.ones(4)), ValueError,
+         "gradient must be a C-contiguous"),
+        (lambda: kernels.weight_penalty(None, l1=1.0), TypeError, "weight must be an array"),
+    ],
+)  # fmt: skip
+def test_penalties_and_clipping_refuse(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
 
 
 # --- What is refused ------------------------------------------------------------------------------
