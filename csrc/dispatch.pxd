@@ -17,6 +17,7 @@ cdef extern from "fm_table.h" nogil:
         FM_SILU_BACKWARD, FM_SOFTPLUS_BACKWARD, FM_TANH_BACKWARD, FM_SIGMOID_BACKWARD
         FM_SGD, FM_MOMENTUM, FM_NESTEROV, FM_ADAGRAD, FM_RMSPROP, FM_ADAM, FM_ADAMW
         FM_UPDATE_COUNT, FM_MAX_COEFFICIENTS
+        FM_SQUARED, FM_ABSOLUTE, FM_HUBER, FM_BINARY_CROSS_ENTROPY, FM_LOSS_COUNT
         FM_STORE_SET, FM_STORE_ADD, FM_STORE_RELU
         FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS, FM_MAX_SPARSE
     ctypedef void (*fm_strip_f32)(
@@ -64,13 +65,15 @@ cdef extern from "fm_table.h" nogil:
         double (*sum_magnitudes)(Py_ssize_t, const float *) noexcept nogil
         void (*axpy)(Py_ssize_t, float, const float *, float *) noexcept nogil
         void (*add)(Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        double (*squared_difference)(Py_ssize_t, float, const float *, const float *,
-                                     float *) noexcept nogil
         void (*sparse_rows[13][13])(Py_ssize_t, const float *, const int32_t *, Py_ssize_t,
                                     const float *, Py_ssize_t, float *, Py_ssize_t) noexcept nogil
         Py_ssize_t (*nonzero)(Py_ssize_t, const float *, float *, int32_t *) noexcept nogil
         void (*max_pool)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t,
                          float *, void *) noexcept nogil
+        double (*loss[4])(Py_ssize_t, float, float, const float *, const float *,
+                          float *) noexcept nogil
+        double (*hinge)(Py_ssize_t, float, const float *, float, float, float *,
+                        float *) noexcept nogil
         void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float, float *,
                               float *, float *) noexcept nogil
         float (*row_max)(Py_ssize_t, const float *) noexcept nogil
@@ -127,13 +130,15 @@ cdef extern from "fm_table.h" nogil:
         double (*sum_magnitudes)(Py_ssize_t, const double *) noexcept nogil
         void (*axpy)(Py_ssize_t, double, const double *, double *) noexcept nogil
         void (*add)(Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        double (*squared_difference)(Py_ssize_t, double, const double *, const double *,
-                                     double *) noexcept nogil
         void (*sparse_rows[13][13])(Py_ssize_t, const double *, const int32_t *, Py_ssize_t,
                                     const double *, Py_ssize_t, double *, Py_ssize_t) noexcept nogil
         Py_ssize_t (*nonzero)(Py_ssize_t, const double *, double *, int32_t *) noexcept nogil
         void (*max_pool)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t,
                          double *, void *) noexcept nogil
+        double (*loss[4])(Py_ssize_t, double, double, const double *, const double *,
+                          double *) noexcept nogil
+        double (*hinge)(Py_ssize_t, double, const double *, double, double, double *,
+                        double *) noexcept nogil
         void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double, double *,
                               double *, double *) noexcept nogil
         double (*row_max)(Py_ssize_t, const double *) noexcept nogil

@@ -2,14 +2,20 @@
 
 from libc.stdint cimport int64_t
 
-from dispatch cimport fm_f32, fm_f64, import_tables, real
+from dispatch cimport (
+    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_HUBER, FM_SQUARED, import_tables, real,
+)
+from loss_rows cimport cross_entropy_row, element_losses, hinge_row, mean_of, target_weight
 from overlap cimport refuse_overlap
 from rows cimport (
-    count_correct_rows, cross_entropy_rows, log_softmax_backward_rows, log_softmax_rows,
-    softmax_backward_rows, softmax_rows, sum_batch_rows,
+    count_correct_rows, log_softmax_backward_rows, log_softmax_rows, softmax_backward_rows,
+    softmax_rows, sum_batch_rows,
 )
 
 import_tables()
+
+MSE, MAE, HUBER = FM_SQUARED, FM_ABSOLUTE, FM_HUBER
+BINARY_CROSS_ENTROPY = FM_BINARY_CROSS_ENTROPY
 
 
 cdef inline size_t bytes_of(const real[:, ::1] x) noexcept nogil:
@@ -54,40 +60,106 @@ def log_softmax_backward(
             log_softmax_backward_rows(y.shape[0], y.shape[1], &dy[0, 0], &y[0, 0], &out[0, 0])
 
 
-def cross_entropy_labels(
-    const real[:, ::1] logits not None, const int64_t[::1] labels not None,
-    real[:, ::1] out not None,
+def cross_entropy(
+    const real[:, ::1] logits not None, const int64_t[::1] labels, const real[:, ::1] targets,
+    real[:, ::1] out not None, double smoothing, const real[::1] class_weight,
+    const double[::1] weights,
 ):
-    """Return the mean cross-entropy of logits (N, C), N >= 1, with labels (N,); gradient to out.
+    """Return the weighted mean of loss_rows.cross_entropy_row over logits (N, C), N >= 1.
 
-    A label outside 0 .. C - 1 raises ValueError before anything is written.
+    With labels (N,), or targets (N, C) where they are None; the gradient goes to out. A label
+    outside 0 .. C - 1 raises ValueError before anything is written.
     """
-    cdef double loss
-    cdef Py_ssize_t i
-    for i in range(labels.shape[0]):
-        if not 0 <= labels[i] < logits.shape[1]:
-            raise ValueError(
-                f"labels must lie from 0 to {logits.shape[1] - 1}, got {labels[i]} at index {i}."
-            )
+    cdef Py_ssize_t i, n = logits.shape[1], rows = logits.shape[0], label = 0
+    cdef const real *target = NULL
+    cdef const real *of_classes = NULL
+    cdef double loss = 0, total = <double>rows, weight = 1, size
     refuse_overlap(&logits[0, 0], bytes_of(logits), &out[0, 0], bytes_of(out), True)
+    if labels is not None:
+        for i in range(rows):
+            if not 0 <= labels[i] < n:
+                raise ValueError(
+                    f"labels must lie from 0 to {n - 1}, got {labels[i]} at index {i}."
+                )
+    else:
+        refuse_overlap(&targets[0, 0], bytes_of(targets), &out[0, 0], bytes_of(out), False)
+    if class_weight is not None:
+        of_classes = &class_weight[0]
+        refuse_overlap(of_classes, n * sizeof(real), &out[0, 0], bytes_of(out), False)
     with nogil:
-        loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0], &labels[0],
-                                  <const real *>NULL, &out[0, 0])
-    return loss
+        if of_classes != NULL or weights is not None:
+            total = 0
+            for i in range(rows):
+                size = weights[i] if weights is not None else 1
+                if of_classes != NULL:
+                    if labels is not None:
+                        label = labels[i]
+                    else:
+                        target = &targets[i, 0]
+                    size *= target_weight(n, label, target, of_classes)
+                total += size
+        for i in range(rows):
+            if labels is not None:
+                label = labels[i]
+            else:
+                target = &targets[i, 0]
+            if weights is not None:
+                weight = weights[i]
+            loss += weight * cross_entropy_row(
+                n, &logits[i, 0], label, target, smoothing, of_classes,
+                weight / total if total > 0 else 0, &out[i, 0])
+    return mean_of(loss, total)
 
 
-def cross_entropy_targets(
-    const real[:, ::1] logits not None, const real[:, ::1] targets not None,
-    real[:, ::1] out not None,
+def hinge(
+    const real[:, ::1] scores not None, const int64_t[::1] labels not None,
+    real[:, ::1] out not None, double margin, const double[::1] weights,
 ):
-    """The same with targets (N, C): one-hot rows or probabilities."""
-    cdef double loss
-    refuse_overlap(&logits[0, 0], bytes_of(logits), &out[0, 0], bytes_of(out), True)
-    refuse_overlap(&targets[0, 0], bytes_of(targets), &out[0, 0], bytes_of(out), False)
+    """Return the weighted mean of loss_rows.hinge_row over scores (N, C), N >= 1; likewise."""
+    cdef Py_ssize_t i, n = scores.shape[1], rows = scores.shape[0]
+    cdef double loss = 0, total = <double>rows, weight = 1
+    refuse_overlap(&scores[0, 0], bytes_of(scores), &out[0, 0], bytes_of(out), True)
+    for i in range(rows):
+        if not 0 <= labels[i] < n:
+            raise ValueError(f"labels must lie from 0 to {n - 1}, got {labels[i]} at index {i}.")
     with nogil:
-        loss = cross_entropy_rows(logits.shape[0], logits.shape[1], &logits[0, 0],
-                                  <const int64_t *>NULL, &targets[0, 0], &out[0, 0])
-    return loss
+        if weights is not None:
+            total = 0
+            for i in range(rows):
+                total += weights[i]
+        for i in range(rows):
+            if weights is not None:
+                weight = weights[i]
+            loss += weight * hinge_row(n, &scores[i, 0], labels[i], margin,
+                                       weight / total if total > 0 else 0, &out[i, 0])
+    return mean_of(loss, total)
+
+
+def element_loss(
+    int kind, const real[:, ::1] prediction not None, const real[:, ::1] target not None,
+    real[:, ::1] out not None, double parameter, const double[::1] weights,
+):
+    """Return the weighted mean over the rows (N, D), N and D >= 1, of a loss of single values.
+
+    The loss of a row is its mean over the columns; the gradient goes to out. MSE, MAE, HUBER and
+    BINARY_CROSS_ENTROPY are the kinds.
+    """
+    cdef Py_ssize_t i, n = prediction.shape[1], rows = prediction.shape[0]
+    cdef double loss = 0, total = <double>rows, weight = 1
+    refuse_overlap(&prediction[0, 0], bytes_of(prediction), &out[0, 0], bytes_of(out), True)
+    refuse_overlap(&target[0, 0], bytes_of(target), &out[0, 0], bytes_of(out), True)
+    with nogil:
+        if weights is not None:
+            total = 0
+            for i in range(rows):
+                total += weights[i]
+        for i in range(rows):
+            if weights is not None:
+                weight = weights[i]
+            loss += weight * element_losses(
+                kind, n, &prediction[i, 0], &target[i, 0], parameter,
+                weight / total / <double>n if total > 0 else 0, &out[i, 0])
+    return mean_of(loss / <double>n, total)
 
 
 def count_correct_labels(
@@ -112,23 +184,6 @@ def count_correct_targets(
             correct = count_correct_rows(scores.shape[0], scores.shape[1], &scores[0, 0],
                                          <const int64_t *>NULL, &targets[0, 0])
     return correct
-
-
-def mse(
-    const real[::1] prediction not None, const real[::1] target not None, real[::1] out not None
-):
-    """Return mean((prediction - target)^2) of n >= 1 values; its gradient to out."""
-    cdef Py_ssize_t n = prediction.shape[0]
-    cdef double total
-    refuse_overlap(&prediction[0], n * sizeof(real), &out[0], n * sizeof(real), True)
-    refuse_overlap(&target[0], n * sizeof(real), &out[0], n * sizeof(real), True)
-    with nogil:
-        if real is float:
-            total = fm_f32.squared_difference(n, <float>(2.0 / n), &prediction[0], &target[0],
-                                              &out[0])
-        else:
-            total = fm_f64.squared_difference(n, 2.0 / n, &prediction[0], &target[0], &out[0])
-    return total / n
 
 
 def sum_batch(const real[:, ::1] x not None, real[::1] out not None):

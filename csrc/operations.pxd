@@ -5,7 +5,6 @@
 # end of a row and the next is zero or of no meaning. Weights are in panels (P, I, width): panel p
 # has outputs p * width and on, those beyond O are zero. `width` is two vectors.
 
-from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
@@ -14,10 +13,7 @@ from dispatch cimport (
     FM_MAX_COEFFICIENTS, FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_f32, fm_f64, real,
 )
 from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
-from rows cimport (
-    argmax, axpy, log_of, row_affine, row_exp_sum, row_max, softmax_backward_rows, softmax_rows,
-)
-
+from rows cimport row_affine, softmax_backward_rows, softmax_rows
 from window cimport Window
 
 cdef extern from "fm_team.h" nogil:
@@ -27,7 +23,6 @@ cdef extern from "fm_team.h" nogil:
     long long fm_flag_get(const fm_flag *)
 
 cdef enum:
-    FEW_CLASSES = 64           # so many are better computed with a row in each lane
     CHUNK_ROWS = 48            # rows of a weight whose gradient or sums wait in L1
     MANY_SAMPLES = 64          # from so many on a weight's update packs its input
     BLOCK_BYTES = 256 * 1024   # of a dense layer's input, at a time: half of a 512 KiB L2
@@ -50,8 +45,10 @@ cdef struct Run:
     const int64_t *labels       # of the whole call, in its own order; or NULL and
     const char *targets         # targets (N, O)
     const double *coefficients  # of the optimizer, in this step
+    const double *weights       # of the samples of the call, in its own order; NULL: 1
+    double weight               # sum over the batch: what the sum of its losses is divided by
     double *losses              # (rows,) what each sample adds to the loss of the batch
-    signed char *correct        # (rows,) whether it was classified right
+    int *correct                # (rows,) how many of its answers are right
     bint counts                 # whether `correct` is wanted
     char *out                   # where predictions go, (N, O)
     fm_flag *bad                # set where a loss is not finite
@@ -87,6 +84,8 @@ cdef struct Op:
     Py_ssize_t saved_row
     int activation
     double parameter
+    int loss                    # of single values: enum fm_loss
+    char *class_weight          # of a loss (O,); NULL: 1
     int rule                    # how weights are updated: enum fm_update, or one of the above
     double multiplier           # of the learning rate
     double l1, l2               # the penalty l1 sum |w| + l2 sum w^2, part of the loss
@@ -605,133 +604,3 @@ cdef inline void transpose(
     if begin < end:
         pack_panel(True, end - begin, run.rows, op.dyt_row, <const real *>op.dy + begin,
                    op.dy_row, <real *>op.dyt + begin * op.dyt_row)
-
-
-# --- Losses -------------------------------------------------------------------------------------
-
-
-cdef inline void cross_entropy_lanes(
-    const Op *op, Run *run, const real *x, Py_ssize_t x_row, Py_ssize_t begin, Py_ssize_t end,
-    real *scratch,
-) noexcept nogil:
-    # Integer labels of few classes: `lanes` rows at a time.
-    cdef Py_ssize_t lanes = lanes_of(x)
-    cdef Py_ssize_t i, j, c, rows, label
-    cdef Py_ssize_t n = op.inputs
-    cdef Py_ssize_t padded = min((n + 3) // 4 * 4, (n + lanes - 1) // lanes * lanes)
-    cdef real *high = scratch + padded * lanes
-    cdef real *log_total = high + lanes
-    cdef real inverse = <real>1 / <real>run.rows
-    cdef const real *row
-    cdef double loss
-    memset(scratch + n * lanes, 0, (padded - n) * lanes * sizeof(real))
-    i = begin
-    while i < end:
-        rows = min(lanes, end - i)
-        if real is float:
-            fm_f32.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
-        else:
-            fm_f64.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
-        for j in range(rows):
-            label = run.labels[run.order[run.first + i + j] if run.order != NULL
-                               else run.first + i + j]
-            row = x + (i + j) * x_row
-            loss = <double>high[j] - <double>row[label] + <double>log_total[j]
-            if not isfinite(loss):
-                fm_flag_set(run.bad, 1)
-            run.losses[i + j] = loss
-            if run.counts:
-                # The first of the largest: what argmax finds.
-                c = label
-                if row[label] == high[j]:
-                    c = 0
-                    while row[c] != high[j]:
-                        c += 1
-                    run.correct[i + j] = c == label
-                else:
-                    run.correct[i + j] = False
-            scratch[label * lanes + j] -= inverse
-        if op.dy != NULL:
-            # Whole blocks of the transposition: rows of dy have zeros behind them.
-            store_sums(padded, rows, scratch, lanes, <real *>op.dy + i * op.dy_row, 1, op.dy_row,
-                       <real>1, FM_STORE_SET)
-        i += rows
-
-
-cdef inline void cross_entropy(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """losses[i] = -sum(target * log_softmax(logits)); dy, if wanted, the gradient of their mean.
-
-    Labels, or targets (N, O) where run.labels is NULL. dy may be x, the logits.
-    """
-    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
-    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
-    cdef Py_ssize_t i, j, sample, label = 0, n = op.inputs
-    cdef double loss, weight
-    cdef real high, total, scale, inverse = <real>1 / <real>run.rows
-    cdef const real *row
-    cdef const real *target = NULL
-    cdef real *dy
-    if run.labels != NULL and n <= FEW_CLASSES:
-        cross_entropy_lanes(op, run, x, x_row, row_cut(run.rows, thread, threads),
-                            row_cut(run.rows, thread + 1, threads), scratch)
-        return
-    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
-        sample = run.order[run.first + i] if run.order != NULL else run.first + i
-        row = x + i * x_row
-        high = row_max(n, row)
-        loss = 0
-        weight = 1
-        if run.labels != NULL:
-            label = run.labels[sample]
-            loss = <double>high - <double>row[label]
-            if run.counts:
-                # Equal to the largest, and no equal before it: what argmax finds.
-                run.correct[i] = row[label] == high and argmax(n, row) == label
-        else:
-            target = <const real *>run.targets + sample * n
-            weight = 0
-            for j in range(n):
-                weight += target[j]
-                if target[j] != 0:
-                    loss -= <double>target[j] * (<double>row[j] - <double>high)
-            if run.counts:
-                run.correct[i] = argmax(n, row) == argmax(n, target)
-        dy = <real *>op.dy + i * op.dy_row if op.dy != NULL else NULL
-        total = row_exp_sum(n, row, high, dy)
-        loss += weight * <double>log_of(total)
-        run.losses[i] = loss
-        if not isfinite(loss):
-            fm_flag_set(run.bad, 1)
-        if dy != NULL:
-            scale = <real>(weight * <double>inverse / <double>total)
-            row_affine(n, scale, dy, <real>0, dy)
-            if run.labels != NULL:
-                dy[label] -= inverse
-            else:
-                axpy(n, -inverse, target, dy)
-
-
-cdef inline void mean_squared_error(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """losses[i] = mean((x - target)^2) of the sample; dy the gradient of their mean."""
-    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
-    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
-    cdef Py_ssize_t i, sample, n = op.inputs
-    cdef double loss, scale = 2.0 / <double>(n * run.rows)
-    cdef const real *target
-    cdef real *dy
-    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
-        sample = run.order[run.first + i] if run.order != NULL else run.first + i
-        target = <const real *>run.targets + sample * n
-        dy = <real *>op.dy + i * op.dy_row if op.dy != NULL else scratch
-        if real is float:
-            loss = fm_f32.squared_difference(n, <float>scale, x + i * x_row, target, dy)
-        else:
-            loss = fm_f64.squared_difference(n, scale, x + i * x_row, target, dy)
-        loss /= <double>n
-        run.losses[i] = loss
-        if not isfinite(loss):
-            fm_flag_set(run.bad, 1)

@@ -12,20 +12,23 @@ from cpython.buffer cimport (
 
 from convolution cimport patch_of
 from dispatch cimport (
-    FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD,
-    FM_RELU, FM_RELU_BACKWARD, FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD,
-    FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
+    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD,
+    FM_HUBER, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_RELU, FM_RELU_BACKWARD, FM_SIGMOID,
+    FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_SQUARED,
+    FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
 )
 from image_operations cimport (
     average_pool_backward, average_pool_forward, convolution_backward, convolution_forward,
     convolution_update, filters_transposed, image_scratch, max_pool_backward, max_pool_forward,
     parts_size,
 )
+from loss_rows cimport mean_of
 from operations cimport (
     CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
-    activation_forward, cross_entropy, dense_backward, dense_forward, dense_update, fm_flag,
-    fm_flag_get, fm_flag_set, gather, mean_squared_error, output, transpose,
+    activation_forward, dense_backward, dense_forward, dense_update, fm_flag, fm_flag_get,
+    fm_flag_set, gather, output, transpose,
 )
+from plan_losses cimport cross_entropy, element_loss, hinge_loss, sum_of_weights
 from window cimport Window
 from updates cimport SUM_CHUNK, clipped_update, gradient_norm, penalty
 
@@ -53,6 +56,11 @@ BACKWARD = {
     "leaky_relu": FM_LEAKY_RELU_BACKWARD, "elu": FM_ELU_BACKWARD, "gelu": FM_GELU_BACKWARD,
     "silu": FM_SILU_BACKWARD, "softplus": FM_SOFTPLUS_BACKWARD, "tanh": FM_TANH_BACKWARD,
     "sigmoid": FM_SIGMOID_BACKWARD,
+}
+# Losses of single values.
+ELEMENT_LOSSES = {
+    "mse": FM_SQUARED, "mae": FM_ABSOLUTE, "huber": FM_HUBER,
+    "binary_cross_entropy": FM_BINARY_CROSS_ENTROPY,
 }
 STORE = STORE_GRADIENT
 KEEP = KEEP_GRADIENT
@@ -103,8 +111,6 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         op.f32, op.f64 = transpose[float], transpose[double]
     elif kind == "cross_entropy":
         op.f32, op.f64 = cross_entropy[float], cross_entropy[double]
-    elif kind == "mse":
-        op.f32, op.f64 = mean_squared_error[float], mean_squared_error[double]
     elif kind == "convolution":
         op.f32, op.f64 = convolution_forward[float], convolution_forward[double]
     elif kind == "filters":
@@ -127,6 +133,11 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         op.f32, op.f64 = gradient_norm[float], gradient_norm[double]
     elif kind == "clipped_update":
         op.f32, op.f64 = clipped_update[float], clipped_update[double]
+    elif kind == "hinge":
+        op.f32, op.f64 = hinge_loss[float], hinge_loss[double]
+    elif kind in ELEMENT_LOSSES:
+        op.loss = ELEMENT_LOSSES[kind]
+        op.f32, op.f64 = element_loss[float], element_loss[double]
     else:
         raise ValueError(f"no operation is called {kind!r}.")
     if double_precision:
@@ -162,12 +173,13 @@ cdef struct Job:
     bint every_step
     double interval
     Py_ssize_t steps_between
+    const double *python_weight  # weight of a batch whose loss is computed in Python
     # Results, written by thread 0: of the last batch, of the epoch so far, of each whole epoch.
     double loss
-    double loss_sum
+    double loss_sum, weight_sum
     Py_ssize_t correct, done
     Py_ssize_t epochs_done
-    double *epoch_loss          # (epochs,) sums over the samples
+    double *epoch_loss          # (epochs,) means over the samples
     double *epoch_seconds       # (epochs,)
     int64_t *epoch_correct      # (epochs,)
 
@@ -187,13 +199,13 @@ cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noe
 
 
 cdef bint _poll(
-    void *program, Py_ssize_t done, double loss_sum, Py_ssize_t correct
+    void *program, Py_ssize_t done, double loss, Py_ssize_t correct
 ) noexcept with gil:
     """Tell Python how far the run is; False if it is to end."""
     cdef Program p = <Program>program
     fm_flush_restore(0)
     try:
-        return not p.poll(done, loss_sum, correct)
+        return not p.poll(done, loss, correct)
     except BaseException as error:
         p.error = error
         return False
@@ -213,11 +225,12 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef void *scratch = job.scratch + thread * job.scratch_bytes
     cdef Py_ssize_t first = 0, row, step = 0, epoch = 0
     cdef long long turn = 0
-    cdef double loss, now, began, next_poll = 0
+    cdef double loss, extra, now, began, next_poll = 0
     began = fm_seconds()
     while epoch < job.epochs:
         run.first = first
         run.rows = min(job.batch, job.total - first)
+        run.weight = sum_of_weights(&run)
         if job.in_place:
             run.x = job.run.source + first * job.sample_bytes
         if job.coefficients != NULL:
@@ -245,10 +258,15 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                     for row in range(run.rows):
                         loss += run.losses[row]
                         job.correct += run.correct[row]
+                    if op.python >= 0:
+                        run.weight = job.python_weight[0]
+                    extra = 0
                     for row in range(job.penalty_count):
-                        loss += job.penalties[row] * <double>run.rows
-                    job.loss = loss / <double>run.rows
+                        extra += job.penalties[row]
+                    job.loss = mean_of(loss, run.weight) + extra
+                    loss += extra * run.weight
                     job.loss_sum += loss
+                    job.weight_sum += run.weight
                 if job.stops and fm_flag_get(run.bad):
                     return
         step += 1
@@ -258,7 +276,8 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
             if job.polls and (job.every_step or step == 1 or step % job.steps_between == 0):
                 now = fm_seconds()
                 if job.every_step or now >= next_poll:
-                    if not _poll(job.program, first, job.loss_sum, job.correct):
+                    loss = mean_of(job.loss_sum, job.weight_sum)
+                    if not _poll(job.program, first, loss, job.correct):
                         fm_flag_set(&job.stop, step)
                     next_poll = fm_seconds() + job.interval
         # The last operation of a list has no barrier of its own: this is it.
@@ -266,13 +285,14 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
         if first >= job.total:
             if thread == 0:
                 now = fm_seconds()
-                job.epoch_loss[epoch] = job.loss_sum
+                job.epoch_loss[epoch] = mean_of(job.loss_sum, job.weight_sum)
                 job.epoch_seconds[epoch] = now - began
                 job.epoch_correct[epoch] = job.correct
                 job.epochs_done = epoch + 1
                 began = now
                 if epoch + 1 < job.epochs:
                     job.loss_sum = 0
+                    job.weight_sum = 0
                     job.correct = 0
                     job.done = 0
             epoch += 1
@@ -310,7 +330,8 @@ cdef class Program:
     cdef const double *penalties
     cdef Py_ssize_t penalty_count
     cdef double *losses_at
-    cdef signed char *correct_at
+    cdef int *correct_at
+    cdef public double weight
     cdef list functions, kept
     # Of the last run, also if Python raised: complete epochs, samples done of the one after them.
     cdef readonly tuple progress
@@ -327,23 +348,26 @@ cdef class Program:
         self.kept = []
         # A page between the threads' parts, against false sharing.
         self.scratch_bytes = (scratch * item + 8191) // 4096 * 4096
-        self.memory = calloc(1, threads * self.scratch_bytes + capacity * 9 + 4096)
+        self.memory = calloc(1, threads * self.scratch_bytes + capacity * 12 + 4096)
         if self.memory == NULL:
             raise MemoryError(f"no memory for the scratch of {threads} threads.")
         start = <char *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
         self.scratch = start
         self.losses_at = <double *>(start + threads * self.scratch_bytes)
-        self.correct_at = <signed char *>(self.losses_at + capacity)
+        self.correct_at = <int *>(self.losses_at + capacity)
 
     @property
     def losses(self):
-        """What each sample of a batch adds to its loss, (capacity,), for losses in Python."""
+        """What each sample of a batch adds to its loss, (capacity,), for losses in Python.
+
+        They set `weight`, too: the sum is divided by it.
+        """
         return <double[:self.capacity]> self.losses_at
 
     @property
     def correct(self):
-        """Whether each sample was classified right, (capacity,) int8, likewise."""
-        return <signed char[:self.capacity]> self.correct_at
+        """How many answers of each sample are right, (capacity,) int32, likewise."""
+        return <int[:self.capacity]> self.correct_at
 
     def __dealloc__(self):
         free(self.ops)
@@ -360,7 +384,7 @@ cdef class Program:
             bint bytes=False, double scale=1, int threads=1, bint barrier=False,
             bint checks=False, bint by_rows=False, window=None, pool=None, size_t index=0,
             Py_ssize_t index_row=0, size_t filters=0, Py_ssize_t filters_row=0, size_t parts=0,
-            Py_ssize_t parts_row=0, int chunks=0):
+            Py_ssize_t parts_row=0, int chunks=0, size_t class_weight=0):
         """Append an operation; buffers are given by address, `keep` holds what owns them."""
         cdef Op *grown
         cdef Op *op
@@ -397,6 +421,7 @@ cdef class Program:
         op.activation, op.parameter, op.rule = activation, parameter, rule
         op.multiplier, op.l1, op.l2, op.clamps = multiplier, l1, l2, clamps
         op.sums = <double *>sums
+        op.class_weight = <char *>class_weight
         op.s0, op.s1, op.bs0, op.bs1 = <char *>s0, <char *>s1, <char *>bs0, <char *>bs1
         op.bytes, op.scale = bytes, scale
         if window is not None:
@@ -417,8 +442,8 @@ cdef class Program:
 
     def run(self, source, Py_ssize_t total, Py_ssize_t batch, *, Py_ssize_t sample_bytes,
             bint in_place, Py_ssize_t x_row, const int64_t[::1] order=None,
-            const int64_t[::1] labels=None, targets=None, out=None, bint counts=False,
-            bint stops=False,
+            const int64_t[::1] labels=None, targets=None, const double[::1] weights=None,
+            out=None, bint counts=False, bint stops=False,
             const double[:, ::1] coefficients=None, poll=None, double interval=0.05,
             bint every_step=False, Py_ssize_t steps_between=1, int threads=1,
             double[::1] epoch_loss not None, double[::1] epoch_seconds not None,
@@ -427,16 +452,16 @@ cdef class Program:
 
         Returns
         -------
-        loss_sum, loss : float
-            Sum over the samples of the last epoch, and mean of the last batch.
+        mean, loss : float
+            Mean loss of the samples of the last epoch, and of the last batch.
         correct, done : int
-            Samples classified right, and samples of complete batches, in the last epoch.
+            Right answers, and samples of complete batches, in the last epoch.
         bad : bool
             Whether a loss was not finite; if the run `stops` there, its batch is not among those
             done.
         epochs : int
-            Complete epochs; the three arrays have the sum of the losses, the time and the number
-            classified right of each.
+            Complete epochs; the three arrays have the mean loss, the time and the right answers of
+            each.
         """
         cdef Job job
         cdef fm_flag bad
@@ -466,6 +491,8 @@ cdef class Program:
                 job.run.order = &order[0]
             if labels is not None:
                 job.run.labels = &labels[0]
+            if weights is not None:
+                job.run.weights = &weights[0]
             if coefficients is not None:
                 job.coefficients = &coefficients[0, 0]
                 job.coefficient_count = coefficients.shape[1]
@@ -475,6 +502,7 @@ cdef class Program:
             job.run.correct = self.correct_at
             job.run.counts = counts
             job.run.bad = &bad
+            job.python_weight = &self.weight
             job.run.x_row = x_row
             job.in_place = in_place
             job.stops = stops
@@ -497,15 +525,15 @@ cdef class Program:
             self.poll = poll
             self.error = None
             self.progress = 0, 0
-            memset(self.correct_at, 0, self.capacity)
+            memset(self.correct_at, 0, self.capacity * sizeof(int))
             threads = min(threads, self.threads)
             with nogil:
                 fm_team_run(threads, _body, &job)
             self.progress = job.epochs_done, job.done
             if self.error is not None:
                 raise self.error
-            return (job.loss_sum, job.loss, job.correct, job.done, bad.value != 0,
-                    job.epochs_done)
+            return (mean_of(job.loss_sum, job.weight_sum), job.loss, job.correct, job.done,
+                    bad.value != 0, job.epochs_done)
         finally:
             self.running = False
             self.poll = self.error = None

@@ -1,5 +1,4 @@
-# Softmax and the losses, row by row, and sums over the batch: loop nests around the row
-# functions of the table.
+# Softmax row by row, and sums over the batch: loop nests around the row functions of the table.
 
 from libc.math cimport isnan
 from libc.stdint cimport int64_t
@@ -111,46 +110,6 @@ cdef inline void log_softmax_backward_rows(
             fm_f32.row_log_softmax_backward(n, dy + i * n, y + i * n, total, dx + i * n)
         else:
             fm_f64.row_log_softmax_backward(n, dy + i * n, y + i * n, total, dx + i * n)
-
-
-cdef inline double cross_entropy_rows(
-    Py_ssize_t rows, Py_ssize_t n, const real *logits, const int64_t *labels,
-    const real *targets, real *dlogits,
-) noexcept nogil:
-    """Mean of -sum(target * log_softmax(logits)) over the rows; writes its gradient.
-
-    Integer labels (rows,), or targets (rows, n) where labels is NULL. dlogits may be logits.
-    dlogits = (softmax * sum(target) - target) / rows; a row of targets normally sums to 1.
-    """
-    cdef Py_ssize_t i, j
-    cdef double loss = 0, weight
-    cdef real high, total, log_total, scale, inverse = <real>1 / <real>rows
-    cdef const real *row
-    cdef real *out
-    for i in range(rows):
-        row = logits + i * n
-        out = dlogits + i * n
-        high = row_max(n, row)
-        if labels != NULL:
-            # Before the row is overwritten, should dlogits be logits.
-            weight = 1
-            loss -= <double>row[labels[i]] - <double>high
-        else:
-            weight = 0
-            for j in range(n):
-                weight += targets[i * n + j]
-                if targets[i * n + j] != 0:
-                    loss -= <double>targets[i * n + j] * (<double>row[j] - <double>high)
-        total = row_exp_sum(n, row, high, out)
-        log_total = log_of(total)
-        loss += weight * log_total
-        scale = <real>(weight * <double>inverse / <double>total)
-        row_affine(n, scale, out, <real>0, out)
-        if labels != NULL:
-            out[labels[i]] -= inverse
-        else:
-            axpy(n, -inverse, targets + i * n, out)
-    return loss / <double>rows
 
 
 cdef inline Py_ssize_t count_correct_rows(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from fastmlp import _threadpoolctl, initializers, reference
+from fastmlp import _threadpoolctl, initializers, metrics, reference
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
 from fastmlp.callbacks import Callback
@@ -25,6 +25,15 @@ from fastmlp.layers import (
     GlobalAvgPool2D,
     Layer,
     MaxPool2D,
+)
+from fastmlp.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Hinge,
+    Huber,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
 )
 from fastmlp.model import MLP, Sequential, load_model
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -45,18 +54,25 @@ __all__ = [
     "Adam",
     "AdamW",
     "AvgPool2D",
+    "BinaryCrossEntropy",
     "Callback",
     "Conv2D",
     "CosineDecay",
+    "CrossEntropy",
     "Dense",
     "DivergenceError",
     "ExponentialDecay",
     "FastmlpFormatError",
     "Flatten",
     "GlobalAvgPool2D",
+    "Hinge",
     "History",
+    "Huber",
     "Layer",
+    "Loss",
     "MaxPool2D",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
     "RMSprop",
     "ReduceOnPlateau",
     "Sequential",
@@ -69,6 +85,7 @@ __all__ = [
     "kernels",
     "layouts",
     "load_model",
+    "metrics",
     "plot",
     "reference",
     "set_num_threads",

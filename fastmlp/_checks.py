@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -20,17 +20,21 @@ import numpy.typing as npt
 __all__ = [
     "array",
     "boolean",
+    "class_weight",
     "features",
     "float_dtype",
+    "hard_labels",
     "integer",
     "labels",
     "lookup",
-    "metrics",
     "number",
-    "pair",
+    "pair_or_triple",
     "parameter_values",
+    "positive",
+    "probabilities",
     "regression_targets",
     "same_length",
+    "sample_weight",
     "shape",
     "short_sizes",
     "sizes",
@@ -79,6 +83,14 @@ def number(value: Any, name: str, *, minimum: float, below: float = math.inf) ->
     return result
 
 
+def positive(value: Any, name: str) -> float:
+    """Return a finite Python float above 0."""
+    result = number(value, name, minimum=0.0)
+    if result == 0:
+        raise ValueError(f"{name} must be above 0, got {result}.")
+    return result
+
+
 def boolean(value: Any, name: str) -> bool:
     """Return a Python bool."""
     if not isinstance(value, (bool, np.bool_)):
@@ -92,10 +104,53 @@ def lookup(name: Any, table: Mapping[str, T], what: str) -> T:
     if not isinstance(name, str):
         raise TypeError(f"{what} must be one of {known}, got {_short(name)}.")
     if name not in table:
-        near = difflib.get_close_matches(name, table, 1)
+        near = difflib.get_close_matches(name, table, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{what} must be one of {known}, got {name!r}.{hint}")
     return table[name]
+
+
+def class_weight(value: Any) -> tuple[Any, ...]:
+    """Return weights of classes as a tuple of floats, or of pairs (class, weight) for a dict."""
+    name = "class_weight"
+    if isinstance(value, Mapping):
+        pairs = {
+            integer(label, f"a class of {name}", minimum=0): number(
+                weight, f"{name}[{label!r}]", minimum=0.0
+            )
+            for label, weight in value.items()
+        }
+        if not pairs:
+            raise ValueError(f"{name} must name at least one class, got {{}}.")
+        return tuple(sorted(pairs.items()))
+    given = array(value, name)
+    if given.ndim != 1 or not given.size:
+        raise ValueError(f"{name} must have one weight a class, shape (C,), got {given.shape}.")
+    _check_weights(given, name)
+    return tuple(map(float, given))
+
+
+def sample_weight(value: Any, n: int, name: str = "sample_weight") -> Array:
+    """Return weights of ``n`` samples as float64 (n,): finite, at least 0 and not all 0."""
+    given = array(value, name)
+    if given.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), one weight a sample, got {given.shape}.")
+    _check_weights(given, name)
+    return np.ascontiguousarray(given, dtype=np.float64)
+
+
+def _check_weights(given: Array, name: str) -> None:
+    with np.errstate(invalid="ignore"):
+        wrong = ~((given >= 0) & np.isfinite(given))
+    if wrong.any():
+        index = int(wrong.argmax())
+        raise ValueError(
+            f"{name} must hold finite numbers of at least 0, got {given[index].item()!r} at index "
+            f"{index}."
+        )
+    total = float(given.sum(dtype=np.float64))
+    if not 0 < total < math.inf:
+        raise ValueError(f"{name} must have a finite sum above 0, got {total}.")
 
 
 def float_dtype(value: Any) -> np.dtype[Any]:
@@ -132,24 +187,12 @@ def short_sizes(value: tuple[int, int]) -> str:
     return str(value[0]) if value[0] == value[1] else str(value)
 
 
-def pair(value: Any, name: str) -> tuple[Any, Any]:
-    """Return the two elements of a tuple or list (x, y)."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
+def pair_or_triple(value: Any, name: str) -> tuple[Any, Any, Any]:
+    """Return the elements of a tuple or list (x, y) or (x, y, sample_weight), else None there."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         got = f"{len(value)} elements" if isinstance(value, (tuple, list)) else type(value).__name__
-        raise ValueError(f"{name} must be a tuple (x, y), got {got}.")
-    return value[0], value[1]
-
-
-def metrics(value: Any, classifies: bool) -> tuple[str, ...]:
-    """Return the names of the metrics: none, or "accuracy" where the loss has classes."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"metrics must be a list of names, got {_short(value)}.")
-    names = tuple(value)
-    for name in names:
-        lookup(name, {"accuracy": None}, "a metric")
-        if not classifies:
-            raise ValueError("metrics: accuracy needs a loss with classes, such as cross_entropy.")
-    return names
+        raise ValueError(f"{name} must be a tuple (x, y) or (x, y, sample_weight), got {got}.")
+    return value[0], value[1], value[2] if len(value) == 3 else None
 
 
 def verbosity(value: Any) -> Literal["auto", 0, 1, 2]:
@@ -286,6 +329,36 @@ def regression_targets(
         expected = "(" + ", ".join(["N", *map(str, output_shape)]) + ")"
         raise ValueError(f"{name} must have shape {expected} for this loss, got {y.shape}.")
     return _finite(y, dtype, name).reshape(n, *output_shape)
+
+
+def probabilities(
+    value: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
+) -> Array:
+    """Return targets from 0 to 1 as a C-contiguous ``dtype`` array (n, *output_shape)."""
+    y = regression_targets(value, n, output_shape, dtype, name)
+    wrong = (y < 0) | (y > 1)
+    if wrong.any():
+        index = np.unravel_index(int(wrong.argmax()), y.shape)
+        raise ValueError(
+            f"{name} must hold targets from 0 to 1 for this loss, got {y[index].item()!r} at index "
+            f"{tuple(map(int, index))}."
+        )
+    return y
+
+
+def hard_labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:
+    """Return labels in [0, classes) as int64 (n,), from labels or one-hot rows."""
+    y = labels(value, n, classes, dtype, name)
+    if y.ndim == 1:
+        return y
+    soft = y.max(axis=1) != 1
+    if soft.any():
+        index = int(soft.argmax())
+        raise ValueError(
+            f"{name} must hold integer labels or one-hot rows for this loss, got "
+            f"{_short(y[index].tolist())} at index {index}."
+        )
+    return np.asarray(y.argmax(axis=1), np.int64)
 
 
 def parameter_values(

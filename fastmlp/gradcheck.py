@@ -82,6 +82,7 @@ def gradcheck(
     max_per_parameter: int | None = None,
     seed: int = 0,
     tolerance: float = 1e-7,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> GradcheckResult:
     """Compare the gradients of a model with central differences, in float64.
 
@@ -103,6 +104,8 @@ def gradcheck(
         Key of that draw.
     tolerance : float, default=1e-7
         Largest relative error that passes.
+    sample_weight : array of shape (N,), default=None
+        What each sample counts for in the loss.
 
     Returns
     -------
@@ -141,11 +144,12 @@ def gradcheck(
     chosen = losses.get(getattr(model, "loss", "cross_entropy") if loss is None else loss)
     network = model.copy("float64")
     samples, targets = network.data(x, y, chosen)
-    base, gradients = engine(network).gradients(chosen, samples, targets)
+    weights = network.weights(sample_weight, len(samples), chosen)
+    base, gradients = engine(network).gradients(chosen, samples, targets, weights=weights)
     network.to_plain()
     if samples.dtype != network.dtype or network.scale != 1:
         samples = samples * network.dtype.type(network.scale)
-    probe = _Probe(network, chosen, samples, targets)
+    probe = _Probe(network, chosen, samples, targets, weights)
 
     # A small loss is a difference of large outputs, and as exact as they are.
     magnitude = max(abs(base), probe.largest_output)
@@ -177,9 +181,11 @@ def gradcheck(
 class _Probe:
     """The loss as a function of the network's weights, and which side of every kink it is on."""
 
-    def __init__(self, network: Network, loss: losses.Loss, x: Array, y: Array) -> None:
+    def __init__(
+        self, network: Network, loss: losses.Loss, x: Array, y: Array, weights: Array | None
+    ) -> None:
         # The quotients are those of the definition in numpy, whatever computed the gradients.
-        self._x, self._y, self._ops = x, y, _backend.load("numpy")
+        self._x, self._y, self._weights, self._ops = x, y, weights, _backend.load("numpy")
         self._network, self._loss = network, loss
         self._workspace = Workspace(network, len(self._x))
         self.largest_output = 0.0
@@ -190,7 +196,9 @@ class _Probe:
         """Return the loss at the current weights."""
         output = self._network.forward(self._ops, self._x, self._workspace)
         self.largest_output = max(self.largest_output, float(np.abs(output).max()))
-        value, _ = self._loss(self._ops, output, self._y, self._workspace.dy)
+        self._loss_sides = self._loss.kink_sides(output, self._y)
+        dy, weights = self._workspace.dy, self._weights
+        value = self._loss.measure(self._ops, output, self._y, dy, weights)[0]
         return value + self._network.penalty(self._ops)
 
     def crossed_kink(self) -> bool:
@@ -201,6 +209,7 @@ class _Probe:
     def _current_sides(self) -> list[Array]:
         sides = [layer.kink_sides(buffers) for layer, buffers in self._workspace.pairs]
         sides += [p.value > 0 for p in self._network.named_parameters.values() if p.penalty[0]]
+        sides.append(self._loss_sides)
         return [side for side in sides if side is not None]
 
 

@@ -12,8 +12,9 @@ class History:
     ----------
     history : dict of str to list of float
         "loss", "learning_rate" and "time" (seconds, validation included); "accuracy" if the loss
-        has classes; "val_loss" and "val_accuracy" if there are validation data. Loss and accuracy
-        are means over the samples of the epoch, each taken before the step it belongs to.
+        has classes, and a column for each metric; "val_loss" and the like if there are validation
+        data. What is measured in training is taken before the step it belongs to; the loss is a
+        mean over the samples of the epoch, weighted if they are.
     epochs : list of int
         Numbers of the completed epochs, from 1.
     interrupted : bool

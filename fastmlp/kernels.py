@@ -20,7 +20,6 @@ import numpy as np
 
 from fastmlp import _checks
 from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output, updated
-from fastmlp._arrays import labels as integer_labels
 from fastmlp._kernel_images import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -32,6 +31,15 @@ from fastmlp._kernel_images import (
     max_pool2d,
     max_pool2d_backward,
 )
+from fastmlp._kernel_losses import (
+    binary_cross_entropy,
+    count_correct,
+    hinge,
+    huber,
+    mae,
+    mse,
+    softmax_cross_entropy,
+)
 from fastmlp._kernels import elementwise, losses
 from fastmlp._kernels import matmul as products
 
@@ -41,6 +49,7 @@ __all__ = [
     "add_bias",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "binary_cross_entropy",
     "clip_by_norm",
     "clip_by_value",
     "conv2d",
@@ -55,11 +64,14 @@ __all__ = [
     "gelu_backward",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "hinge",
+    "huber",
     "leaky_relu",
     "leaky_relu_backward",
     "log",
     "log_softmax",
     "log_softmax_backward",
+    "mae",
     "matmul",
     "max_pool2d",
     "max_pool2d_backward",
@@ -102,17 +114,6 @@ _LOG_SOFTMAX_BACKWARD = (
     losses.log_softmax_backward["float"],
     losses.log_softmax_backward["double"],
 )
-_CROSS_ENTROPY_LABELS = (
-    losses.cross_entropy_labels["float"],
-    losses.cross_entropy_labels["double"],
-)
-_CROSS_ENTROPY_TARGETS = (
-    losses.cross_entropy_targets["float"],
-    losses.cross_entropy_targets["double"],
-)
-_COUNT_LABELS = (losses.count_correct_labels["float"], losses.count_correct_labels["double"])
-_COUNT_TARGETS = (losses.count_correct_targets["float"], losses.count_correct_targets["double"])
-_MSE = (losses.mse["float"], losses.mse["double"])
 _SUM_BATCH = (losses.sum_batch["float"], losses.sum_batch["double"])
 
 
@@ -573,98 +574,3 @@ def _rows_backward(functions: Any, dy: Array, y: Array, out: Array | None) -> Ar
         shape = (-1, y.shape[-1])
         functions[y.dtype is not FLOAT32](dy.reshape(shape), y.reshape(shape), out.reshape(shape))
     return out
-
-
-# --- Losses -------------------------------------------------------------------------------------
-
-
-def softmax_cross_entropy(
-    logits: Array, labels: Array, *, out: Array | None = None
-) -> tuple[float, Array]:
-    """Return the mean of ``-log(softmax(logits)[label])`` over the rows, and its gradient.
-
-    Parameters
-    ----------
-    logits : array of shape (N, C)
-    labels : integer array of shape (N,), or array of shape (N, C)
-        Class numbers from 0 to C - 1, or one row of probabilities a sample.
-    out : array of shape (N, C), optional
-        Where the gradient goes; may be ``logits``.
-
-    Returns
-    -------
-    loss : float
-        Summed in float64.
-    gradient : array of shape (N, C)
-        ``(softmax(logits) - one_hot) / N``.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, there is no row, or a label is not in 0 .. C - 1.
-    """
-    logits = operand(logits, "logits")
-    if logits.ndim != 2 or not logits.size:
-        raise ValueError(f"logits must have shape (N, C), not empty, got {logits.shape}.")
-    classes = integer_labels(labels, logits.shape[0], "labels")
-    if classes is not None:
-        out = (
-            empty(logits.shape, logits.dtype)
-            if out is None
-            else output(out, logits.shape, logits.dtype)
-        )
-        return _CROSS_ENTROPY_LABELS[logits.dtype is not FLOAT32](logits, classes, out), out
-    targets = _targets(labels, logits)
-    out = (
-        empty(logits.shape, logits.dtype)
-        if out is None
-        else output(out, logits.shape, logits.dtype)
-    )
-    return _CROSS_ENTROPY_TARGETS[logits.dtype is not FLOAT32](logits, targets, out), out
-
-
-def mse(prediction: Array, target: Array, *, out: Array | None = None) -> tuple[float, Array]:
-    """Return the mean of ``(prediction - target) ** 2`` over all elements, and its gradient.
-
-    The loss is summed in float64. ``out``, for the gradient, may be ``prediction``.
-    """
-    prediction = operand(prediction, "prediction")
-    target = operand(target, "target", prediction.dtype)
-    if prediction.shape != target.shape or not target.size:
-        raise ValueError(
-            "prediction and target must have one shape and not be empty, got "
-            f"{prediction.shape} and {target.shape}."
-        )
-    out = (
-        empty(target.shape, target.dtype)
-        if out is None
-        else output(out, target.shape, target.dtype)
-    )
-    mean = _MSE[target.dtype is not FLOAT32]
-    if target.ndim == 1:
-        return mean(prediction, target, out), out
-    return mean(prediction.reshape(-1), target.reshape(-1), out.reshape(-1)), out
-
-
-def count_correct(logits: Array, labels: Array) -> int:
-    """Return how many rows of logits (N, C) are largest at the label; of equals the first counts.
-
-    ``labels`` as in :func:`softmax_cross_entropy`.
-    """
-    logits = operand(logits, "logits")
-    if logits.ndim != 2 or logits.shape[1] == 0:
-        raise ValueError(f"logits must have shape (N, C), C at least 1, got {logits.shape}.")
-    classes = integer_labels(labels, logits.shape[0], "labels")
-    if classes is not None:
-        return _COUNT_LABELS[logits.dtype is not FLOAT32](logits, classes)
-    return _COUNT_TARGETS[logits.dtype is not FLOAT32](logits, _targets(labels, logits))
-
-
-def _targets(labels: Array, logits: Array) -> Array:
-    targets = operand(labels, "labels", logits.dtype)
-    if targets.shape != logits.shape:
-        raise ValueError(
-            f"labels must be integers of shape ({logits.shape[0]},) or rows of shape "
-            f"{logits.shape}, got {targets.dtype} of shape {targets.shape}."
-        )
-    return targets

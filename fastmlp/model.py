@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, io, losses, optimizers, training
+from fastmlp import _checks, io, losses, optimizers, scoring, training
 from fastmlp.callbacks import Callback
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
@@ -21,6 +21,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Initializer
 from fastmlp.progress import Progress, Verbosity
+from fastmlp.scoring import Given
 
 __all__ = ["MLP", "Sequential", "load_model"]
 
@@ -88,7 +89,7 @@ class Sequential(Network):
         super().__init__(layers, input_shape, dtype, seed, scale=scale, initialize=initialize)
         self.optimizer: Optimizer = optimizers.SGD()
         self.loss: Loss = losses.CrossEntropy()
-        self.metrics: tuple[str, ...] | None = None
+        self.metrics: tuple[Given, ...] | None = None
         self.history: History | None = None
 
     # --- Training -------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class Sequential(Network):
         self,
         optimizer: str | Optimizer = "sgd",
         loss: str | Loss = "cross_entropy",
-        metrics: Sequence[str] | None = None,
+        metrics: Sequence[Given] | None = None,
     ) -> None:
         """Choose how to train.
 
@@ -106,9 +107,15 @@ class Sequential(Network):
         optimizer : str or Optimizer, default="sgd"
             A name means its defaults.
         loss : str or Loss, default="cross_entropy"
-            "cross_entropy" (from logits) or "mse".
-        metrics : list of str, default=None
-            ["accuracy"] or []; None means accuracy wherever the loss has classes.
+            "cross_entropy" and "binary_cross_entropy" (from raw outputs), "hinge", "mse", "mae" or
+            "huber"; an object such as ``fm.CrossEntropy(label_smoothing=0.1)`` has settings.
+        metrics : list of str and functions, default=None
+            What to measure beside the loss; None means accuracy wherever the loss has classes, []
+            nothing. With classes: "accuracy", "error", "top_5" (or any number), "precision",
+            "recall" and "f1" (of class 1 of two, else the mean of the classes; "f1_macro",
+            "f1_micro" and "f1_weighted" say it), "log_loss"; with numbers "mse", "mae", "r2"; or
+            functions of (y_true, outputs), arrays of all samples, that return a number. A function
+            has a column of its ``__name__``.
 
         Raises
         ------
@@ -118,8 +125,9 @@ class Sequential(Network):
         """
         chosen, kept = optimizers.get(optimizer), losses.get(loss)
         kept.check_output(self.output_shape)
-        checked = None if metrics is None else _checks.metrics(metrics, kept.classifies)
-        self.optimizer, self.loss, self.metrics = chosen, kept, checked
+        given = None if metrics is None else scoring.accepted(metrics)
+        scoring.scores(given, kept, self.output_shape)
+        self.optimizer, self.loss, self.metrics = chosen, kept, given
 
     def fit(
         self,
@@ -129,10 +137,12 @@ class Sequential(Network):
         batch_size: int = 32,
         optimizer: str | Optimizer | None = None,
         loss: str | Loss | None = None,
-        validation_data: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+        validation_data: tuple[npt.ArrayLike, ...] | None = None,
         shuffle: bool = True,
         callbacks: Iterable[Callback] | None = None,
         verbose: Verbosity = "auto",
+        sample_weight: npt.ArrayLike | None = None,
+        metrics: Sequence[Given] | None = None,
     ) -> History:
         """Train by mini-batches.
 
@@ -141,7 +151,8 @@ class Sequential(Network):
         x : array of shape (N, *input_shape)
             Samples: any real dtype and layout, finite. Converted once if need be, never changed.
         y : array of shape (N,), (N, classes) or (N, *output_shape)
-            Integer labels or one-hot rows for cross_entropy, targets for mse.
+            Integer labels or one-hot rows for cross_entropy and hinge, numbers from 0 to 1 for
+            binary_cross_entropy, targets for mse, mae and huber. (N,) will do for one output.
         epochs : int, default=10
             Passes over the data, at least 1.
         batch_size : int, default=32
@@ -151,7 +162,7 @@ class Sequential(Network):
             object goes on where it was; another one begins with states of zero.
         loss : str or Loss, default=None
             None likewise, at first "cross_entropy".
-        validation_data : tuple (x, y), default=None
+        validation_data : tuple (x, y) or (x, y, sample_weight), default=None
             Evaluated after every epoch.
         shuffle : bool, default=True
             Whether every epoch has a new order, which (seed, number of the epoch) decides.
@@ -159,6 +170,12 @@ class Sequential(Network):
             Run in their order.
         verbose : {"auto", 0, 1, 2}, default="auto"
             0 silent, 1 a bar and a line an epoch, 2 lines only; "auto" is 1 in a terminal, else 0.
+        sample_weight : array of shape (N,), default=None
+            What each sample counts for in the loss: finite, at least 0, not all 0. The loss of a
+            batch, of an epoch and of ``evaluate`` is ``sum(w * l) / sum(w)``. Metrics count all
+            samples alike.
+        metrics : list of str and functions, default=None
+            As for ``compile``; None means those of ``compile`` or the last ``fit``.
 
         Returns
         -------
@@ -178,33 +195,56 @@ class Sequential(Network):
         Ctrl-C ends the run after the current step and ``fit`` returns normally, with
         ``history.interrupted`` true and the weights of the last complete step: in a notebook
         training goes on with the next ``fit``. A second Ctrl-C raises KeyboardInterrupt.
+
+        Dividing by the sum of the weights, as scikit-learn's averages and PyTorch's class weights
+        do, makes the size of the weights not matter, only their ratios, and a weight of 2 the
+        same as a sample that is there twice in a batch of all samples. Keras divides by the number
+        of samples, which changes the step with the weights. In mini-batches each batch is a mean
+        of its own; one in which nothing has weight has loss 0 and gradients of 0.
+
+        Metrics of the training are those of the outputs before each step, as loss and accuracy
+        are; those of ``validation_data`` are of one network.
         """
         chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
         used = self.loss if loss is None else losses.get(loss)
+        given = self.metrics if metrics is None else scoring.accepted(metrics)
         samples, targets = self.data(x, y, used)
         validation = None
         if validation_data is not None:
-            pair = _checks.pair(validation_data, "validation_data")
-            validation = self.data(*pair, used, "validation_data[0]", "validation_data[1]")
+            x_held, y_held, third = _checks.pair_or_triple(validation_data, "validation_data")
+            pair = self.data(x_held, y_held, used, "validation_data[0]", "validation_data[1]")
+            third = self.weights(third, len(pair[0]), used, "validation_data[2]")
+            validation = (*pair, third)
         n_epochs = _checks.integer(epochs, "epochs", minimum=1)
         run = training.Run(
             x=samples,
             y=targets,
+            weights=self.weights(sample_weight, len(samples), used),
             epochs=n_epochs,
             batch_size=_checks.integer(batch_size, "batch_size", minimum=1),
             shuffle=_checks.boolean(shuffle, "shuffle"),
             validation=validation,
             callbacks=_check_callbacks(callbacks),
             progress=Progress(_checks.verbosity(verbose), n_epochs, len(samples)),
+            scores=scoring.scores(given, used, self.output_shape),
         )
-        training.check_monitor(chosen, run, counts=self._counts(used))
-        self.optimizer, self.loss = chosen, used
+        training.check_monitor(chosen, run)
+        self.optimizer, self.loss, self.metrics = chosen, used, given
         self.history = history = History()
-        training.fit(self, used, chosen, run, history, counts=self._counts(used))
+        training.fit(self, used, chosen, run, history)
         return history
 
-    def train_on_batch(self, x: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    def train_on_batch(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> float:
         """Do one step on all of ``x``, with the optimizer and loss of ``compile`` or ``fit``.
+
+        Parameters
+        ----------
+        x, y : array
+            As for ``fit``.
+        sample_weight : array of shape (N,), default=None
+            What each sample counts for in the loss: finite, at least 0, not all 0.
 
         Returns
         -------
@@ -214,13 +254,16 @@ class Sequential(Network):
         Raises
         ------
         ValueError, TypeError
-            If x or y does not fit the model.
+            If an argument does not fit the model.
         DivergenceError
             If the loss is not finite. Then nothing has changed.
         """
         samples, targets = self.data(x, y, self.loss)
+        weights = self.weights(sample_weight, len(samples), self.loss)
         state = self.state(self.optimizer)
-        done = engine(self).train(self.loss, state, samples, targets, None, len(samples))
+        done = engine(self).train(
+            self.loss, state, samples, targets, None, len(samples), weights=weights
+        )
         loss = done.loss
         if not math.isfinite(loss):
             rate = state.learning_rate
@@ -234,7 +277,11 @@ class Sequential(Network):
         return loss
 
     def gradients(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, loss: str | Loss = "cross_entropy"
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        loss: str | Loss = "cross_entropy",
+        sample_weight: npt.ArrayLike | None = None,
     ) -> tuple[float, dict[str, Array]]:
         """Return the mean loss over all of ``x`` and its gradient by every parameter.
 
@@ -246,6 +293,8 @@ class Sequential(Network):
             Targets as the loss takes them.
         loss : str or Loss, default="cross_entropy"
             The loss.
+        sample_weight : array of shape (N,), default=None
+            What each sample counts for in the loss: finite, at least 0, not all 0.
 
         Returns
         -------
@@ -257,29 +306,41 @@ class Sequential(Network):
         Raises
         ------
         ValueError, TypeError
-            If x or y does not fit the network and the loss.
+            If an argument does not fit the network and the loss.
         """
         chosen = losses.get(loss)
         samples, targets = self.data(x, y, chosen)
-        return engine(self).gradients(chosen, samples, targets)
+        weights = self.weights(sample_weight, len(samples), chosen)
+        return engine(self).gradients(chosen, samples, targets, weights=weights)
 
     # --- Use ------------------------------------------------------------------------------------
 
-    def evaluate(self, x: npt.ArrayLike, y: npt.ArrayLike) -> dict[str, float]:
-        """Return the mean loss over all of ``x``, and the accuracy if the loss has classes.
+    def evaluate(
+        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Return the mean loss over all of ``x``, and the metrics of ``compile`` or ``fit``.
+
+        Parameters
+        ----------
+        x, y : array
+            As for ``fit``.
+        sample_weight : array of shape (N,), default=None
+            What each sample counts for in the loss: finite, at least 0, not all 0.
 
         Returns
         -------
         measurements : dict
-            {"loss": float, "accuracy": float}.
+            {"loss": float, "accuracy": float} for a classifier, unless other metrics are chosen.
 
         Raises
         ------
         ValueError, TypeError
-            If x or y does not fit the model.
+            If an argument does not fit the model.
         """
         samples, targets = self.data(x, y, self.loss)
-        return training.evaluate(self, self.loss, samples, targets, self._counts(self.loss))
+        weights = self.weights(sample_weight, len(samples), self.loss)
+        chosen = scoring.scores(self.metrics, self.loss, self.output_shape)
+        return training.evaluate(self, self.loss, samples, targets, weights, scores=chosen)
 
     def predict(self, x: npt.ArrayLike) -> Array:
         """Return the raw outputs; for a classifier, the logits.
@@ -309,9 +370,10 @@ class Sequential(Network):
         return result
 
     def predict_proba(self, x: npt.ArrayLike) -> Array:
-        """Return probabilities: the softmax of the outputs, or the sigmoid of a single output.
+        """Return probabilities: the softmax of the outputs, or the sigmoid of each.
 
-        If the last layer is a softmax or sigmoid already, its outputs are returned as they are.
+        The sigmoid is for a single output, and for models trained with binary_cross_entropy. If the
+        last layer is a softmax or sigmoid already, its outputs are returned as they are.
 
         Returns
         -------
@@ -326,7 +388,8 @@ class Sequential(Network):
         if self.output_activation in ("softmax", "sigmoid"):
             return outputs
         ops = self.ops
-        squash = ops.sigmoid if self.output_shape == (1,) else ops.softmax
+        each = self.output_shape == (1,) or isinstance(self.loss, losses.BinaryCrossEntropy)
+        squash = ops.sigmoid if each else ops.softmax
         result: Array = squash(outputs, out=outputs)
         return result
 
@@ -365,7 +428,7 @@ class Sequential(Network):
 
         The file holds the weights, the layers and how the model is trained; a crash at any moment
         leaves either the old file or the new one. Initializers that are functions of the user's
-        are left out: they are not needed again.
+        are left out: they are not needed again. So are metrics that are functions.
 
         Raises
         ------
@@ -377,7 +440,9 @@ class Sequential(Network):
         config = self.config() | {
             "optimizer": optimizers.config(self.optimizer),
             "loss": losses.config(self.loss),
-            "metrics": None if self.metrics is None else list(self.metrics),
+            "metrics": None
+            if self.metrics is None
+            else [metric for metric in self.metrics if isinstance(metric, str)],
             "epochs_begun": self.epochs_begun,
         }
         io.write_model(path, config, self.parameters)
@@ -388,9 +453,6 @@ class Sequential(Network):
             f"Sequential([{layers}], input_shape={self.input_shape}, dtype='{self.dtype}', "
             f"seed={self.seed})"
         )
-
-    def _counts(self, loss: Loss) -> bool:
-        return loss.classifies and (self.metrics is None or "accuracy" in self.metrics)
 
 
 def MLP(
@@ -465,7 +527,8 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         model.optimizer = optimizers.get(config["optimizer"])
         model.loss = losses.get(config["loss"])
         if config["metrics"] is not None:
-            model.metrics = _checks.metrics(config["metrics"], model.loss.classifies)
+            model.metrics = scoring.accepted(config["metrics"])
+            scoring.scores(model.metrics, model.loss, model.output_shape)
         model.epochs_begun = _checks.integer(config["epochs_begun"], "epochs_begun", minimum=0)
         file.check(model.parameter_shapes, model.dtype)
         model.assign(file.read())

@@ -274,6 +274,25 @@ class Network:
         samples = self.samples(x, x_name)
         return samples, loss.targets(y, len(samples), self.output_shape, self.dtype, y_name)
 
+    def weights(
+        self, value: Any, n: int, loss: losses.Loss, name: str = "sample_weight"
+    ) -> Array | None:
+        """Return weights of ``n`` samples checked, float64 (n,); None stays None.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they are not finite numbers of at least 0 with a sum above 0, one a sample, or the
+            loss takes none.
+        """
+        if value is None:
+            return None
+        if not loss.takes_weights:
+            raise ValueError(
+                f"{name} needs a loss whose __call__ has an argument weights, got {loss!r}."
+            )
+        return _checks.sample_weight(value, n, name)
+
     def samples(self, x: Any, name: str = "x") -> Array:
         """Return samples checked: of the network's dtype, or bytes as they are."""
         return _checks.features(x, self.input_shape, self.dtype, name)

@@ -14,8 +14,8 @@ __all__ = ["CHUNK", "Engine", "Epochs", "Outcome", "Poll"]
 
 Array = npt.NDArray[Any]
 
-# Asked now and then with (samples done, sum of their losses, samples classified right); a true
-# answer ends the pass.
+# Asked now and then with (samples done, their mean loss, their right answers); a true answer ends
+# the pass.
 Poll = Callable[[int, float, int], Any]
 
 CHUNK = 512
@@ -25,7 +25,7 @@ CHUNK = 512
 class Epochs(NamedTuple):
     """Columns with a value for each complete epoch of a pass; ``rates`` at its end."""
 
-    loss_sums: Array
+    losses: Array
     correct: Array
     seconds: Array
     rates: Array
@@ -36,19 +36,19 @@ class Outcome(NamedTuple):
 
     Attributes
     ----------
-    loss_sum : float
-        Sum of the losses of the samples (of the last epoch).
+    mean : float
+        Mean loss of the samples (of the last epoch), weighted if they are.
     loss : float
         Mean of the last batch.
     correct, done : int
-        Samples classified right, and samples of complete batches (of the last epoch).
+        Right answers, and samples of complete batches (of the last epoch).
     bad : bool
     epochs : Epochs
-        Of each complete epoch: the sum of its losses, samples classified right, seconds, the
-        learning rate of its last step.
+        Of each complete epoch: the mean loss, right answers, seconds, the learning rate of its
+        last step.
     """
 
-    loss_sum: float
+    mean: float
     loss: float
     correct: int
     done: int
@@ -71,22 +71,36 @@ class Engine(Protocol):
         order: Array | None,
         batch: int,
         *,
+        weights: Array | None = None,
         epochs: int = 1,
         counts: bool = False,
+        out: Array | None = None,
         poll: Poll | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite.
 
-        With several epochs their orders follow each other in ``order``.
+        ``weights`` are those of the samples of ``x``, float64 (N,). With several epochs their
+        orders follow each other in ``order``. The outputs, each from before its step, are written
+        to ``out`` (N, *output_shape), in the order in which they come.
         """
 
     def evaluate(
-        self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None
+        self,
+        loss: Loss,
+        x: Array,
+        y: Array,
+        *,
+        weights: Array | None = None,
+        counts: bool = False,
+        out: Array | None = None,
+        poll: Poll | None = None,
     ) -> Outcome:
-        """Measure the loss, and the samples classified right if they are to be counted."""
+        """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the outputs to ``out`` (N, *output_shape)."""
 
-    def gradients(self, loss: Loss, x: Array, y: Array) -> tuple[float, dict[str, Array]]:
+    def gradients(
+        self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
+    ) -> tuple[float, dict[str, Array]]:
         """Return the mean loss and its gradient by every parameter."""

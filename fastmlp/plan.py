@@ -8,7 +8,7 @@ fuses what can be, finds places for the values in one arena and hands the list t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -225,8 +225,21 @@ class Builder(ImageOperations):
         self.python(layer, "backward", backward, [gradient.buffer, x.buffer], [dx])
         return self.gradient(dx, x) if dx is not None else None
 
-    def loss(self, kind: str, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add a compiled loss: of every sample, and its gradient by ``x`` if asked."""
+    def loss(
+        self,
+        kind: str,
+        x: Value,
+        *,
+        gradient: bool,
+        fused: Iterable[str] = (),
+        parameter: float = 0.0,
+        class_weight: Array | None = None,
+    ) -> Gradient | None:
+        """Add a compiled loss: of every sample, and its gradient by ``x`` if asked.
+
+        ``parameter`` and ``class_weight`` (of the plan's dtype) are settings of the loss, ``fused``
+        what they are called in the table.
+        """
         before = x.producer
         if before is None or before is not self.operations[-1] or not before.arguments["by_rows"]:
             before = None
@@ -252,9 +265,11 @@ class Builder(ImageOperations):
             outputs=x.columns,
             x=x.buffer,
             dy=dy,
+            parameter=parameter,
+            class_weight=class_weight,
             checks=True,
         )
-        operation.fused += ["gradient"] if gradient else []
+        operation.fused += [*fused, *(["gradient"] if gradient else [])]
         if before is not None:
             operation.threads = before.threads
         return self.gradient(dy, x) if dy is not None else None

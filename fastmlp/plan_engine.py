@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from fastmlp import _threads
 from fastmlp.layers import Layer
-from fastmlp.losses import CrossEntropy, Loss, MeanSquaredError
+from fastmlp.losses import Loss
+from fastmlp.losses import is_compiled as _is_compiled_loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, State
 from fastmlp.passes import CHUNK, Epochs, Outcome, Poll
@@ -30,8 +31,6 @@ _POLL_SECONDS = 0.05
 # Steps of a plan that take so many operations at least see the clock every time.
 _LONG_STEP = 1_000_000
 _ALIASING = 1024  # bytes: samples so far apart, or a multiple, are copied to the arena
-
-_LOSSES: dict[type[Loss], str] = {CrossEntropy: "cross_entropy", MeanSquaredError: "mse"}
 
 # Threads may predict at once: one of them makes a plan, which brings the weights to panels.
 _making = threading.Lock()
@@ -66,6 +65,8 @@ class Plan:
         Whether samples are copied to the arena, to be shuffled, converted or scaled.
     bytes_ : bool, default=False
         Whether samples are uint8.
+    outputs : bool, default=False
+        Whether a plan with a loss hands out the outputs, too.
     """
 
     def __init__(
@@ -79,11 +80,14 @@ class Plan:
         *,
         gather: bool = True,
         bytes_: bool = False,
+        outputs: bool = False,
     ) -> None:
         self.rows = rows
         self.state = state
         self.stored: dict[str, Array] = {}
-        self._targets: tuple[Array | None, Array | None] = (None, None)
+        self._outputs = outputs
+        # Targets, order and weights of a run, for a loss in Python.
+        self._targets: tuple[Array | None, Array | None, Array | None] = (None, None, None)
         builder = self._build(network, purpose, threads, loss, state, gather, bytes_)
         self.flops = sum(operation.flops for operation in builder.operations)
         if threads > 1 and self.flops < _PARALLEL_STEP:
@@ -96,7 +100,7 @@ class Plan:
         self._program, self._arena = builder.finish()
         self._losses = np.asarray(self._program.losses)
         self._correct = np.asarray(self._program.correct)
-        self._compiled_loss = type(loss) in _LOSSES
+        self._compiled_loss = loss is not None and _is_compiled_loss(loss)
         self._features = math.prod(network.input_shape)
         self._gather = gather
         self._sample_bytes = self._features * (1 if bytes_ else network.dtype.itemsize)
@@ -140,10 +144,11 @@ class Plan:
             return builder
         if purpose == "train":
             builder.penalties(network.named_parameters.values())
-        kind = _LOSSES.get(type(loss))
+        if self._outputs:  # before the loss, which may write its gradient over them
+            builder.output(values[-1])
         trains = first is not None
-        if kind is not None:
-            gradient = builder.loss(kind, values[-1], gradient=trains)
+        if _is_compiled_loss(loss):
+            gradient = loss.lower(builder, values[-1], gradient=trains)
         else:
             gradient = self._custom_loss(builder, network, loss, values[-1], trains)
         if first is None:
@@ -168,17 +173,25 @@ class Plan:
         dy = builder.buffer("d loss", x.columns, zero=True)
 
         def compute(rows: int, first: int) -> None:
-            y, order = self._targets
+            y, order, weights = self._targets
             if y is None:
                 raise ValueError("a loss needs targets.")
-            targets = y[first : first + rows] if order is None else y[order[first : first + rows]]
+            here: Any = slice(first, first + rows)
+            here = here if order is None else order[here]
+            targets = y[here]
             output = np.ascontiguousarray(builder.view(x.buffer, rows))
             output = output.reshape(rows, *network.output_shape)
-            value, gradient = loss(builder.ops, output, targets, np.empty_like(output))
-            self._losses[:rows] = value
+            value, gradient, total = loss.measure(
+                builder.ops,
+                output,
+                targets,
+                np.empty_like(output),
+                None if weights is None else weights[here],
+            )
+            self._program.weight = total
+            self._losses[:rows] = value * (total / rows)
             if loss.classifies:
-                right = targets if targets.ndim == 1 else targets.argmax(axis=1)
-                self._correct[:rows] = output.argmax(axis=1) == right
+                self._correct[:rows] = loss.right(output, targets)
             builder.view(dy, rows)[...] = gradient.reshape(rows, -1)
 
         builder.python(None, f"loss {loss!r}", compute, [x.buffer], [dy], checks=True)
@@ -209,6 +222,7 @@ class Plan:
         y: Array | None = None,
         order: Array | None = None,
         batch: int | None = None,
+        weights: Array | None = None,
         out: Array | None = None,
         epochs: int = 1,
         counts: bool = False,
@@ -226,7 +240,7 @@ class Plan:
             self._builder.batch = batch
             if _is_compiled(state):
                 coefficients = state.optimizer.coefficients(state.step + 1, rates)
-        self._targets = (y, order)
+        self._targets = (y, order, weights)
         if not self._compiled_loss:
             y = None  # may be anything
         labels = y if y is not None and y.ndim == 1 and y.dtype == np.int64 else None
@@ -234,7 +248,7 @@ class Plan:
         losses, seconds = np.empty(epochs), np.empty(epochs)
         correct = np.empty(epochs, np.int64)
         try:
-            loss_sum, loss, right, done, bad, complete = self._program.run(
+            mean, loss, right, done, bad, complete = self._program.run(
                 x,
                 total,
                 batch,
@@ -244,6 +258,7 @@ class Plan:
                 order=order,
                 labels=labels,
                 targets=None if labels is not None else y,
+                weights=weights,
                 out=out,
                 counts=counts,
                 stops=state is not None,
@@ -259,13 +274,13 @@ class Plan:
                 epoch_correct=correct,
             )
         finally:
-            self._targets = (None, None)
+            self._targets = (None, None, None)
             if state is not None:  # also if Python raised in the middle
                 ended, samples = self._program.progress
                 state.end_run(ended * steps + (-(-samples // batch) if ended < epochs else 0))
         at_ends = rates[steps - 1 :: steps][:complete]
         columns = Epochs(losses[:complete], correct[:complete], seconds[:complete], at_ends)
-        return Outcome(loss_sum, loss, right, done, bad, columns)
+        return Outcome(mean, loss, right, done, bad, columns)
 
     def __str__(self) -> str:
         return describe(self.operations, self.rows, self._arena)
@@ -290,6 +305,7 @@ class PlanEngine:
         state: State | None = None,
         *,
         shuffled: bool = False,
+        outputs: bool = False,
     ) -> tuple[Any, Plan]:
         """Take a plan that nobody else runs, made if need be, and its key for ``give_back``."""
         network = self._network
@@ -300,13 +316,13 @@ class PlanEngine:
             or x.dtype != network.dtype
             or network.scale != 1
             or self._custom
-            or (loss is not None and type(loss) not in _LOSSES)
+            or (loss is not None and not _is_compiled_loss(loss))
             or (row_bytes % _ALIASING == 0 and rows > 1)
         )
         bytes_ = x.dtype == np.uint8
         clips = "" if state is None else state.optimizer.clips
-        key = (purpose, rows, threads, gather, bytes_, _identity(loss), _identity(state),
-               clips, network.training_settings)  # fmt: skip
+        settings = (clips, network.training_settings)
+        key = (purpose, rows, threads, gather, bytes_, _identity(loss), state, settings, outputs)
         with _making:
             while self._plans.get(key):
                 plan = self._plans[key].pop()
@@ -314,7 +330,17 @@ class PlanEngine:
                     return key, plan
             if len(self._plans) >= _KEPT_PLANS:
                 self._plans.clear()
-            made = Plan(network, purpose, rows, threads, loss, state, gather=gather, bytes_=bytes_)
+            made = Plan(
+                network,
+                purpose,
+                rows,
+                threads,
+                loss,
+                state,
+                gather=gather,
+                bytes_=bytes_,
+                outputs=outputs,
+            )
             return key, made
 
     def describe(self, purpose: str, rows: int, loss: Loss, state: State) -> Plan:
@@ -331,7 +357,7 @@ class PlanEngine:
 
     def bundles(self, loss: Loss, state: State) -> bool:
         """Return whether ``train`` takes several epochs at once: where Python has no say."""
-        return not self._custom and type(loss) in _LOSSES and _is_compiled(state)
+        return not self._custom and _is_compiled_loss(loss) and _is_compiled(state)
 
     def train(
         self,
@@ -342,24 +368,51 @@ class PlanEngine:
         order: Array | None,
         batch: int,
         *,
+        weights: Array | None = None,
         epochs: int = 1,
         counts: bool = False,
+        out: Array | None = None,
         poll: Poll | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
-        key, plan = self.plan("train", batch, x, loss, state, shuffled=order is not None)
+        key, plan = self.plan(
+            "train",
+            batch,
+            x,
+            loss,
+            state,
+            shuffled=order is not None,
+            outputs=out is not None,
+        )
         outcome = plan.run(
-            x, y=y, order=order, batch=batch, epochs=epochs, counts=counts, poll=poll
+            x,
+            y=y,
+            order=order,
+            batch=batch,
+            weights=weights,
+            out=out,
+            epochs=epochs,
+            counts=counts,
+            poll=poll,
         )
         self.give_back(key, plan)
         return outcome
 
     def evaluate(
-        self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None
+        self,
+        loss: Loss,
+        x: Array,
+        y: Array,
+        *,
+        weights: Array | None = None,
+        counts: bool = False,
+        out: Array | None = None,
+        poll: Poll | None = None,
     ) -> Outcome:
-        """Measure the loss, and the samples classified right if they are to be counted."""
-        key, plan = self.plan("evaluate", min(CHUNK, len(x)), x, loss)
-        outcome = plan.run(x, y=y, counts=counts, poll=poll)
+        """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
+        rows = min(CHUNK, len(x))
+        key, plan = self.plan("evaluate", rows, x, loss, outputs=out is not None)
+        outcome = plan.run(x, y=y, weights=weights, out=out, counts=counts, poll=poll)
         self.give_back(key, plan)
         return outcome
 
@@ -378,18 +431,20 @@ class PlanEngine:
         plan.run(x, out=out)
         self.give_back(key, plan)
 
-    def gradients(self, loss: Loss, x: Array, y: Array) -> tuple[float, dict[str, Array]]:
+    def gradients(
+        self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
+    ) -> tuple[float, dict[str, Array]]:
         """Return the mean loss and its gradient by every parameter."""
         _, plan = self.plan("gradients", len(x), x, loss)
-        outcome = plan.run(x, y=y)
+        outcome = plan.run(x, y=y, weights=weights)
         # The arrays are the caller's now; the plan, large as the batch may be, is not kept.
         gradients = {name: plan.stored[name] for name in self._network.named_parameters}
         return outcome.loss + self._network.penalty(), gradients
 
 
-def _identity(thing: Any) -> Any:
-    """Return what tells plans apart: fastmlp's own losses are equal by class."""
-    return type(thing) if type(thing) in _LOSSES else thing
+def _identity(loss: Loss | None) -> Any:
+    """Return what tells plans apart: fastmlp's own losses are equal by their settings."""
+    return loss.key if loss is not None and _is_compiled_loss(loss) else loss
 
 
 def _is_compiled(state: State) -> bool:

@@ -32,6 +32,7 @@ class Progress:
         self._samples = samples
         self._bar: Any = None
         self._begun = 0  # samples of the epochs before
+        self._metrics: dict[str, str] = {}  # of the last epoch
         # When the training loop should call ``update`` again; never without a bar.
         self.next_update = float("inf")
 
@@ -59,16 +60,24 @@ class Progress:
         self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
 
     def update(self, done: int, loss: float, accuracy: float | None) -> None:
-        """Redraw the bar: ``done`` samples of this epoch, with their mean loss and accuracy."""
+        """Redraw the bar: ``done`` samples of this epoch, with their mean loss and accuracy.
+
+        Other metrics are those of the last epoch: they are of whole sets.
+        """
         shown = {"loss": f"{loss:.4f}"}
         if accuracy is not None:
             shown["accuracy"] = f"{accuracy:.4f}"
-        self._bar.set_postfix(shown, refresh=False)
+        self._bar.set_postfix(shown | self._metrics, refresh=False)
         self._bar.update(self._begun + done - self._bar.n)
         self.next_update = time.perf_counter() + _BAR_INTERVAL
 
     def end(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the line of a finished epoch, above the bar if there is one."""
+        self._metrics = {
+            name: f"{value:.4f}"
+            for name, value in logs.items()
+            if name.removeprefix("val_") not in ("loss", "accuracy", "learning_rate", "time")
+        }
         if self._verbose:
             rate = self._samples / max(logs["time"], 1e-9)
             values = "  ".join(

@@ -51,6 +51,19 @@ from fastmlp._reference_loops import (
     max_pool2d_backward_loops,
     max_pool2d_loops,
 )
+from fastmlp._reference_losses import (
+    binary_cross_entropy,
+    count_correct,
+    hinge,
+    huber,
+    log_softmax,
+    log_softmax_backward,
+    mae,
+    mse,
+    softmax,
+    softmax_backward,
+    softmax_cross_entropy,
+)
 
 __all__ = [
     "adagrad_update",
@@ -60,6 +73,7 @@ __all__ = [
     "avg_pool2d_backward",
     "avg_pool2d_backward_loops",
     "avg_pool2d_loops",
+    "binary_cross_entropy",
     "clip_by_norm",
     "clip_by_value",
     "conv2d",
@@ -79,11 +93,14 @@ __all__ = [
     "global_avg_pool2d_backward",
     "global_avg_pool2d_backward_loops",
     "global_avg_pool2d_loops",
+    "hinge",
+    "huber",
     "leaky_relu",
     "leaky_relu_backward",
     "log",
     "log_softmax",
     "log_softmax_backward",
+    "mae",
     "matmul",
     "max_pool2d",
     "max_pool2d_backward",
@@ -502,102 +519,6 @@ def gelu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
     density *= 1 / math.sqrt(2 * math.pi)
     density += _normal_cdf(x)
     return np.multiply(dy, density, out=out)
-
-
-# --- Softmax ------------------------------------------------------------------------------------
-
-
-@_quiet
-def softmax(x: Array, *, out: Array | None = None) -> Array:
-    """Return ``exp(x) / sum(exp(x))`` over the last axis, shifted by the maximum of x."""
-    out = np.subtract(x, np.maximum.reduce(x, axis=-1, keepdims=True), out=out)
-    np.exp(out, out=out)
-    out /= np.add.reduce(out, axis=-1, keepdims=True)
-    return out
-
-
-@_quiet
-def softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
-    """Return ``y * (dy - sum(dy * y))``, the sum over the last axis."""
-    projection = np.add.reduce(dy * y, axis=-1, keepdims=True)
-    out = np.subtract(dy, projection, out=out)
-    return np.multiply(out, y, out=out)
-
-
-@_quiet
-def log_softmax(x: Array, *, out: Array | None = None) -> Array:
-    """Return ``x - log(sum(exp(x)))`` over the last axis, shifted by the maximum of x."""
-    out = np.subtract(x, np.maximum.reduce(x, axis=-1, keepdims=True), out=out)
-    out -= np.log(np.add.reduce(np.exp(out), axis=-1, keepdims=True))
-    return out
-
-
-@_quiet
-def log_softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
-    """Return ``dy - exp(y) * sum(dy)``, the sum over the last axis."""
-    share = np.exp(y)
-    share *= np.add.reduce(dy, axis=-1, keepdims=True)
-    return np.subtract(dy, share, out=out)
-
-
-# --- Losses -------------------------------------------------------------------------------------
-
-
-@_quiet
-def softmax_cross_entropy(
-    logits: Array, labels: Array, *, out: Array | None = None
-) -> tuple[float, Array]:
-    """Return the mean of ``-log(softmax(logits)[label])`` over the rows, and its gradient.
-
-    ``labels`` are the class numbers, int64 (N,), or one row of probabilities a sample, (N, C) of
-    the logits' dtype. The loss is summed in float64; the gradient, (N, C), is
-    ``(softmax - one_hot) / N``. ``out`` may be ``logits``.
-    """
-    rows, classes = logits.shape
-    dlogits = np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), out=out)
-    weight: Array | float = 1.0
-    if labels.ndim == 1:
-        flat = dlogits.reshape(-1)
-        at_label = labels + np.arange(0, rows * classes, classes)
-        picked = flat[at_label]
-    else:
-        weight = np.add.reduce(labels, axis=1)
-        picked = np.einsum("nc,nc->n", dlogits, labels)
-    np.exp(dlogits, out=dlogits)
-    total = np.add.reduce(dlogits, axis=1, keepdims=True)
-    losses = np.log(total[:, 0]) * weight - picked
-    total *= rows
-    dlogits /= total
-    if labels.ndim == 1:
-        flat[at_label] -= 1 / rows
-    else:
-        dlogits -= labels / rows
-    return float(np.add.reduce(losses, dtype=np.float64)) / rows, dlogits
-
-
-@_quiet
-def mse(prediction: Array, target: Array, *, out: Array | None = None) -> tuple[float, Array]:
-    """Return the mean of ``(prediction - target)**2`` over all elements, and its gradient.
-
-    The loss is summed in float64, the gradient is ``2 * (prediction - target) / size``; any
-    shape. ``out`` may be ``prediction``.
-    """
-    difference = np.subtract(prediction, target, out=out)
-    loss = (
-        float(np.add.reduce(np.square(difference), axis=None, dtype=np.float64)) / difference.size
-    )
-    difference *= 2 / difference.size
-    return loss, difference
-
-
-def count_correct(logits: Array, labels: Array) -> int:
-    """Return how many rows have their largest logit at the label; the first one wins a tie.
-
-    ``labels`` are class numbers, int64 (N,), or one-hot rows, (N, C).
-    """
-    if labels.ndim == 2:
-        labels = labels.argmax(axis=1)
-    return int(np.count_nonzero(logits.argmax(axis=1) == labels))
 
 
 # --- The normal distribution function -----------------------------------------------------------

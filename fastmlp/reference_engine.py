@@ -26,6 +26,21 @@ _KEPT_WORKSPACES = 4
 _NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
+class _Mean:
+    """A weighted mean that grows; 0 while nothing has weight."""
+
+    def __init__(self) -> None:
+        self._total, self._weight = 0.0, 0.0
+
+    def add(self, value: float, weight: float) -> None:
+        self._total += value * weight
+        self._weight += weight
+
+    @property
+    def value(self) -> float:
+        return self._total / self._weight if self._weight > 0 else self._total
+
+
 class ReferenceEngine:
     """Runs a network layer by layer, in Python, on plain numpy."""
 
@@ -48,8 +63,10 @@ class ReferenceEngine:
         order: Array | None,
         batch: int,
         *,
+        weights: Array | None = None,
         epochs: int = 1,
         counts: bool = False,
+        out: Array | None = None,
         poll: Poll | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
@@ -58,50 +75,63 @@ class ReferenceEngine:
         if self._sink is None or self._sink[0] is not state:
             self._sink = state, UpdatingSink(ops, state)
         sink = self._sink[1]
-        loss_sum, value, correct, done, total = 0.0, 0.0, 0, 0, len(x)
+        mean, value, correct, done, total = _Mean(), 0.0, 0, 0, len(x)
         state.begin_run(-(-total // batch))
         try:
             for start in range(0, total, batch):
                 stop = min(start + batch, total)
                 rows: Any = slice(start, stop) if order is None else order[start:stop]
-                n = stop - start
-                workspace = self._workspace(n)
+                workspace = self._workspace(stop - start)
                 targets = y[rows]
                 output = network.forward(ops, self._samples(x[rows]), workspace)
-                value, dy = loss(ops, output, targets, workspace.dy)
+                if out is not None:
+                    out[start:stop] = output
+                of_rows = None if weights is None else weights[rows]
+                value, dy, weight = loss.measure(ops, output, targets, workspace.dy, of_rows)
                 if not math.isfinite(value):
-                    return Outcome(loss_sum, value, correct, start, True, _NO_EPOCHS)
+                    return Outcome(mean.value, value, correct, start, True, _NO_EPOCHS)
                 if counts:
-                    correct += ops.count_correct(output, targets)
+                    correct += int(loss.right(output, targets).sum())
                 value += network.penalty()
                 state.begin_step(done)
                 network.backward(ops, dy, workspace, sink, trainable=True)
                 sink.finish()
                 done += 1
-                loss_sum += value * n
-                if poll is not None and poll(stop, loss_sum, correct):
-                    return Outcome(loss_sum, value, correct, stop, False, _NO_EPOCHS)
+                mean.add(value, weight)
+                if poll is not None and poll(stop, mean.value, correct):
+                    return Outcome(mean.value, value, correct, stop, False, _NO_EPOCHS)
         finally:
             state.end_run(done)
-        return Outcome(loss_sum, value, correct, total, False, _NO_EPOCHS)
+        return Outcome(mean.value, value, correct, total, False, _NO_EPOCHS)
 
     def evaluate(
-        self, loss: Loss, x: Array, y: Array, *, counts: bool, poll: Poll | None = None
+        self,
+        loss: Loss,
+        x: Array,
+        y: Array,
+        *,
+        weights: Array | None = None,
+        counts: bool = False,
+        out: Array | None = None,
+        poll: Poll | None = None,
     ) -> Outcome:
-        """Measure the loss, and the samples classified right if they are to be counted."""
+        """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
         network, ops, total = self._network, self._ops, len(x)
         network.to_plain()
-        loss_sum, correct, done, value = 0.0, 0, 0, 0.0
+        mean, correct, done, value = _Mean(), 0, 0, 0.0
         for rows, workspace in self._chunks(total):
             targets = y[rows]
             output = network.forward(ops, self._samples(x[rows]), workspace)
-            value, _ = loss(ops, output, targets, workspace.dy)
-            loss_sum += value * len(targets)
-            correct += ops.count_correct(output, targets) if counts else 0
+            if out is not None:
+                out[rows] = output
+            of_rows = None if weights is None else weights[rows]
+            value, _, weight = loss.measure(ops, output, targets, workspace.dy, of_rows)
+            mean.add(value, weight)
+            correct += int(loss.right(output, targets).sum()) if counts else 0
             done += len(targets)
-            if poll is not None and poll(done, loss_sum, correct):
+            if poll is not None and poll(done, mean.value, correct):
                 break
-        return Outcome(loss_sum, value, correct, done, not math.isfinite(loss_sum), _NO_EPOCHS)
+        return Outcome(mean.value, value, correct, done, not math.isfinite(mean.value), _NO_EPOCHS)
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the outputs to ``out`` (N, *output_shape)."""
@@ -110,13 +140,15 @@ class ReferenceEngine:
         for rows, workspace in self._chunks(len(x)):
             out[rows] = network.forward(self._ops, self._samples(x[rows]), workspace)
 
-    def gradients(self, loss: Loss, x: Array, y: Array) -> tuple[float, dict[str, Array]]:
+    def gradients(
+        self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
+    ) -> tuple[float, dict[str, Array]]:
         """Return the mean loss and its gradient by every parameter."""
         network = self._network
         network.to_plain()
         workspace, store = Workspace(network, len(x)), GradientStore(self._ops)
         output = network.forward(self._ops, self._samples(x), workspace)
-        value, dy = loss(self._ops, output, y, workspace.dy)
+        value, dy, _ = loss.measure(self._ops, output, y, workspace.dy, weights)
         network.backward(self._ops, dy, workspace, store)
         value += network.penalty()
         return value, {name: store.gradients[name] for name in network.named_parameters}

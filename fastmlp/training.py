@@ -26,6 +26,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.passes import Poll
 from fastmlp.progress import Progress
+from fastmlp.scoring import Scores
 
 __all__ = ["Run", "check_monitor", "evaluate", "fit"]
 
@@ -41,17 +42,17 @@ class Run:
 
     x: Array
     y: Array
+    weights: Array | None
     epochs: int
     batch_size: int
     shuffle: bool
-    validation: tuple[Array, Array] | None
+    validation: tuple[Array, Array, Array | None] | None
     callbacks: Sequence[Callback]
     progress: Progress
+    scores: Scores
 
 
-def fit(
-    network: Network, loss: Loss, optimizer: Optimizer, run: Run, history: History, *, counts: bool
-) -> None:
+def fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, history: History) -> None:
     """Train for ``run.epochs`` epochs and record them in ``history``."""
     progress, epoch = run.progress, 0
     network.stop_training = False
@@ -59,7 +60,7 @@ def fit(
         callback.model = network
         callback.on_fit_begin()
     with InterruptFlag() as interrupt:
-        trainer = _Trainer(network, loss, optimizer, run, interrupt, counts)
+        trainer = _Trainer(network, loss, optimizer, run, interrupt)
         try:
             while epoch < run.epochs and not (interrupt.requested or network.stop_training):
                 bundle = trainer.bundle(run.epochs - epoch)
@@ -91,11 +92,12 @@ def fit(
         callback.on_fit_end()
 
 
-def check_monitor(optimizer: Optimizer, run: Run, *, counts: bool) -> None:
+def check_monitor(optimizer: Optimizer, run: Run) -> None:
     """Refuse a schedule that looks at what is not measured."""
     monitor = getattr(optimizer.learning_rate, "monitor", None)
     if monitor is not None:
-        names = ["loss", "accuracy"] if counts else ["loss"]
+        names = ["loss", "accuracy"] if run.scores.accuracy else ["loss"]
+        names += [metric.name for metric in run.scores.metrics]
         names += ["val_" + name for name in names if run.validation is not None]
         _checks.lookup(monitor, dict.fromkeys(names), "monitor of the learning rate")
 
@@ -110,17 +112,19 @@ class _Trainer:
         optimizer: Optimizer,
         run: Run,
         interrupt: InterruptFlag,
-        counts: bool,
     ) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
-        self._run, self._interrupt, self._counts = run, interrupt, counts
+        self._run, self._interrupt, self._counts = run, interrupt, run.scores.accuracy
         self._batch = min(run.batch_size, len(run.x))
+        self._answers = loss.answers(network.output_shape)
         # One batch of all the data needs no order: the mean is over the same samples.
         self._shuffle = run.shuffle and self._batch < len(run.x)
+        self._outputs = _outputs(network, run.x, run.scores)
         alone = run.validation is None and not run.callbacks and run.progress.silent
         state = network.state(optimizer)
         # A schedule that looks at what an epoch measured must see each.
         alone = alone and getattr(optimizer.learning_rate, "monitor", None) is None
+        alone = alone and self._outputs is None
         self._may_bundle = alone and engine(network).bundles(loss, state)
         self._bundle = 1
 
@@ -149,6 +153,7 @@ class _Trainer:
             self._run.y,
             order,
             self._batch,
+            weights=self._run.weights,
             epochs=count,
             counts=self._counts,
             poll=self._interrupted,
@@ -163,9 +168,9 @@ class _Trainer:
         network.epochs_begun += min(count, complete + 1)
         state.epoch += min(count, complete + 1)
         self._adapt(time.perf_counter() - began)
-        columns = {"loss": (done.loss_sums / n).tolist()}
+        columns = {"loss": done.losses.tolist()}
         if self._counts:
-            columns["accuracy"] = (done.correct / n).tolist()
+            columns["accuracy"] = (done.correct / (n * self._answers)).tolist()
         columns["learning_rate"] = done.rates.tolist()
         columns["time"] = done.seconds.tolist()
         return columns
@@ -196,7 +201,9 @@ class _Trainer:
                 run.y,
                 order,
                 self._batch,
+                weights=run.weights,
                 counts=self._counts,
+                out=self._outputs,
                 poll=self._poll,
             )
         finally:
@@ -207,12 +214,19 @@ class _Trainer:
             return None
         if not network.is_finite():
             raise self._divergence(epoch, n - 1, snapshot, "a weight is not finite")
-        logs = {"loss": outcome.loss_sum / n}
+        logs = {"loss": outcome.mean}
         if self._counts:
-            logs["accuracy"] = outcome.correct / n
+            logs["accuracy"] = outcome.correct / (n * self._answers)
+        if self._outputs is not None:
+            targets = run.y if order is None else run.y[order]
+            logs |= run.scores.measure(targets, self._outputs)
         if run.validation is not None:
             measured = evaluate(
-                network, self._loss, *run.validation, self._counts, self._interrupted
+                network,
+                self._loss,
+                *run.validation,
+                scores=run.scores,
+                poll=self._interrupted,
             )
             if self._interrupt.requested:
                 return None
@@ -223,13 +237,14 @@ class _Trainer:
         self._adapt(logs["time"])
         return logs
 
-    def _poll(self, done: int, loss_sum: float, correct: int) -> bool:
+    def _poll(self, done: int, loss: float, correct: int) -> bool:
         progress = self._run.progress
         if time.perf_counter() > progress.next_update:
-            progress.update(done, loss_sum / done, correct / done if self._counts else None)
+            accuracy = correct / (done * self._answers) if self._counts else None
+            progress.update(done, loss, accuracy)
         return self._interrupt.requested
 
-    def _interrupted(self, done: int, loss_sum: float, correct: int) -> bool:
+    def _interrupted(self, done: int, loss: float, correct: int) -> bool:
         return self._interrupt.requested
 
     def _divergence(
@@ -253,14 +268,31 @@ class _Trainer:
 
 
 def evaluate(
-    network: Network, loss: Loss, x: Array, y: Array, counts: bool, poll: Poll | None = None
+    network: Network,
+    loss: Loss,
+    x: Array,
+    y: Array,
+    weights: Array | None = None,
+    *,
+    scores: Scores,
+    poll: Poll | None = None,
 ) -> dict[str, float]:
-    """Return the mean loss, and the accuracy if rows are to be counted.
+    """Return the mean loss and what else is to be measured, over all samples.
 
     Ended by ``poll``, it returns measurements of no meaning.
     """
-    outcome = engine(network).evaluate(loss, x, y, counts=counts, poll=poll)
-    measured = {"loss": outcome.loss_sum / len(x) + network.penalty()}
+    counts, outputs = scores.accuracy, _outputs(network, x, scores)
+    runner = engine(network)
+    outcome = runner.evaluate(loss, x, y, weights=weights, counts=counts, out=outputs, poll=poll)
+    measured = {"loss": outcome.mean + network.penalty()}
     if counts:
-        measured["accuracy"] = outcome.correct / len(x)
+        measured["accuracy"] = outcome.correct / (len(x) * loss.answers(network.output_shape))
+    if outputs is not None and outcome.done == len(x):
+        measured |= scores.measure(y, outputs)
     return measured
+
+
+def _outputs(network: Network, x: Array, scores: Scores) -> Array | None:
+    """Return memory for the outputs of all samples if a metric needs them."""
+    shape = (len(x), *network.output_shape)
+    return np.empty(shape, network.dtype) if scores.metrics else None

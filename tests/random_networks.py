@@ -43,11 +43,12 @@ class Case:
     specification: list[tuple[str, dict[str, Any]]]
     x: np.ndarray
     y: np.ndarray
-    loss: str
+    loss: str | fm.Loss
     optimizer: str
     batch_size: int
     shuffle: bool
     scale: float = 1.0
+    weights: np.ndarray | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def build(self, dtype: str, backend: str) -> fm.Sequential:
@@ -65,7 +66,10 @@ class Case:
 
     def fit(self, model: fm.Sequential, epochs: int = 2) -> fm.History:
         options: Any = {"batch_size": self.batch_size, "shuffle": self.shuffle, "verbose": 0}
-        validation = (self.x[:7], self.y[:7])
+        validation: Any = (self.x[:7], self.y[:7])
+        if self.weights is not None:
+            validation = (*validation, self.weights[:7])
+            options["sample_weight"] = self.weights
         return model.fit(self.x, self.y, epochs, validation_data=validation, **options)
 
     def __repr__(self) -> str:
@@ -77,6 +81,7 @@ class Case:
             f"case {self.seed}: {self.input_shape} -> [{layers}], {self.loss}, {self.optimizer}, "
             f"{len(self.x)} x {self.x.dtype} in batches of {self.batch_size}, "
             f"shuffle={self.shuffle}, scale={self.scale}"
+            + (", weights" if self.weights is not None else "")
         )
 
 
@@ -143,6 +148,8 @@ def draw(seed: int, *, largest: int = 100) -> Case:
     else:
         loss = "mse"
         y = rng.standard_normal((n, outputs) if flat else (n, *shape))
+    # Drawn by numbers of their own, so that the networks stay what they were.
+    loss, y, weights = _settings(np.random.default_rng([79, seed]), loss, y)
     return Case(
         seed,
         shape,
@@ -154,6 +161,7 @@ def draw(seed: int, *, largest: int = 100) -> Case:
         one(BATCHES),
         chance(0.7),
         scale,
+        weights,
     )
 
 
@@ -226,3 +234,22 @@ def draw_images(seed: int) -> Case:
         bool(rng.random() < 0.7),
         scale,
     )
+
+
+def _settings(rng: np.random.Generator, loss: str, y: np.ndarray) -> Any:
+    """Return another loss for the same kind of targets, or the same one; the targets; weights."""
+    chosen: str | fm.Loss = loss
+    if rng.random() < 0.5:
+        if loss == "mse":
+            name = ("mae", "huber", "binary_cross_entropy", "mse")[int(rng.integers(4))]
+            chosen = fm.Huber(0.7) if name == "huber" else name
+            y = 1 / (1 + np.exp(-3 * y)) if name == "binary_cross_entropy" else y
+        elif y.ndim == 1 and rng.random() < 0.3:
+            chosen = fm.Hinge(0.8)
+        else:
+            classes = {int(rng.integers(2)): float(rng.random()) + 0.1}
+            chosen = fm.CrossEntropy(
+                0.15 * int(rng.integers(2)), classes if rng.random() < 0.5 else None
+            )
+    weights = rng.random(len(y)) + 0.05 if rng.random() < 0.3 else None
+    return chosen, y, weights

@@ -130,8 +130,13 @@ BAD_OPTIONS = [
         TypeError,
         "optimizer must be one of sgd, adagrad, rmsprop, adam, adamw, got ",
     ),
-    ({"loss": "mae?"}, ValueError, "loss must be one of cross_entropy, mse, got 'mae?'."),
-    ({"loss": abs}, TypeError, "loss must be one of cross_entropy, mse, got "),
+    (
+        {"loss": "mae?"},
+        ValueError,
+        "loss must be one of cross_entropy, binary_cross_entropy, mse, mae, huber, hinge, got "
+        "'mae?'. Did you mean 'mae'?",
+    ),
+    ({"loss": abs}, TypeError, "loss must be one of cross_entropy, binary_cross_entropy, mse, "),
     ({"shuffle": "yes"}, TypeError, "shuffle must be True or False, got 'yes'."),
     ({"verbose": 3}, ValueError, 'verbose must be "auto", 0, 1 or 2, got 3.'),
     ({"verbose": "loud"}, ValueError, "verbose must be \"auto\", 0, 1 or 2, got 'loud'."),
@@ -140,17 +145,22 @@ BAD_OPTIONS = [
     (
         {"validation_data": X},
         ValueError,
-        "validation_data must be a tuple (x, y), got ndarray.",
+        "validation_data must be a tuple (x, y) or (x, y, sample_weight), got ndarray.",
     ),
     (
         {"validation_data": (X,)},
         ValueError,
-        "validation_data must be a tuple (x, y), got 1 elements.",
+        "validation_data must be a tuple (x, y) or (x, y, sample_weight), got 1 elements.",
     ),
     (
-        {"validation_data": (X, Y, Y)},
+        {"validation_data": (X, Y, Y, Y)},
         ValueError,
-        "validation_data must be a tuple (x, y), got 3 elements.",
+        "validation_data must be a tuple (x, y) or (x, y, sample_weight), got 4 elements.",
+    ),
+    (
+        {"validation_data": (X, Y, Y[1:])},
+        ValueError,
+        "validation_data[2] must have shape (12,), one weight a sample, got (11,).",
     ),
     (
         {"validation_data": (X[:, :2], Y)},
@@ -383,14 +393,22 @@ def test_unknown_backend(untouched, name):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"metrics": "accuracy"}, TypeError, "metrics must be a list of names, got 'accuracy'."),
-        ({"metrics": ["auc"]}, ValueError, "a metric must be one of accuracy, got 'auc'."),
+        (
+            {"metrics": "accuracy"},
+            TypeError,
+            "metrics must be a list of names and functions, got 'accuracy'.",
+        ),
+        (
+            {"metrics": ["auc"]},
+            ValueError,
+            "a metric must be one of accuracy, error, top_5, precision, recall, f1, precision_macro",
+        ),
         (
             {"metrics": ["accuracy"], "loss": "mse"},
             ValueError,
             "metrics: accuracy needs a loss with classes, such as cross_entropy.",
         ),
-        ({"optimizer": fm.SGD(0.5), "loss": "huber"}, ValueError, "loss must be one of"),
+        ({"optimizer": fm.SGD(0.5), "loss": "Huber"}, ValueError, "loss must be one of"),
     ],
 )
 def test_bad_compile(untouched, options, error, message):

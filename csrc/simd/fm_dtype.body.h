@@ -4,6 +4,7 @@
 #include "fm_elementwise.body.h"
 #include "fm_updates.body.h"
 #include "fm_rows.body.h"
+#include "fm_losses.body.h"
 #include "fm_tile.body.h"
 #include "fm_images.body.h"
 #include "fm_table.body.h"

@@ -120,26 +120,3 @@ static void FM(add)(ptrdiff_t n, const REAL *x, const REAL *b, REAL *y)
         FM(v_store_part)(y + i, last, n - i);
     }
 }
-
-/* y[i] = a * (x[i] - b[i]); returns the sum of (x[i] - b[i])^2: each difference is rounded to
- * REAL, then squared and added in double, in FM_LANES sums added up from the first. */
-static double FM(squared_difference)(ptrdiff_t n, REAL a, const REAL *x, const REAL *b, REAL *y)
-{
-    const V factor = FM(v_set)(a);
-    REAL lanes[FM_LANES];
-    double sums[FM_LANES] = {0}, total = 0;
-    for (ptrdiff_t i = 0; i < n; i += FM_LANES) {
-        V difference;
-        if (n - i >= FM_LANES) {
-            difference = FM(v_load)(x + i) - FM(v_load)(b + i);
-            FM(v_store)(y + i, factor * difference);
-        } else {
-            difference = FM(v_load_part)(x + i, n - i) - FM(v_load_part)(b + i, n - i);
-            FM(v_store_part)(y + i, factor * difference, n - i);
-        }
-        FM(v_store)(lanes, difference);
-        for (int j = 0; j < FM_LANES; j++) sums[j] += (double)lanes[j] * (double)lanes[j];
-    }
-    for (int j = 0; j < FM_LANES; j++) total += sums[j];
-    return total;
-}

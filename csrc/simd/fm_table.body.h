@@ -60,7 +60,14 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .sum_magnitudes = FM(sum_magnitudes),
     .axpy = FM(axpy),
     .add = FM(add),
-    .squared_difference = FM(squared_difference),
+    .loss =
+        {
+            [FM_SQUARED] = FM(squared),
+            [FM_ABSOLUTE] = FM(absolute),
+            [FM_HUBER] = FM(huber),
+            [FM_BINARY_CROSS_ENTROPY] = FM(binary_cross_entropy),
+        },
+    .hinge = FM(hinge),
     .softmax_lanes = FM(softmax_lanes),
     .row_max = FM(row_max),
     .row_exp_sum = FM(row_exp_sum),

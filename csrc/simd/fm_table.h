@@ -61,6 +61,9 @@ enum fm_update {
 };
 #define FM_MAX_COEFFICIENTS 8
 
+/* Losses of single values: csrc/simd/fm_losses.body.h. p: delta of huber. */
+enum fm_loss { FM_SQUARED, FM_ABSOLUTE, FM_HUBER, FM_BINARY_CROSS_ENTROPY, FM_LOSS_COUNT };
+
 /* What a tile does with its sums (acc) at C; flags. */
 enum fm_store {
     FM_STORE_SET = 0,  /* C = alpha * acc         */
@@ -133,8 +136,6 @@ enum fm_store {
         void (*axpy)(ptrdiff_t n, REAL a, const REAL *x, REAL *y);                                 \
         /* y[i] = x[i] + b[i] */                                                                   \
         void (*add)(ptrdiff_t n, const REAL *x, const REAL *b, REAL *y);                           \
-        /* y[i] = a * (x[i] - b[i]); returns the sum of (x[i] - b[i])^2 in double */               \
-        double (*squared_difference)(ptrdiff_t n, REAL a, const REAL *x, const REAL *b, REAL *y);  \
         /* csrc/simd/fm_images.body.h; [segments][vectors] */                                      \
         void (*sparse_rows[FM_MAX_SPARSE + 1][FM_MAX_SPARSE + 1])(                                 \
             ptrdiff_t count, const REAL *values, const int32_t *index, ptrdiff_t step,             \
@@ -142,6 +143,12 @@ enum fm_store {
         ptrdiff_t (*nonzero)(ptrdiff_t n, const REAL *x, REAL *values, int32_t *index);            \
         void (*max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,     \
                          ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index);                    \
+        /* dx[i] = a * derivative by x[i]; returns the sum of the losses of x[i], t[i] in double */ \
+        double (*loss[FM_LOSS_COUNT])(ptrdiff_t n, REAL a, REAL p, const REAL *x, const REAL *t,   \
+                                      REAL *dx);                                                   \
+        /* of a row, the label's own margin included: csrc/simd/fm_losses.body.h */                \
+        double (*hinge)(ptrdiff_t n, REAL a, const REAL *x, REAL picked, REAL margin, REAL *dx,    \
+                        REAL *count);                                                              \
         /* softmax of at most `lanes` rows, transposed: csrc/simd/fm_tile.body.h */                \
         void (*softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,         \
                               REAL scale, REAL *t, REAL *high, REAL *log_total);                   \

@@ -14,13 +14,36 @@ class _SoftmaxBackward(Protocol):
     def __getitem__(self, dtype: str) -> _SoftmaxBackward: ...
     def __call__(self, dy: _Array, y: _Array, out: _Array) -> None: ...
 
-class _CrossEntropyLabels(Protocol):
-    def __getitem__(self, dtype: str) -> _CrossEntropyLabels: ...
-    def __call__(self, logits: _Array, labels: _Array, out: _Array) -> float: ...
+class _CrossEntropy(Protocol):
+    def __getitem__(self, dtype: str) -> _CrossEntropy: ...
+    def __call__(
+        self,
+        logits: _Array,
+        labels: _Array | None,
+        targets: _Array | None,
+        out: _Array,
+        smoothing: float,
+        class_weight: _Array | None,
+        weights: _Array | None,
+    ) -> float: ...
 
-class _CrossEntropyTargets(Protocol):
-    def __getitem__(self, dtype: str) -> _CrossEntropyTargets: ...
-    def __call__(self, logits: _Array, targets: _Array, out: _Array) -> float: ...
+class _Hinge(Protocol):
+    def __getitem__(self, dtype: str) -> _Hinge: ...
+    def __call__(
+        self, scores: _Array, labels: _Array, out: _Array, margin: float, weights: _Array | None
+    ) -> float: ...
+
+class _ElementLoss(Protocol):
+    def __getitem__(self, dtype: str) -> _ElementLoss: ...
+    def __call__(
+        self,
+        kind: int,
+        prediction: _Array,
+        target: _Array,
+        out: _Array,
+        parameter: float,
+        weights: _Array | None,
+    ) -> float: ...
 
 class _CountCorrectLabels(Protocol):
     def __getitem__(self, dtype: str) -> _CountCorrectLabels: ...
@@ -30,17 +53,18 @@ class _CountCorrectTargets(Protocol):
     def __getitem__(self, dtype: str) -> _CountCorrectTargets: ...
     def __call__(self, scores: _Array, targets: _Array) -> int: ...
 
-class _Mse(Protocol):
-    def __getitem__(self, dtype: str) -> _Mse: ...
-    def __call__(self, prediction: _Array, target: _Array, out: _Array) -> float: ...
+MSE: int
+MAE: int
+HUBER: int
+BINARY_CROSS_ENTROPY: int
 
 softmax: _Softmax
 log_softmax: _Softmax
 softmax_backward: _SoftmaxBackward
 log_softmax_backward: _SoftmaxBackward
-cross_entropy_labels: _CrossEntropyLabels
-cross_entropy_targets: _CrossEntropyTargets
+cross_entropy: _CrossEntropy
+hinge: _Hinge
+element_loss: _ElementLoss
 count_correct_labels: _CountCorrectLabels
 count_correct_targets: _CountCorrectTargets
-mse: _Mse
 sum_batch: _Softmax

@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 FORWARD: dict[str, int]
 BACKWARD: dict[str, int]
+ELEMENT_LOSSES: dict[str, int]
 STORE: int
 KEEP: int
 VALUES_OF_A_SUM: int
@@ -18,6 +19,7 @@ def convolution_memory(
 
 @final
 class Program:
+    weight: float
     @property
     def threads(self) -> int: ...
     @property
@@ -57,6 +59,7 @@ class Program:
         saved_row: int = ...,
         activation: int = ...,
         parameter: float = ...,
+        class_weight: int = ...,
         rule: int = ...,
         multiplier: float = ...,
         l1: float = ...,
@@ -96,6 +99,7 @@ class Program:
         order: npt.NDArray[np.int64] | None = ...,
         labels: npt.NDArray[np.int64] | None = ...,
         targets: npt.NDArray[Any] | None = ...,
+        weights: npt.NDArray[np.float64] | None = ...,
         out: npt.NDArray[Any] | None = ...,
         counts: bool = ...,
         stops: bool = ...,

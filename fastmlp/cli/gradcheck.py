@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     rng = np.random.default_rng(args.seed)
     x = rng.standard_normal((_SAMPLES, _FEATURES))
     y = rng.integers(_CLASSES, size=_SAMPLES)
-    targets = y if args.loss == "cross_entropy" else np.eye(_CLASSES)[y]
+    targets = y if args.loss in ("cross_entropy", "hinge") else np.eye(_CLASSES)[y]
     result = check_gradients(model, x, targets, loss=args.loss)
     print(result)
     return 0 if result.passed else 1

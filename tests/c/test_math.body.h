@@ -299,18 +299,21 @@ static void FM(element)(int f, ptrdiff_t n, const REAL *a, const REAL *b, REAL *
     } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 1) {
         TABLE.add(n, a, b, out);
     } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 2) {
-        TABLE.squared_difference(n, p, a, b, out);
+        REAL count;
+        TABLE.hinge(n, p, a, (REAL)0.5, 1, out, &count);
     } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 3) {
         TABLE.row_exp_sum(n, a, p, out);
     } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 4) {
         TABLE.row_affine(n, p, a, (REAL)3, out);
     } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 5) {
         TABLE.row_softmax_backward(n, a, b, p, out);
-    } else {
+    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 6) {
         TABLE.row_log_softmax_backward(n, a, b, p, out);
+    } else {
+        TABLE.loss[f - FM_UNARY_COUNT - FM_BACKWARD_COUNT - 7](n, p, p, a, b, out);
     }
 }
-#define ELEMENT_COUNT (FM_UNARY_COUNT + FM_BACKWARD_COUNT + 7)
+#define ELEMENT_COUNT (FM_UNARY_COUNT + FM_BACKWARD_COUNT + 7 + FM_LOSS_COUNT)
 
 /* All reductions under one signature. */
 static double FM(reduce)(int f, ptrdiff_t n, const REAL *a, const REAL *b, REAL *out)
@@ -321,10 +324,15 @@ static double FM(reduce)(int f, ptrdiff_t n, const REAL *a, const REAL *b, REAL 
     case 2: return (double)TABLE.row_exp_sum(n, a, (REAL)0.25, NULL);
     case 3: return (double)TABLE.row_dot(n, a, b);
     case 4: return (double)TABLE.row_sum(n, a);
-    default: return TABLE.squared_difference(n, (REAL)0.25, a, b, out);
+    case 5: {
+        REAL count;
+        double total = TABLE.hinge(n, (REAL)0.25, a, (REAL)0.5, 1, out, &count);
+        return total + (double)count;
+    }
+    default: return TABLE.loss[f - 6](n, (REAL)0.25, (REAL)0.5, a, b, out);
     }
 }
-#define REDUCE_COUNT 6
+#define REDUCE_COUNT (6 + FM_LOSS_COUNT)
 
 static void FM(test_bounds)(void)
 {
@@ -399,7 +407,7 @@ static void FM(test_bounds)(void)
 static void FM(test_reductions)(void)
 {
     enum { MOST = 10000 };
-    static REAL a[MOST], b[MOST], out[MOST];
+    static REAL a[MOST], b[MOST], t[MOST], out[MOST];
     const double unit = ldexp(1, -MANTISSA - 1);
     ptrdiff_t lengths[LONGEST + 6] = {0};
     int count = 0;
@@ -410,7 +418,8 @@ static void FM(test_reductions)(void)
     lengths[count++] = MOST;
     for (int c = 0; c < count; c++) {
         const ptrdiff_t n = lengths[c];
-        REF sums[4] = {0}, sizes[4] = {0};
+        REF sums[4] = {0}, sizes[4] = {0}, losses[FM_LOSS_COUNT] = {0}, margins = 0;
+        REAL above = 0;
         REAL largest = -INF;
         for (ptrdiff_t i = 0; i < n; i++) {
             a[i] = i % 7 == 3 ? -INF : (REAL)random_between(-9, 3);
@@ -431,13 +440,32 @@ static void FM(test_reductions)(void)
             sums[0] += a[i];
             sums[2] += (REF)a[i] * b[i];
             sums[3] += d * d;
+            losses[FM_ABSOLUTE] += R(fabs)(d);
+            losses[FM_HUBER] += R(fabs)(d) <= 3 ? d * d / 2 : 3 * (R(fabs)(d) - (REF)1.5);
+            t[i] = (REAL)random_between(0, 1);
+            losses[FM_BINARY_CROSS_ENTROPY] +=
+                (a[i] > 0 ? a[i] * (1 - (REF)t[i]) : -(REF)a[i] * t[i]) +
+                R(log1p)(R(exp)(-R(fabs)((REF)a[i])));
+            REAL m = (REAL)(a[i] - (REAL)0.5) + 1;
+            margins += m > 0 ? m : 0;
+            above += m > 0;
             sizes[0] += R(fabs)((REF)a[i]);
             sizes[2] += R(fabs)((REF)a[i] * b[i]);
         }
         sizes[3] = sums[3] * (FM_F64 ? 1 : (REF)1e-7);
         got[0] = (double)TABLE.row_sum(n, a);
         got[2] = (double)TABLE.row_dot(n, a, b);
-        got[3] = TABLE.squared_difference(n, 2, a, b, out);
+        got[3] = TABLE.loss[FM_SQUARED](n, 2, 0, a, b, out);
+        const double chain = unit * (8 + 2 * sqrt((double)n));
+        for (int f = FM_ABSOLUTE; f < FM_LOSS_COUNT; f++) {
+            double found = TABLE.loss[f](n, 2, 3, a, f == FM_BINARY_CROSS_ENTROPY ? t : b, out);
+            if (!(fabs(found - (double)losses[f]) <= chain * (double)(losses[f] + 9)))
+                fail("loss", DTYPE, f, found, (double)losses[f]);
+        }
+        REAL counted;
+        double hinge = TABLE.hinge(n, 2, a, (REAL)0.5, 1, out, &counted);
+        if (!(fabs(hinge - (double)margins) <= chain * (double)margins) || counted != above)
+            fail("hinge", DTYPE, (double)n, hinge, (double)margins);
         for (int k = 0; k < 4; k++) {
             /* One rounding per term of the longest chain would allow n / lanes; log is ample. */
             double allowed = unit * (4 + 2 * sqrt((double)n)) * (double)sizes[k];
@@ -445,7 +473,7 @@ static void FM(test_reductions)(void)
                 fail(k == 0   ? "row_sum"
                      : k == 1 ? "row_exp_sum"
                      : k == 2 ? "row_dot"
-                              : "squared_difference",
+                              : "squared",
                      DTYPE, (double)n, got[k], (double)sums[k]);
         }
         for (ptrdiff_t i = 0; i < n && n <= LONGEST; i++) { /* NaN anywhere, also before larger */

@@ -172,3 +172,144 @@ def test_twenty_steps_of_every_optimizer(optimizer, name, options, backend):
         for key, ours in model.parameters.items():
             expected = parameters[key].detach().numpy()
             np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
+
+
+# --- Losses ---------------------------------------------------------------------------------------
+
+OF_CLASSES = np.array([1.0, 2.0, 0.25, 0.0, 3.0])
+
+
+def weighted(values, weights):
+    """The mean of the losses of the samples, weighted as fastmlp does it."""
+    values = values.reshape(len(values), -1).mean(dim=1)
+    return values.mean() if weights is None else (values * weights).sum() / weights.sum()
+
+
+def hinge(scores, labels, margin, weights):
+    picked = scores.gather(1, labels[:, None])
+    margins = torch.relu(scores - picked + margin)
+    margins = margins.scatter(1, labels[:, None], 0.0)
+    return weighted(margins.sum(dim=1), weights)
+
+
+def of_labels(z, y, weights, **settings):
+    each = F.cross_entropy(z, y, reduction="none", **settings)
+    if weights is None:
+        return F.cross_entropy(z, y, **settings)
+    classes = settings.get("weight", torch.ones(5, dtype=torch.float64))
+    return (each * weights).sum() / (weights * classes[y]).sum()
+
+
+C = torch.tensor(OF_CLASSES)
+LOSSES = {
+    "cross_entropy": (fm.CrossEntropy(), "labels", of_labels),
+    "smoothing": (
+        fm.CrossEntropy(0.1),
+        "labels",
+        lambda z, y, s: of_labels(z, y, s, label_smoothing=0.1),
+    ),
+    "class weights": (
+        fm.CrossEntropy(class_weight=OF_CLASSES),
+        "labels",
+        lambda z, y, s: of_labels(z, y, s, weight=C),
+    ),
+    "both": (
+        fm.CrossEntropy(0.3, OF_CLASSES),
+        "labels",
+        lambda z, y, s: of_labels(z, y, s, weight=C, label_smoothing=0.3),
+    ),
+    "probabilities": (
+        fm.CrossEntropy(),
+        "rows",
+        lambda z, y, s: weighted(F.cross_entropy(z, y, reduction="none"), s),
+    ),
+    "smooth probabilities": (
+        fm.CrossEntropy(0.2),
+        "rows",
+        lambda z, y, s: weighted(F.cross_entropy(z, y, label_smoothing=0.2, reduction="none"), s),
+    ),
+    "binary": (
+        fm.BinaryCrossEntropy(),
+        "answers",
+        lambda z, y, s: weighted(F.binary_cross_entropy_with_logits(z, y, reduction="none"), s),
+    ),
+    "binary, soft": (
+        fm.BinaryCrossEntropy(),
+        "rows",
+        lambda z, y, s: weighted(F.binary_cross_entropy_with_logits(z, y, reduction="none"), s),
+    ),
+    "mse": (
+        fm.MeanSquaredError(),
+        "numbers",
+        lambda z, y, s: weighted(F.mse_loss(z, y, reduction="none"), s),
+    ),
+    "mae": (
+        fm.MeanAbsoluteError(),
+        "numbers",
+        lambda z, y, s: weighted(F.l1_loss(z, y, reduction="none"), s),
+    ),
+    "huber": (
+        fm.Huber(0.6),
+        "numbers",
+        lambda z, y, s: weighted(F.huber_loss(z, y, delta=0.6, reduction="none"), s),
+    ),
+    "hinge": (fm.Hinge(0.9), "labels", lambda z, y, s: hinge(z, y, 0.9, s)),
+}
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 29])
+@pytest.mark.parametrize("case", LOSSES)
+def test_losses(case, n, with_weights, backend):
+    loss, kind, theirs = LOSSES[case]
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((n, 6))
+    y = {
+        "labels": rng.integers(0, 3, n),
+        "rows": rng.dirichlet(np.ones(5), n),
+        "answers": rng.integers(0, 2, (n, 5)).astype(float),
+        "numbers": rng.standard_normal((n, 5)),
+    }[kind]
+    weights = rng.random(n) if with_weights else None
+    model = fm.MLP(6, [8], 5, activation="tanh", dtype="float64", seed=n)
+    model.backend = backend
+    value, gradients = model.gradients(x, y, loss, weights)
+    parameters = leaves(model)
+    output = torch.tensor(x)
+    output = torch.tanh(output @ parameters["dense_0.weight"] + parameters["dense_0.bias"])
+    output = output @ parameters["dense_1.weight"] + parameters["dense_1.bias"]
+    wanted = theirs(output, torch.tensor(y), None if weights is None else torch.tensor(weights))
+    wanted.backward()
+    assert value == pytest.approx(wanted.item(), rel=1e-10)
+    for name, gradient in gradients.items():
+        expected = parameters[name].grad.numpy()
+        np.testing.assert_allclose(
+            gradient, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max()
+        )
+
+
+def test_means_are_those_of_the_modules_of_torch(backend):
+    # Without weights, by the names in torch.nn and their own reduction.
+    rng = np.random.default_rng(0)
+    x, numbers, labels = rng.standard_normal((9, 6)), rng.random((9, 5)), rng.integers(0, 5, 9)
+    model = fm.MLP(6, [], 5, dtype="float64")
+    model.backend = backend
+    z = torch.tensor(model.predict(x))
+    for loss, theirs, y in (
+        (
+            fm.CrossEntropy(0.1, OF_CLASSES),
+            torch.nn.CrossEntropyLoss(C, label_smoothing=0.1),
+            labels,
+        ),
+        (fm.BinaryCrossEntropy(), torch.nn.BCEWithLogitsLoss(), numbers),
+        (fm.MeanSquaredError(), torch.nn.MSELoss(), numbers),
+        (fm.MeanAbsoluteError(), torch.nn.L1Loss(), numbers),
+        (fm.Huber(0.5), torch.nn.HuberLoss(delta=0.5), numbers),
+    ):
+        model.compile(loss=loss)
+        wanted = theirs(z, torch.tensor(y)).item()
+        assert model.evaluate(x, y)["loss"] == pytest.approx(wanted, rel=1e-12), loss
+    # Which divides the hinge by the number of classes, too.
+    model.compile(loss="hinge")
+    wanted = 5 * torch.nn.MultiMarginLoss()(z, torch.tensor(labels)).item()
+    assert model.evaluate(x, labels)["loss"] == pytest.approx(wanted, rel=1e-12)

@@ -1,0 +1,194 @@
+# Losses as operations of a plan: what each sample adds to the loss of the batch, the gradient of
+# their weighted mean, and how many answers of each sample are right.
+#
+# losses[i] = w[i] * l[i], and the loss of the batch is their sum over run.weight, the sum of w:
+# every thread has added that up itself, in the order of the samples. A batch in which nothing has
+# weight has no loss and no gradient.
+
+from libc.math cimport isfinite
+from libc.string cimport memset
+
+from dispatch cimport FM_BINARY_CROSS_ENTROPY, FM_STORE_SET, fm_f32, fm_f64, real
+from loss_rows cimport cross_entropy_row, element_losses, hinge_row, target_weight
+from matmul cimport lanes_of, store_sums
+from operations cimport Op, Run, fm_flag_set, row_cut
+from rows cimport argmax
+
+cdef enum:
+    FEW_CLASSES = 64           # so many are better computed with a row in each lane
+
+
+cdef inline Py_ssize_t sample_of(const Run *run, Py_ssize_t i) noexcept nogil:
+    """Where among those of the call the sample in row i is."""
+    return run.order[run.first + i] if run.order != NULL else run.first + i
+
+
+cdef inline double sum_of_weights(const Run *run) noexcept nogil:
+    """Weight of a batch."""
+    cdef Py_ssize_t i
+    cdef double total = 0
+    if run.weights == NULL:
+        return <double>run.rows
+    for i in range(run.rows):
+        total += run.weights[sample_of(run, i)]
+    return total
+
+
+cdef inline double weight_of(const Run *run, Py_ssize_t sample) noexcept nogil:
+    return run.weights[sample] if run.weights != NULL else 1
+
+
+cdef inline double share_of(const Run *run, double weight) noexcept nogil:
+    return weight / run.weight if run.weight > 0 else 0
+
+
+cdef inline void note(Run *run, Py_ssize_t i, double loss) noexcept nogil:
+    run.losses[i] = loss
+    if not isfinite(loss):
+        fm_flag_set(run.bad, 1)
+
+
+cdef inline void cross_entropy_lanes(
+    const Op *op, Run *run, const real *x, Py_ssize_t x_row, Py_ssize_t begin, Py_ssize_t end,
+    real *scratch,
+) noexcept nogil:
+    # Integer labels of few classes, all of one weight: `lanes` rows at a time.
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t i, j, c, rows, label
+    cdef Py_ssize_t n = op.inputs
+    cdef Py_ssize_t padded = min((n + 3) // 4 * 4, (n + lanes - 1) // lanes * lanes)
+    cdef real *high = scratch + padded * lanes
+    cdef real *log_total = high + lanes
+    cdef real inverse = <real>1 / <real>run.rows
+    cdef const real *row
+    cdef double loss
+    memset(scratch + n * lanes, 0, (padded - n) * lanes * sizeof(real))
+    i = begin
+    while i < end:
+        rows = min(lanes, end - i)
+        if real is float:
+            fm_f32.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
+        else:
+            fm_f64.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
+        for j in range(rows):
+            label = run.labels[run.order[run.first + i + j] if run.order != NULL
+                               else run.first + i + j]
+            row = x + (i + j) * x_row
+            loss = <double>high[j] - <double>row[label] + <double>log_total[j]
+            if not isfinite(loss):
+                fm_flag_set(run.bad, 1)
+            run.losses[i + j] = loss
+            if run.counts:
+                # The first of the largest: what argmax finds.
+                c = label
+                if row[label] == high[j]:
+                    c = 0
+                    while row[c] != high[j]:
+                        c += 1
+                    run.correct[i + j] = c == label
+                else:
+                    run.correct[i + j] = False
+            scratch[label * lanes + j] -= inverse
+        if op.dy != NULL:
+            # Whole blocks of the transposition: rows of dy have zeros behind them.
+            store_sums(padded, rows, scratch, lanes, <real *>op.dy + i * op.dy_row, 1, op.dy_row,
+                       <real>1, FM_STORE_SET)
+        i += rows
+
+
+cdef inline void cross_entropy(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """loss_rows.cross_entropy_row of every sample; op.parameter is the smoothing.
+
+    Labels, or targets (N, O) where run.labels is NULL. dy may be x, the logits.
+    """
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef const real *class_weight = <const real *>op.class_weight
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, sample, label = 0, n = op.inputs
+    cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    cdef double weight
+    cdef const real *target = NULL
+    cdef real *dy = NULL
+    if (run.labels != NULL and n <= FEW_CLASSES and run.weights == NULL
+            and class_weight == NULL and op.parameter == 0):
+        cross_entropy_lanes(op, run, x, x_row, begin, end, scratch)
+        return
+    if class_weight != NULL:
+        # The classes' weights count as those of the samples do.
+        run.weight = 0
+        for i in range(run.rows):
+            sample = sample_of(run, i)
+            if run.labels != NULL:
+                label = run.labels[sample]
+            else:
+                target = <const real *>run.targets + sample * n
+            run.weight += weight_of(run, sample) * target_weight(n, label, target, class_weight)
+    for i in range(begin, end):
+        sample = sample_of(run, i)
+        if run.labels != NULL:
+            label = run.labels[sample]
+        else:
+            target = <const real *>run.targets + sample * n
+        if run.counts:
+            run.correct[i] = argmax(n, x + i * x_row) == (
+                label if target == NULL else argmax(n, target))
+        if op.dy != NULL:
+            dy = <real *>op.dy + i * op.dy_row
+        weight = weight_of(run, sample)
+        note(run, i, weight * cross_entropy_row(
+            n, x + i * x_row, label, target, op.parameter, class_weight, share_of(run, weight),
+            dy))
+
+
+cdef inline void hinge_loss(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """loss_rows.hinge_row of every sample; op.parameter is the margin. dy may be x."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, sample, label, n = op.inputs
+    cdef double weight
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        sample = sample_of(run, i)
+        label = run.labels[sample]
+        if run.counts:
+            run.correct[i] = argmax(n, x + i * x_row) == label
+        weight = weight_of(run, sample)
+        note(run, i, weight * hinge_row(
+            n, x + i * x_row, label, op.parameter, share_of(run, weight),
+            <real *>op.dy + i * op.dy_row if op.dy != NULL else scratch))
+
+
+cdef inline void element_loss(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """Mean over the outputs of a loss of single values, op.loss, of every sample; dy may be x.
+
+    The answers of binary cross-entropy are right where output and target - 1/2 have one sign.
+    """
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, j, sample, n = op.inputs
+    cdef double loss, weight = 1, share = share_of(run, 1) / <double>n
+    cdef const real *row
+    cdef const real *target
+    cdef int right
+    for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
+        sample = sample_of(run, i)
+        target = <const real *>run.targets + sample * n
+        if run.counts and op.loss == FM_BINARY_CROSS_ENTROPY:
+            row = x + i * x_row
+            right = 0
+            for j in range(n):
+                right += (row[j] > 0) == (target[j] > <real>0.5)
+            run.correct[i] = right
+        if run.weights != NULL:
+            weight = run.weights[sample]
+            share = share_of(run, weight) / <double>n
+        loss = element_losses(
+            op.loss, n, x + i * x_row, target, op.parameter, share,
+            <real *>op.dy + i * op.dy_row if op.dy != NULL else scratch)
+        note(run, i, weight * (loss / <double>n))

@@ -1,0 +1,293 @@
+"""Losses of classifiers, from the raw outputs: cross-entropies and the hinge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks
+from fastmlp.losses.base import Loss, Shape
+
+if TYPE_CHECKING:
+    from fastmlp.plan import Builder, Gradient, Value
+
+__all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge"]
+
+Array = npt.NDArray[Any]
+
+
+class CrossEntropy(Loss):
+    """Mean of -log softmax(logits)[label], from logits: the last layer needs no softmax.
+
+    Labels are integers (N,), or rows of probabilities (N, C), one-hot for instance. With smoothing
+    ``e``, weights ``c`` of the classes, weights ``s`` of the samples and target rows ``t``,
+    one-hot for a label:
+
+    ``loss = sum(s * -sum(c * ((1 - e) * t + e / C) * log_softmax)) / sum(s * sum(c * t))``
+
+    Parameters
+    ----------
+    label_smoothing : float, default=0.0
+        How much of every target is spread over all classes evenly, in [0, 1).
+    class_weight : array of shape (C,) or dict of int to float, default=None
+        What each class counts for, finite and at least 0, not all 0. Classes that a dict does not
+        name count for 1.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range. That a class does not exist shows with the model.
+    TypeError
+        If an argument is of another kind.
+
+    Notes
+    -----
+    For labels this is PyTorch's ``CrossEntropyLoss(weight, label_smoothing=...)``, whose mean
+    divides by the weights of the labels too. For rows of probabilities PyTorch divides by N
+    instead; here a one-hot row is the same as its label. A batch without weight has loss 0.
+
+    References
+    ----------
+    Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, Rethinking the inception architecture for computer
+    vision, 2015, section 7.
+    """
+
+    name = "cross_entropy"
+    classifies = True
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weight: npt.ArrayLike | Mapping[int, float] | None = None,
+    ) -> None:
+        super().__init__(
+            label_smoothing=_checks.number(
+                label_smoothing, "label_smoothing", minimum=0.0, below=1.0
+            ),
+            class_weight=None if class_weight is None else _checks.class_weight(class_weight),
+        )
+
+    @property
+    def label_smoothing(self) -> float:
+        """How much of every target is spread over all classes."""
+        smoothing: Any = self._settings["label_smoothing"]
+        return float(smoothing)
+
+    @property
+    def class_weight(self) -> tuple[float, ...] | dict[int, float] | None:
+        """The weights of all classes, or of some by their number."""
+        given: Any = self._settings["class_weight"]
+        return dict(given) if given is not None and isinstance(given[0], tuple) else given
+
+    def check_output(self, output_shape: Shape) -> None:
+        """Require at least two outputs in a row, and that classes with a weight exist."""
+        _check_scores(output_shape, self.name)
+        self._of_classes(output_shape[0])
+
+    def targets(
+        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        """Return labels as int64 (N,) or probabilities as ``dtype`` (N, C)."""
+        return _checks.labels(y, n, output_shape[0], dtype, name)
+
+    def __call__(
+        self,
+        ops: ModuleType,
+        output: Array,
+        targets: Array,
+        out: Array,
+        weights: Array | None = None,
+    ) -> tuple[float, Array]:
+        """Return the mean loss and, without settings, (softmax - one_hot) / N."""
+        settings: dict[str, Any] = {}
+        if self.label_smoothing:
+            settings["label_smoothing"] = self.label_smoothing
+        if self.class_weight is not None:
+            settings["class_weight"] = self._of_classes(output.shape[1], output.dtype)
+        if weights is not None:
+            settings["sample_weight"] = weights
+        result: tuple[float, Array] = ops.softmax_cross_entropy(
+            output, targets, **settings, out=out
+        )
+        return result
+
+    def total_weight(self, output: Array, targets: Array, weights: Array | None) -> float:
+        """Return the sum of the weights of the targets, those of the samples included."""
+        of_classes = self._of_classes(output.shape[1], output.dtype)
+        if of_classes is None:
+            return super().total_weight(output, targets, weights)
+        of_targets = of_classes[targets] if targets.ndim == 1 else targets @ of_classes
+        return float(np.sum(of_targets if weights is None else of_targets * weights, dtype=float))
+
+    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
+        """Add the compiled loss to a plan."""
+        of_classes = self._of_classes(x.columns, plan.dtype)
+        fused = ["smoothing"] if self.label_smoothing else []
+        fused += ["class weights"] if of_classes is not None else []
+        return plan.loss(
+            self.name,
+            x,
+            gradient=gradient,
+            fused=fused,
+            parameter=self.label_smoothing,
+            class_weight=of_classes,
+        )
+
+    def _of_classes(self, classes: int, dtype: npt.DTypeLike = float) -> Array | None:
+        """Return the weights of all classes, or None if none is given."""
+        given = self.class_weight
+        if not isinstance(given, dict):
+            if given is not None and len(given) != classes:
+                raise ValueError(
+                    f"class_weight must have one weight a class, that is {classes}, got "
+                    f"{len(given)}."
+                )
+            return None if given is None else np.array(given, dtype)
+        weights = np.ones(classes, dtype)
+        for label, weight in given.items():
+            if label >= classes:
+                raise ValueError(
+                    f"class_weight must name classes from 0 to {classes - 1} (the model has "
+                    f"{classes} outputs), got {label}."
+                )
+            weights[label] = weight
+        return weights
+
+
+class BinaryCrossEntropy(Loss):
+    """Mean cross-entropy of sigmoid(output) and targets from 0 to 1, from the raw outputs.
+
+    ``loss = mean(log(1 + exp(z)) - z * t)``, over the outputs of each sample and then over the
+    samples. With one output it tells two classes apart, targets (N,) or (N, 1); with K outputs
+    each is a question of its own (multi-label), targets (N, K). Of accuracy the share of right
+    answers counts, those where ``z > 0`` and ``t > 1/2`` agree, and not the share of samples with
+    all answers right. ``predict_proba`` gives the sigmoid of every output.
+
+    Notes
+    -----
+    PyTorch's ``BCEWithLogitsLoss``, Keras's ``BinaryCrossentropy(from_logits=True)``.
+    """
+
+    name = "binary_cross_entropy"
+    classifies = True
+
+    def targets(
+        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        """Return the targets as ``dtype`` (N, *output_shape); (N,) will do for one output."""
+        return _checks.probabilities(y, n, output_shape, dtype, name)
+
+    def __call__(
+        self,
+        ops: ModuleType,
+        output: Array,
+        targets: Array,
+        out: Array,
+        weights: Array | None = None,
+    ) -> tuple[float, Array]:
+        """Return the mean loss and (sigmoid - target) / size."""
+        result: tuple[float, Array] = ops.binary_cross_entropy(
+            output, targets, sample_weight=weights, out=out
+        )
+        return result
+
+    def answers(self, output_shape: Shape) -> int:
+        """Return the number of outputs."""
+        return math.prod(output_shape)
+
+    def right(self, output: Array, targets: Array) -> Array:
+        """Return how many answers of each sample are right, (N,)."""
+        agree = (output > 0) == (targets > 0.5)
+        right: Array = np.count_nonzero(agree.reshape(len(output), -1), axis=1)
+        return right
+
+    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
+        """Add the compiled loss to a plan."""
+        return plan.loss(self.name, x, gradient=gradient)
+
+
+class Hinge(Loss):
+    """Mean of sum(max(0, score[j] - score[label] + margin)) over j other than the label.
+
+    The multi-class support vector machine of Weston and Watkins. Labels are integers (N,), or
+    one-hot rows (N, C).
+
+    Parameters
+    ----------
+    margin : float, default=1.0
+        By how much the label's score is to exceed the others, above 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the margin is not a finite number above 0.
+
+    Notes
+    -----
+    With scores near 0 and C classes it is ``(C - 1) * margin``. PyTorch's ``MultiMarginLoss``
+    divides by C as well. Where a difference is exactly at the margin the gradient is 0.
+
+    References
+    ----------
+    Weston and Watkins, Support vector machines for multi-class pattern recognition, 1999.
+    """
+
+    name = "hinge"
+    classifies = True
+
+    def __init__(self, margin: float = 1.0) -> None:
+        super().__init__(margin=_checks.positive(margin, "margin"))
+
+    @property
+    def margin(self) -> float:
+        """By how much the label's score is to exceed the others."""
+        margin: Any = self._settings["margin"]
+        return float(margin)
+
+    def check_output(self, output_shape: Shape) -> None:
+        """Require at least two outputs in a row."""
+        _check_scores(output_shape, self.name)
+
+    def targets(
+        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
+    ) -> Array:
+        """Return labels as int64 (N,)."""
+        return _checks.hard_labels(y, n, output_shape[0], dtype, name)
+
+    def __call__(
+        self,
+        ops: ModuleType,
+        output: Array,
+        targets: Array,
+        out: Array,
+        weights: Array | None = None,
+    ) -> tuple[float, Array]:
+        """Return the mean loss and its gradient."""
+        result: tuple[float, Array] = ops.hinge(
+            output, targets, margin=self.margin, sample_weight=weights, out=out
+        )
+        return result
+
+    def kink_sides(self, output: Array, targets: Array) -> Array | None:
+        """Return which margins are violated."""
+        picked = np.take_along_axis(output, targets[:, None], axis=1)
+        sides: Array = output - picked + self.margin > 0
+        return sides
+
+    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
+        """Add the compiled loss to a plan."""
+        return plan.loss(self.name, x, gradient=gradient, parameter=self.margin)
+
+
+def _check_scores(output_shape: Shape, name: str) -> None:
+    # With one class there is nothing to learn: both losses are always 0.
+    if len(output_shape) != 1 or output_shape[0] < 2:
+        raise ValueError(
+            f"{name} needs a model with one output a class and at least 2 classes, "
+            f"got outputs of shape {output_shape}."
+        )

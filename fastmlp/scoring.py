@@ -1,0 +1,198 @@
+"""Metrics by their names: functions of targets and raw outputs that fit a loss."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks, metrics
+from fastmlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
+
+__all__ = ["Given", "Metric", "Scores", "accepted", "names", "scores"]
+
+Array = npt.NDArray[Any]
+Function = Callable[[Array, Array], float]
+Given = str | Callable[[Any, Any], Any]
+"""A metric as users give it: a name, or a function of (y_true, outputs)."""
+
+_TOP = re.compile(r"top_([1-9][0-9]*)")
+_CLASSES = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
+_NUMBERS = {"mse": metrics.mse, "mae": metrics.mae, "r2": metrics.r2}
+_AVERAGED = [f"{name}_{average}" for name in _CLASSES for average in ("macro", "micro", "weighted")]
+# What a message lists; "top_5" stands for any number.
+_KNOWN = ["accuracy", "error", "top_5", *_CLASSES, *_AVERAGED, "log_loss", *_NUMBERS]
+
+
+class Metric(NamedTuple):
+    """A name and a function of targets and raw outputs."""
+
+    name: str
+    function: Function
+
+
+class Scores(NamedTuple):
+    """What is measured beside the loss.
+
+    Attributes
+    ----------
+    accuracy : bool
+        Whether right answers are counted, in the pass itself.
+    metrics : tuple of Metric
+        Computed from the outputs of a whole set.
+    """
+
+    accuracy: bool
+    metrics: tuple[Metric, ...]
+
+    def measure(self, targets: Array, outputs: Array) -> dict[str, float]:
+        """Return the value of every metric."""
+        return {metric.name: metric.function(targets, outputs) for metric in self.metrics}
+
+
+def accepted(given: Any) -> tuple[Given, ...]:
+    """Return metrics as users give them, checked as far as no loss is needed.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown (the message lists those there are) or is there twice.
+    TypeError
+        If it is no list of names and functions.
+    """
+    if isinstance(given, (str, bytes)) or callable(given) or not isinstance(given, Iterable):
+        raise TypeError(f"metrics must be a list of names and functions, got {given!r}.")
+    result = tuple(given)
+    known = dict.fromkeys(_KNOWN)
+    for metric in result:
+        if callable(metric):
+            if not isinstance(getattr(metric, "__name__", None), str):
+                raise TypeError(f"a metric must have a __name__ for its column, got {metric!r}.")
+        elif not (isinstance(metric, str) and _TOP.fullmatch(metric)):
+            _checks.lookup(metric, known, "a metric")
+    columns = names(result)
+    for index, name in enumerate(columns):
+        taken = name in columns[:index] or name in ("loss", "learning_rate", "time")
+        if taken or name.startswith("val_"):
+            raise ValueError(f"metrics must have names of their own, got {name!r} again.")
+    return result
+
+
+def names(given: Sequence[Given]) -> list[str]:
+    """Return the names of metrics in ``History``."""
+    return [metric if isinstance(metric, str) else metric.__name__ for metric in given]
+
+
+def scores(given: Sequence[Given] | None, loss: Loss, output_shape: tuple[int, ...]) -> Scores:
+    """Return what to measure; None means accuracy wherever the loss has classes.
+
+    Raises
+    ------
+    ValueError
+        If a metric does not fit the loss or the outputs.
+    """
+    if given is None:
+        return Scores(loss.classifies, ())
+    made = [
+        Metric(name, _own(metric) if callable(metric) else _quiet(_named(name, loss, output_shape)))
+        for metric, name in zip(given, names(given), strict=True)
+        if metric != "accuracy"
+    ]
+    if "accuracy" in given:
+        _require(loss.classifies, "accuracy", "a loss with classes, such as cross_entropy")
+    return Scores("accuracy" in given, tuple(made))
+
+
+def _named(name: str, loss: Loss, output_shape: tuple[int, ...]) -> Function:
+    if name in _NUMBERS:
+        _require(not loss.classifies, name, "a loss of numbers, such as mse")
+        return _NUMBERS[name]
+    _require(loss.classifies, name, "a loss with classes, such as cross_entropy")
+    each = isinstance(loss, BinaryCrossEntropy)
+    top = _TOP.fullmatch(name)
+    if top is not None:
+        _require(not each, name, "a loss with one class a sample, such as cross_entropy")
+        k = int(top[1])
+        if k > output_shape[0]:
+            raise ValueError(
+                f"metrics: {name} needs at least {k} classes, got outputs of shape {output_shape}."
+            )
+        return lambda targets, outputs: metrics.top_k(_hard(targets), outputs, k)
+    if name == "log_loss":
+        return _log_loss(loss)
+    kind, _, average = name.partition("_")
+    if kind == "error":
+        measure: Function = metrics.error
+    else:
+        two = output_shape == (1,) if each else output_shape[0] == 2
+        measure = functools.partial(
+            _CLASSES[kind], average=average or ("binary" if two else "macro")
+        )
+    if not each:
+        return lambda targets, outputs: measure(_hard(targets), outputs.argmax(axis=1))
+    return lambda targets, outputs: measure(_answers(targets > 0.5), _answers(outputs > 0))
+
+
+def _hard(targets: Array) -> Array:
+    """Return labels, from rows of probabilities too."""
+    return targets if targets.ndim == 1 else targets.argmax(axis=1)
+
+
+def _answers(right: Array) -> Array:
+    """Return answers as (N, K), or (N,) where there is one."""
+    flat = right.reshape(len(right), -1).astype(np.int8)
+    return flat[:, 0] if flat.shape[1] == 1 else flat
+
+
+def _log_loss(loss: Loss) -> Function:
+    if isinstance(loss, BinaryCrossEntropy):
+
+        def of_answers(targets: Array, outputs: Array) -> float:
+            probabilities = 1 / (1 + np.exp(-outputs.astype(np.float64)))
+            both = np.stack([1 - targets, targets], axis=-1).reshape(-1, 2)
+            return metrics.log_loss(both, probabilities.reshape(-1))
+
+        return of_answers
+    _require(isinstance(loss, CrossEntropy), "log_loss", "cross_entropy or binary_cross_entropy")
+
+    def of_classes(targets: Array, outputs: Array) -> float:
+        shifted = outputs.astype(np.float64)
+        shifted -= shifted.max(axis=1, keepdims=True)
+        np.exp(shifted, out=shifted)
+        return metrics.log_loss(targets, shifted / shifted.sum(axis=1, keepdims=True))
+
+    return of_classes
+
+
+def _quiet(function: Function) -> Function:
+    """Return what gives NaN, without a warning, where the outputs are not finite."""
+
+    def measure(targets: Array, outputs: Array) -> float:
+        if not np.isfinite(outputs).all():
+            return math.nan
+        with np.errstate(all="ignore"):
+            return function(targets, outputs)
+
+    return measure
+
+
+def _own(function: Callable[[Any, Any], Any]) -> Function:
+    def measure(targets: Array, outputs: Array) -> float:
+        value = function(targets, outputs)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            name = getattr(function, "__name__", "")
+            raise TypeError(f"metric {name} must return a number, got {value!r}.") from None
+
+    return measure
+
+
+def _require(fits: bool, name: str, what: str) -> None:
+    if not fits:
+        raise ValueError(f"metrics: {name} needs {what}.")
