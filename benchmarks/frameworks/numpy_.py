@@ -172,7 +172,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
 def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     x, _ = workload.data()
     # Rows at a time, so that what is between layers stays in cache.
-    size = min(50 if workload.image else 512, workload.rows)
+    size = min(100 if workload.image else 512, workload.rows)
     net, rest = Net(workload, size), Net(workload, workload.rows % size or size)
 
     def call() -> Array:

@@ -187,6 +187,7 @@ def warn(results: Results, threads: int) -> None:
 COLOURS = {  # of Okabe and Ito, told apart with any colour vision and in grey
     "numpy": "#999999",
     "torch": "#D55E00",
+    "torch-channels-last": "#F0E442",
     "torch-compile": "#E69F00",
     "jax-step": "#56B4E9",
     "jax-scan": "#0072B2",
@@ -212,7 +213,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
         return
     columns = min(4, len(results))
     lines = -(-len(results) // columns)
-    figure = Figure(figsize=(3.1 * columns + 1.2, (0.3 * len(peers) + 1.0) * lines + 0.8))
+    figure = Figure(figsize=(3.1 * columns + 1.6, (0.3 * len(peers) + 1.0) * lines + 0.8))
     FigureCanvasAgg(figure)
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     smallest = largest = 1.0

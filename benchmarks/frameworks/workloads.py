@@ -109,7 +109,10 @@ class Workload:
 
     @property
     def flop(self) -> int:
-        """Multiplications and additions of the products of a step, or of one prediction."""
+        """Multiplications and additions of the products of a step, or of one prediction.
+
+        Those with zeros count: around an image, and where a pooling passes no gradient.
+        """
         shapes = self.shapes
         products = [
             math.prod(after) * stage.size**2 * before[2]
