@@ -1,5 +1,6 @@
 """The examples run as they stand."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,11 @@ EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.
 @pytest.mark.skipif(not EXAMPLES, reason="the examples are not beside the tests")
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.name)
 def test_example(script, tmp_path):
+    source = script.read_text()
+    if "load_mnist" in source and "FASTMLP_DATA" not in os.environ:
+        pytest.skip("FASTMLP_DATA names no folder with MNIST's files")
     result = subprocess.run(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), *(["--quick"] if '"--quick"' in source else [])],
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -24,3 +28,8 @@ def test_example(script, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout
+    if '"--quick"' in source:
+        last = json.loads(result.stdout.splitlines()[-1])
+        assert last["script"] == script.stem
+        assert last["results"]
+        assert last["seconds"] < 60

@@ -200,6 +200,7 @@ class Conv2D(Layer):
             arguments.append(f"padding={self.padding!r}")
         if self.activation.name != "linear":
             arguments.append(f"activation={self.activation.name!r}")
+        arguments += [f"{key}={value!r}" for key, value in self.changed_settings().items()]
         return f"Conv2D({', '.join(arguments)})"
 
 
