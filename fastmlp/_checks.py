@@ -8,7 +8,6 @@ Nothing here changes what it is given.
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Mapping
@@ -104,6 +103,8 @@ def lookup(name: Any, table: Mapping[str, T], what: str) -> T:
     if not isinstance(name, str):
         raise TypeError(f"{what} must be one of {known}, got {_short(name)}.")
     if name not in table:
+        import difflib  # here: only who is wrong waits for it
+
         near = difflib.get_close_matches(name, table, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{what} must be one of {known}, got {name!r}.{hint}")

@@ -147,6 +147,20 @@ def test_predict_writes_files(saved, suffix, tmp_path, capsys):
     np.testing.assert_array_equal(labels, expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_predict_of_yes_or_no_answers(outputs, tmp_path, capsys):
+    model = fm.MLP(64, [], outputs, seed=3)
+    model.compile(loss="binary_cross_entropy")
+    model.save(tmp_path / "m")
+    x = np.random.default_rng(0).standard_normal((20, 64))
+    file = write_npz(tmp_path / "d.npz", x=x)
+    status, out, _ = run(capsys, "predict", tmp_path / "m", file)
+    rows = [[int(text) for text in line.split(",")] for line in out.splitlines()[1:]]
+    assert status == 0
+    np.testing.assert_array_equal(rows, model.predict(x) > 0)
+    assert len(np.unique(rows)) == 2
+
+
 def test_npz_with_x_and_y(tmp_path, capsys):
     x, y = points()
     file, model = write_npz(tmp_path / "d.npz", x=x, y=y), tmp_path / "m"
@@ -177,6 +191,8 @@ def test_gradcheck(capsys):
     assert status == 0
     assert out.startswith("gradcheck passed")
     assert run(capsys, "gradcheck", "--loss", "mse", "--backend", "numpy")[0] == 0
+    for loss in ("binary_cross_entropy", "mae", "huber", "hinge"):
+        assert run(capsys, "gradcheck", "--hidden", 5, "--loss", loss, "--seed", 3)[0] == 0, loss
 
 
 def test_gradcheck_fails_with_status_1(capsys, monkeypatch):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp import losses
 from fastmlp import model as models
 from fastmlp.cli import data
 from fastmlp.io import write_atomically
@@ -60,7 +61,11 @@ def _columns(model: models.Sequential, x: Array, proba: bool) -> dict[str, Array
             raise ValueError("--proba is for classifiers; this model was not trained as one.")
         return {"outputs": model.predict(x)}
     probabilities = model.predict_proba(x)
-    result = {"labels": probabilities.argmax(axis=-1)}
+    if isinstance(model.loss, losses.BinaryCrossEntropy):  # an answer an output, yes or no
+        answers = (probabilities > 0.5).astype(np.int64).reshape(len(probabilities), -1)
+        result = {"labels": answers[:, 0] if answers.shape[1] == 1 else answers}
+    else:
+        result = {"labels": probabilities.argmax(axis=-1)}
     return result | {"probabilities": probabilities} if proba else result
 
 
