@@ -36,6 +36,8 @@ class Patient:
         self.y = np.arange(n) % outputs
         self.model = fm.MLP(inputs, hidden, outputs, seed=seed)
         self.model.compile(fm.SGD(0.001, momentum=0.9))
+        # A job in the background of a shell is started with interrupts ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def fit(self, epochs: int) -> fm.History:
         validation = (self.x[:500], self.y[:500])
