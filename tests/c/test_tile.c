@@ -4,7 +4,7 @@
  *         tests/c/test_tile.c -lm -o test_tile && ./test_tile
  *
  * Every (rows, vectors) of the table, plain, packing and in columns, every way to store; softmax with
- * a row in each lane. Operands and results lie against pages that must not be touched. Exit status
+ * a row in each lane; sparse rows and max-pools. Operands and results lie against pages that must not be touched. Exit status
  * 1 if any check fails.
  */
 #define _GNU_SOURCE
@@ -52,6 +52,7 @@ static void *guarded(int slot, size_t n)
 #define SUFFIX f32
 #define EPSILON 1.2e-7
 #include "test_tile.body.h"
+#include "test_images.body.h"
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
@@ -60,6 +61,7 @@ static void *guarded(int slot, size_t n)
 #define SUFFIX f64
 #define EPSILON 2.3e-16
 #include "test_tile.body.h"
+#include "test_images.body.h"
 
 int main(void)
 {
@@ -73,6 +75,8 @@ int main(void)
     test_softmaxes_f64();
     test_packing_f32();
     test_packing_f64();
+    test_images_f32();
+    test_images_f64();
     printf("%s: %d checks, %d failed\n", STRING(FM_LEVEL), checks, failures);
     if (!failures) printf("all checks passed\n");
     return failures != 0;
