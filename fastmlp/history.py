@@ -14,7 +14,8 @@ class History:
         "loss", "learning_rate" and "time" (seconds, validation included); "accuracy" if the loss
         has classes, and a column for each metric; "val_loss" and the like if there are validation
         data. What is measured in training is taken before the step it belongs to; the loss is a
-        mean over the samples of the epoch, weighted if they are.
+        mean over the samples of the epoch, weighted if they are, with the penalties of layers. The
+        learning rate is that of the last step.
     epochs : list of int
         Numbers of the completed epochs, from 1.
     interrupted : bool

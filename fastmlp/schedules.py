@@ -33,6 +33,8 @@ __all__ = [
 Array = npt.NDArray[Any]
 Memory = dict[str, float]
 
+_LARGER_IS_BETTER = ("accuracy", "f1", "precision", "r2", "recall", "top_")
+
 
 class Schedule:
     """Base class: a learning rate as a function of time, counted in steps or in epochs.
@@ -295,7 +297,8 @@ class ReduceOnPlateau(Schedule):
     minimum : float, default=0.0
         The rate is never reduced below it; from 0 to ``initial``.
     mode : {"auto", "min", "max"}, default="auto"
-        Whether smaller or larger values are better; "auto" is "max" for accuracies.
+        Whether smaller or larger values are better; "auto" is "max" for accuracy, f1, precision,
+        recall, r2 and top_k, "min" for all others.
 
     Raises
     ------
@@ -340,7 +343,8 @@ class ReduceOnPlateau(Schedule):
 
     def observe(self, measured: Mapping[str, float], memory: Memory) -> None:
         """Take what was measured in an epoch; the next one may have a smaller rate."""
-        larger = self.mode == "max" or (self.mode == "auto" and "accuracy" in self.monitor)
+        name = self.monitor.removeprefix("val_")
+        larger = self.mode == "max" or (self.mode == "auto" and name.startswith(_LARGER_IS_BETTER))
         value = -measured[self.monitor] if larger else measured[self.monitor]
         waited, cooling = memory.get("waited", 0) + 1, memory.get("cooling", 0)
         if value < memory.get("best", math.inf) - self.min_delta:

@@ -161,6 +161,25 @@ def test_gradients_are_of_the_loss_that_is_told(settings, backend, toy):
     assert history.history["val_loss"] == pytest.approx([loss], rel=1e-12)
 
 
+def test_a_penalty_is_no_part_of_the_weighted_mean(backend, toy):
+    """The loss is the weighted mean and the penalty once, however the samples weigh."""
+    model = build(backend, [{"l2": 0.1}, {"l1": 0.2}, {}])
+    x, y = toy[0][:20], toy[1][:20]
+    model.compile(optimizer=fm.SGD(0.0))
+    penalty = model.penalty()
+    for layer in model.layers:
+        layer.l1 = layer.l2 = 0
+    weights = np.arange(20) % 4
+    options = {"sample_weight": weights}
+    plain = model.evaluate(x, y, **options)["loss"]
+    model.layers[0].l2, model.layers[1].l1 = 0.1, 0.2
+    assert model.evaluate(x, y, **options)["loss"] == pytest.approx(plain + penalty, rel=1e-13)
+    history = model.fit(x, y, epochs=1, batch_size=6, verbose=0, **options)
+    assert history.history["loss"] == pytest.approx([plain + penalty], rel=1e-13)
+    assert model.train_on_batch(x, y, **options) == pytest.approx(plain + penalty, rel=1e-13)
+    assert model.gradients(x, y, **options)[0] == pytest.approx(plain + penalty, rel=1e-13)
+
+
 def test_gradcheck_stays_away_from_the_kink_of_l1():
     model = fm.Sequential([fm.Dense(3, l1=0.1)], 2, "float64")
     model.set_parameters({"dense_0.weight": [[0, 1e-3, -1], [0.5, 0, 2]]})

@@ -88,8 +88,11 @@ def test_reduce_on_plateau():
     lowest = fm.ReduceOnPlateau(1.0, factor=0.1, patience=1, minimum=0.05)
     assert plateau(lowest, [1, 1, 1, 1]) == [1, 1, 0.1, 0.05]
     assert plateau(lowest, [math.nan] * 3) == [1, 0.1, 0.05]
-    accuracy = fm.ReduceOnPlateau(1.0, "val_accuracy", factor=0.5, patience=1)
-    assert plateau(accuracy, [0.1, 0.2, 0.3, 0.3, 0.2]) == [1, 1, 1, 1, 0.5]
+    for name in ("val_accuracy", "f1", "val_top_5", "r2", "precision", "val_recall"):
+        larger = fm.ReduceOnPlateau(1.0, name, factor=0.5, patience=1)
+        assert plateau(larger, [0.1, 0.2, 0.3, 0.3, 0.2]) == [1, 1, 1, 1, 0.5]
+    smaller = fm.ReduceOnPlateau(1.0, "val_error", factor=0.5, patience=1)
+    assert plateau(smaller, [0.3, 0.2, 0.1, 0.1, 0.1]) == [1, 1, 1, 1, 0.5]
     larger = fm.ReduceOnPlateau(1.0, "loss", factor=0.5, patience=1, mode="max")
     assert plateau(larger, [1, 2, 1, 1]) == [1, 1, 1, 0.5]
 
