@@ -12,8 +12,8 @@ another interpreter: ``--peer-python`` for all of them, ``--python NAME=PATH`` f
 
 ``--threads`` is what every library is told to use, ``--pin`` keeps every process on the first
 core. Workloads are names or groups: steps (the default), variants (Adam, sigmoid, tanh), predict,
-and mnist, which needs MNIST's files (FASTMLP_DATA), trains ``--epochs`` and measures accuracy. For
-networks of convolutions there are cnn, training, and cnn-predict; memory.py measures what they need.
+and mnist, which needs MNIST's files (FASTMLP_DATA), trains ``--epochs`` and measures accuracy. Of
+convolutions are cnn (training) and cnn-predict; memory.py measures the memory of training.
 """
 
 from __future__ import annotations
