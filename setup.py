@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 SIMD = Path("csrc/simd")
-MODULES = ["cpu", "matmul", "elementwise", "losses", "convolution", "plan"]
+MODULES = ["cpu", "matmul", "elementwise", "losses", "convolution", "layers", "plan"]
 
 # -ffp-contract=off: a multiply-add is fused where the code says so, on every compiler.
 UNIX_FLAGS = [

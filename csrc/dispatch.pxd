@@ -2,6 +2,8 @@
 # imported; then the wrappers below reach the chosen level, by dtype, at no cost beyond
 # the indirect call. `real` is the one fused type of the whole package.
 
+from libc.stdint cimport uint32_t, uint64_t
+
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t
 
@@ -85,6 +87,29 @@ cdef extern from "fm_table.h" nogil:
                                      float *) noexcept nogil
         void (*row_log_softmax_backward)(Py_ssize_t, const float *, const float *, float,
                                          float *) noexcept nogil
+        void (*mask)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t,
+                     uint64_t, uint32_t, uint32_t, uint32_t, float) noexcept nogil
+        void (*noise)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t,
+                      uint64_t, uint32_t, uint32_t, double) noexcept nogil
+        void (*column_moments)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, double *,
+                               double *) noexcept nogil
+        void (*column_products)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *,
+                                Py_ssize_t, const double *, double *, double *) noexcept nogil
+        void (*standardize)(Py_ssize_t, const float *, const float *, const float *,
+                            const float *, float *) noexcept nogil
+        void (*standardize_backward)(Py_ssize_t, const float *, const float *, const float *,
+                                     const float *, const float *, const float *,
+                                     float *) noexcept nogil
+        void (*row_moments)(Py_ssize_t, const float *, double *) noexcept nogil
+        void (*row_standardize)(Py_ssize_t, const float *, float, float, float, const float *,
+                                const float *, float *) noexcept nogil
+        void (*row_products)(Py_ssize_t, const float *, const float *, float, float, float,
+                             const float *, double *) noexcept nogil
+        void (*row_standardize_backward)(Py_ssize_t, const float *, const float *, float, float,
+                                         float, const float *, float, float,
+                                         float *) noexcept nogil
+        void (*row_accumulate)(Py_ssize_t, const float *, const float *, float, float, float,
+                               double *, double *) noexcept nogil
     ctypedef void (*fm_strip_f64)(
         Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
         Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, double, int,
@@ -150,6 +175,29 @@ cdef extern from "fm_table.h" nogil:
                                      double *) noexcept nogil
         void (*row_log_softmax_backward)(Py_ssize_t, const double *, const double *, double,
                                          double *) noexcept nogil
+        void (*mask)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t,
+                     uint64_t, uint32_t, uint32_t, uint32_t, double) noexcept nogil
+        void (*noise)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t,
+                      uint64_t, uint32_t, uint32_t, double) noexcept nogil
+        void (*column_moments)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *,
+                               double *) noexcept nogil
+        void (*column_products)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *,
+                                Py_ssize_t, const double *, double *, double *) noexcept nogil
+        void (*standardize)(Py_ssize_t, const double *, const double *, const double *,
+                            const double *, double *) noexcept nogil
+        void (*standardize_backward)(Py_ssize_t, const double *, const double *, const double *,
+                                     const double *, const double *, const double *,
+                                     double *) noexcept nogil
+        void (*row_moments)(Py_ssize_t, const double *, double *) noexcept nogil
+        void (*row_standardize)(Py_ssize_t, const double *, double, double, double, const double *,
+                                const double *, double *) noexcept nogil
+        void (*row_products)(Py_ssize_t, const double *, const double *, double, double, double,
+                             const double *, double *) noexcept nogil
+        void (*row_standardize_backward)(Py_ssize_t, const double *, const double *, double, double,
+                                         double, const double *, double, double,
+                                         double *) noexcept nogil
+        void (*row_accumulate)(Py_ssize_t, const double *, const double *, double, double, double,
+                               double *, double *) noexcept nogil
 
 cdef extern from *:
     """

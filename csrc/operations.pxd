@@ -5,13 +5,14 @@
 # end of a row and the next is zero or of no meaning. Weights are in panels (P, I, width): panel p
 # has outputs p * width and on, those beyond O are zero. `width` is two vectors.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from column cimport column, pack_tiles
 from dispatch cimport (
     FM_MAX_COEFFICIENTS, FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_f32, fm_f64, real,
 )
+from masks cimport fm_counter_key, mask_rows
 from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
 from rows cimport row_affine, softmax_backward_rows, softmax_rows
 from window cimport Window
@@ -38,6 +39,7 @@ cdef enum:
 cdef struct Run:
     Py_ssize_t rows             # samples of this batch
     Py_ssize_t first            # position of the first among those of the call
+    uint64_t step               # number of the step in the life of the network
     const char *x               # the batch, for operations with no x of their own
     Py_ssize_t x_row
     const char *source          # samples of the call, one after the other
@@ -96,7 +98,7 @@ cdef struct Op:
     char *bs0                   # and of b
     char *bs1
     bint bytes                  # the source holds uint8
-    double scale                # of the source
+    double scale                # of the source, or of noise
     Window window               # of a convolution or a pooling layer
     Window pool                 # of the max-pool that follows a convolution; no height: none
     char *index                 # where each maximum came from, a byte or int32
@@ -106,6 +108,22 @@ cdef struct Op:
     char *parts                 # their gradients and the biases', from each chunk of samples
     Py_ssize_t parts_row
     int chunks                  # at most
+    uint64_t key                # of what is drawn in every step
+    uint32_t threshold          # words below it mean that a value is dropped
+    double keep_scale           # of the others; 0: there is no mask
+    char *masked                # y with its mask; perhaps y itself
+    Py_ssize_t masked_row
+    double epsilon              # added to a variance
+    double momentum             # what stays of running statistics
+    double *statistics          # of a normalisation
+    double *partial             # sums that the next operation adds up
+    char *running_mean
+    char *running_variance
+    int index_bytes             # of an integer of the samples, in an embedding
+    bint sums_rows              # its output is the sum of the rows they name
+    Py_ssize_t vocabulary       # rows of w
+    char *row_gradients         # of w
+    signed char *marks          # (vocabulary,) whether a row has a gradient in this step
 
 
 cdef inline Py_ssize_t cut(Py_ssize_t count, int thread, int threads) noexcept nogil:
@@ -206,6 +224,15 @@ cdef inline bint is_plain_step(const Op *op, const Run *run) noexcept nogil:
         and not op.clamps
 
 
+cdef inline void mask_block(
+    const Op *op, const Run *run, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row,
+    real *y, Py_ssize_t y_row, Py_ssize_t row, Py_ssize_t at,
+) noexcept nogil:
+    """y (rows, n) = x with the mask of the operation, from row `row`, column `at` of the batch."""
+    mask_rows(rows, n, x, x_row, y, y_row, fm_counter_key(op.key, run.step), row, at,
+              op.threshold, op.keep_scale)
+
+
 # --- The two ends of a pass ---------------------------------------------------------------------
 
 
@@ -246,7 +273,7 @@ cdef inline void output(
 
 
 cdef inline void dense_block(
-    const Op *op, Py_ssize_t p, Py_ssize_t rows, const real *x, Py_ssize_t x_row,
+    const Op *op, const Run *run, Py_ssize_t p, Py_ssize_t rows, const real *x, Py_ssize_t x_row,
     Py_ssize_t first,
 ) noexcept nogil:
     # One panel of outputs of `rows` samples from number `first` on.
@@ -263,18 +290,22 @@ cdef inline void dense_block(
     column(False, 1 if count <= lanes else 2, rows, 1, op.inputs, x + first * x_row, x_row, 1, 0,
            <const real *>op.w + p * op.inputs * width, width, bias, 0, z, op.z_row, <real>1,
            FM_STORE_RELU if relu else FM_STORE_SET)
+    y = <real *>op.y + first * op.y_row + p * width
     if op.activation >= 0 and not relu:
-        y = <real *>op.y + first * op.y_row + p * width
         if op.outputs <= op.y_row <= width and op.z_row == op.y_row:
             # Narrow rows, one after the other: the zeros behind them cost less than the calls.
             apply(op.activation, rows * op.y_row, z, y, op.parameter)
-            return
-        for i in range(rows):
-            apply(op.activation, count, z + i * op.z_row, y + i * op.y_row, op.parameter)
+        else:
+            for i in range(rows):
+                apply(op.activation, count, z + i * op.z_row, y + i * op.y_row, op.parameter)
+    if op.keep_scale != 0:
+        mask_block(op, run, rows, count, y, op.y_row,
+                   <real *>op.masked + first * op.masked_row + p * width, op.masked_row, first,
+                   p * width)
 
 
 cdef inline void dense_row(
-    const Op *op, Py_ssize_t p, Py_ssize_t end, const real *x
+    const Op *op, const Run *run, Py_ssize_t p, Py_ssize_t end, const real *x
 ) noexcept nogil:
     # Panels p .. end of the outputs of one sample.
     cdef Py_ssize_t width = 2 * lanes_of(x)
@@ -296,6 +327,8 @@ cdef inline void dense_row(
                            <real *>op.z + at, store)
     if op.activation >= 0 and not relu:
         apply(op.activation, count, <real *>op.z + at, <real *>op.y + at, op.parameter)
+    if op.keep_scale != 0:
+        mask_block(op, run, 1, count, <const real *>op.y + at, 0, <real *>op.masked + at, 0, 0, at)
 
 
 cdef inline void dense_forward(
@@ -316,7 +349,7 @@ cdef inline void dense_forward(
         r0 = row_cut(run.rows, thread, threads)
         r1 = row_cut(run.rows, thread + 1, threads)
         for p in range(panels):
-            dense_block(op, p, r1 - r0, x, x_row, r0)
+            dense_block(op, run, p, r1 - r0, x, x_row, r0)
         return
     if run.rows == 1:
         # One sample: panels side by side. Rows of z end at a whole vector, perhaps half a panel.
@@ -324,8 +357,8 @@ cdef inline void dense_forward(
         end = cut(panels, thread + 1, threads)
         if last == 1 and end == panels:
             end -= 1
-            dense_block(op, end, 1, x, x_row, 0)
-        dense_row(op, p, end, x)
+            dense_block(op, run, end, 1, x, x_row, 0)
+        dense_row(op, run, p, end, x)
         return
     # Blocks of rows that stay in L2 while all panels pass.
     block = max(<Py_ssize_t>4, BLOCK_BYTES // <Py_ssize_t>sizeof(real) // op.inputs // limit)
@@ -346,7 +379,7 @@ cdef inline void dense_forward(
             r0 = row_at(t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
             c = min(chunks, c + end - unit)
             r1 = row_at(t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
-            dense_block(op, p, r1 - r0, x, x_row, r0)
+            dense_block(op, run, p, r1 - r0, x, x_row, r0)
             unit = p * chunks + c
 
 
@@ -406,6 +439,8 @@ cdef inline void dense_backward(
             store_sums(rows, count, scratch, width, dx + i * op.dx_row, 1, op.dx_row, <real>1,
                        FM_STORE_SET)
             i += count
+        if op.keep_scale != 0:
+            mask_block(op, run, run.rows, rows, dx, op.dx_row, dx, op.dx_row, 0, k)
         if op.activation >= 0 and rows == op.inputs and op.dx_row <= width \
                 and op.dx_row == op.saved_row:
             # Narrow rows, as in dense_block, all of them this thread's.

@@ -2,7 +2,7 @@
 
 cimport cython
 from libc.math cimport isfinite
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -21,6 +21,11 @@ from image_operations cimport (
     average_pool_backward, average_pool_forward, convolution_backward, convolution_forward,
     convolution_update, filters_transposed, image_scratch, max_pool_backward, max_pool_forward,
     parts_size,
+)
+from layer_operations cimport (
+    batch_moments, batch_norm, batch_norm_backward, batch_products, batch_update, dropout,
+    embedding, embedding_update, gaussian_noise, layer_norm, layer_norm_backward,
+    layer_norm_update, scale_shift,
 )
 from loss_rows cimport mean_of
 from operations cimport (
@@ -107,6 +112,32 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         op.f32, op.f64 = activation_forward[float], activation_forward[double]
     elif kind == "activation_backward":
         op.f32, op.f64 = activation_backward[float], activation_backward[double]
+    elif kind == "dropout":
+        op.f32, op.f64 = dropout[float], dropout[double]
+    elif kind == "gaussian_noise":
+        op.f32, op.f64 = gaussian_noise[float], gaussian_noise[double]
+    elif kind == "batch_moments":
+        op.f32, op.f64 = batch_moments[float], batch_moments[double]
+    elif kind == "batch_norm":
+        op.f32, op.f64 = batch_norm[float], batch_norm[double]
+    elif kind == "batch_products":
+        op.f32, op.f64 = batch_products[float], batch_products[double]
+    elif kind == "batch_norm_backward":
+        op.f32, op.f64 = batch_norm_backward[float], batch_norm_backward[double]
+    elif kind == "batch_update":
+        op.f32, op.f64 = batch_update[float], batch_update[double]
+    elif kind == "scale_shift":
+        op.f32, op.f64 = scale_shift[float], scale_shift[double]
+    elif kind == "layer_norm":
+        op.f32, op.f64 = layer_norm[float], layer_norm[double]
+    elif kind == "layer_norm_backward":
+        op.f32, op.f64 = layer_norm_backward[float], layer_norm_backward[double]
+    elif kind == "layer_norm_update":
+        op.f32, op.f64 = layer_norm_update[float], layer_norm_update[double]
+    elif kind == "embedding":
+        op.f32, op.f64 = embedding[float], embedding[double]
+    elif kind == "embedding_update":
+        op.f32, op.f64 = embedding_update[float], embedding_update[double]
     elif kind == "transpose":
         op.f32, op.f64 = transpose[float], transpose[double]
     elif kind == "cross_entropy":
@@ -157,6 +188,7 @@ cdef struct Job:
     bint in_place               # batches are read where the caller has them
     Py_ssize_t sample_bytes
     Py_ssize_t total, batch, epochs
+    uint64_t first_step         # in the life of the network
     const double *coefficients  # (steps, coefficient_count)
     Py_ssize_t coefficient_count
     const double *penalties     # what operations before the loss find that is to be added to it
@@ -229,6 +261,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     began = fm_seconds()
     while epoch < job.epochs:
         run.first = first
+        run.step = job.first_step + <uint64_t>step
         run.rows = min(job.batch, job.total - first)
         run.weight = sum_of_weights(&run)
         if job.in_place:
@@ -384,7 +417,11 @@ cdef class Program:
             bint bytes=False, double scale=1, int threads=1, bint barrier=False,
             bint checks=False, bint by_rows=False, window=None, pool=None, size_t index=0,
             Py_ssize_t index_row=0, size_t filters=0, Py_ssize_t filters_row=0, size_t parts=0,
-            Py_ssize_t parts_row=0, int chunks=0, size_t class_weight=0):
+            Py_ssize_t parts_row=0, int chunks=0, size_t class_weight=0, uint64_t key=0,
+            uint32_t threshold=0, double keep_scale=0, size_t masked=0, Py_ssize_t masked_row=0,
+            double epsilon=0, double momentum=0, size_t statistics=0, size_t partial=0,
+            size_t running_mean=0, size_t running_variance=0, int index_bytes=0,
+            bint sums_rows=False, Py_ssize_t vocabulary=0, size_t row_gradients=0, size_t marks=0):
         """Append an operation; buffers are given by address, `keep` holds what owns them."""
         cdef Op *grown
         cdef Op *op
@@ -432,6 +469,13 @@ cdef class Program:
         op.filters_row = filters_row
         op.parts, op.parts_row, op.chunks = <char *>parts, parts_row, chunks
         op.threads, op.barrier, op.checks, op.by_rows = threads, barrier, checks, by_rows
+        op.key, op.threshold, op.keep_scale = key, threshold, keep_scale
+        op.masked, op.masked_row = <char *>masked, masked_row
+        op.epsilon, op.momentum = epsilon, momentum
+        op.statistics, op.partial = <double *>statistics, <double *>partial
+        op.running_mean, op.running_variance = <char *>running_mean, <char *>running_variance
+        op.index_bytes, op.sums_rows, op.vocabulary = index_bytes, sums_rows, vocabulary
+        op.row_gradients, op.marks = <char *>row_gradients, <signed char *>marks
         self.count += 1
 
     def add_penalties(self, const double[::1] penalties not None):
@@ -444,7 +488,8 @@ cdef class Program:
             bint in_place, Py_ssize_t x_row, const int64_t[::1] order=None,
             const int64_t[::1] labels=None, targets=None, const double[::1] weights=None,
             out=None, bint counts=False, bint stops=False,
-            const double[:, ::1] coefficients=None, poll=None, double interval=0.05,
+            const double[:, ::1] coefficients=None, uint64_t first_step=1, poll=None,
+            double interval=0.05,
             bint every_step=False, Py_ssize_t steps_between=1, int threads=1,
             double[::1] epoch_loss not None, double[::1] epoch_seconds not None,
             int64_t[::1] epoch_correct not None):
@@ -498,6 +543,7 @@ cdef class Program:
                 job.coefficient_count = coefficients.shape[1]
             job.penalties = self.penalties
             job.penalty_count = self.penalty_count
+            job.first_step = first_step
             job.run.losses = self.losses_at
             job.run.correct = self.correct_at
             job.run.counts = counts

@@ -23,6 +23,8 @@ __all__ = [
     "features",
     "float_dtype",
     "hard_labels",
+    "in_range",
+    "indices",
     "integer",
     "labels",
     "lookup",
@@ -293,6 +295,35 @@ def _shape_hint(shape: Shape, input_shape: Shape, name: str) -> str:
             f" {width})) if each channel is a plane."
         )
     return ""
+
+
+def indices(value: Any, input_shape: Shape, below: int, name: str = "x") -> Array:
+    """Return samples that are integers from 0 to ``below - 1``: int32 or int64, (N, *input_shape).
+
+    Those two stay as they are; others become the first of them that has all their values.
+    """
+    x = array(value, name)
+    if x.dtype.kind not in ("i", "u"):
+        raise TypeError(f"{name} must hold integers, got dtype {x.dtype}.")
+    expected = "(" + ", ".join(["N", *map(str, input_shape)]) + ")"
+    if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(input_shape):
+        hint = f" For a single sample pass {name}[None]." if x.shape == input_shape else ""
+        raise ValueError(f"{name} must have shape {expected}, got {x.shape}.{hint}")
+    if len(x) == 0:
+        raise ValueError(f"{name} must hold at least one sample, got shape {x.shape}.")
+    return in_range(x, below, name).reshape(len(x), *input_shape)
+
+
+def in_range(x: Array, below: int, name: str) -> Array:
+    """Return an array of integers from 0 to ``below - 1`` as C-contiguous int32 or int64."""
+    if x.size and not 0 <= int(x.min()) <= int(x.max()) < below:
+        index = np.unravel_index(int(((x < 0) | (x >= below)).argmax()), x.shape)
+        raise ValueError(
+            f"{name} must hold integers from 0 to {below - 1}, got {x[index].item()} at index "
+            f"{tuple(map(int, index))}."
+        )
+    small = x.dtype.itemsize < 4 or (x.dtype.kind == "i" and x.dtype.itemsize == 4)
+    return np.require(x, np.dtype(np.int32 if small else np.int64), ["C", "A"])
 
 
 def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:

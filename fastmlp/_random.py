@@ -3,13 +3,28 @@
 Everything is drawn from raw Philox words, which numpy keeps stable for ever, and made with
 exactly rounded operations only. So weights and batch orders are the same bits on every
 Python, numpy and machine, and nothing has to be fast-forwarded to resume a run.
+
+What layers draw in every step, such as the masks of dropout, is made of cheaper words, a function
+of (seed, layer, step, row, column) that the compiled kernels compute where they need it:
+``csrc/simd/fm_random.h`` is its twin.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BATCH_ORDER", "WEIGHTS", "normal", "permutation", "random_words", "uniform"]
+__all__ = [
+    "BATCH_ORDER",
+    "WEIGHTS",
+    "counter_words",
+    "drop_threshold",
+    "normal",
+    "normal_of",
+    "permutation",
+    "random_words",
+    "stream_key",
+    "uniform",
+]
 
 # Purposes: one independent stream each.
 WEIGHTS = 1
@@ -48,9 +63,66 @@ def permutation(seed: int, index: int, n: int) -> np.ndarray:
 
 
 def normal(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
-    """Return n float64 values of N(0, 1), by inversion (Wichura 1988, AS 241, PPND16)."""
+    """Return n float64 values of N(0, 1)."""
     words = random_words(seed, purpose, index, n) >> np.uint64(12)
-    p = (words + 0.5) * 2.0**-52  # exact, and inside the open interval (0, 1)
+    return normal_of((words + 0.5) * 2.0**-52)  # exact, and inside the open interval (0, 1)
+
+
+# --- Words of (seed, layer, step, row, column) --------------------------------------------------
+
+_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio
+
+
+def stream_key(seed: int, layer: int) -> int:
+    """Return the key of what layer number ``layer`` of a network draws."""
+    return _mix((_mix((seed + _GOLDEN) & _MASK) + (layer + 1) * _GOLDEN) & _MASK)
+
+
+def counter_words(key: int, step: int, rows: int, columns: int) -> np.ndarray:
+    """Return uint32 words (rows, columns), those of a step of the stream ``key``.
+
+    Every row has a key of its own, the next number of SplitMix64 (Steele, Lea and Flood 2014);
+    one half of it is where the column counts from, and the other joins between the two products
+    of an invertible mix of 32 bits (C. Wellons, hash-prospector).
+    """
+    own = _mix((key + (step + 1) * _GOLDEN) & _MASK)
+    start = np.arange(1, rows + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
+    start += np.uint64(own)
+    start ^= start >> np.uint64(30)
+    start *= np.uint64(0xBF58476D1CE4E5B9)
+    start ^= start >> np.uint64(27)
+    start *= np.uint64(0x94D049BB133111EB)
+    start ^= start >> np.uint64(31)
+    low = start.astype(np.uint32)[:, None]
+    high = (start >> np.uint64(32)).astype(np.uint32)[:, None]
+    words: np.ndarray = np.arange(columns, dtype=np.uint32) * np.uint32(0x9E3779B9) + low
+    words ^= words >> np.uint32(16)
+    words *= np.uint32(0x21F0AAAD)
+    words ^= high
+    words ^= words >> np.uint32(15)
+    words *= np.uint32(0x735A2D97)
+    words ^= words >> np.uint32(15)
+    return words
+
+
+def drop_threshold(rate: float) -> int:
+    """Return below which word an element is dropped, so that a share of ``rate`` is."""
+    return min(round(rate * 2**32), 2**32 - 1)
+
+
+def _mix(z: int) -> int:
+    """Return the finalizer of SplitMix64."""
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB & _MASK
+    return z ^ (z >> 31)
+
+
+# --- The normal distribution --------------------------------------------------------------------
+
+
+def normal_of(p: np.ndarray) -> np.ndarray:
+    """Return where N(0, 1) has the probability p below, by Wichura 1988, AS 241, PPND16."""
     q = p - 0.5
     r = np.where(np.abs(q) <= 0.425, 0.180625 - q * q, 0.0)
     central = q * _ratio(r, _CENTRAL)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastmlp import _backend, _checks, _random, losses
 from fastmlp.engine import engine
+from fastmlp.layers.base import Training
 from fastmlp.network import Network, Workspace
 
 __all__ = ["GradcheckResult", "gradcheck"]
@@ -97,7 +98,8 @@ def gradcheck(
         The loss; None means the model's.
     eps : float, default=2**-6
         First step of the differences, times max(1, abs(weight)). Larger ones truncate more,
-        smaller ones round more. Near a kink of an activation it is made smaller.
+        smaller ones round more. Near a kink of an activation, and where the loss curves strongly,
+        it is made smaller.
     max_per_parameter : int, default=None
         Check no more than so many elements of each parameter, drawn by ``seed``; None checks all.
     seed : int, default=0
@@ -123,7 +125,9 @@ def gradcheck(
     an element is its difference relative to the larger of both values, but to no less than 1e-3
     of the parameter's largest gradient, and no less than 1e8 times what one rounding of the loss,
     or of the largest output, does to the quotient (6e-6 of it with the default ``eps``): smaller
-    values only measure the rounding. Costs six forward passes an element.
+    values only measure the rounding. Costs six forward passes an element. Layers do what they do in
+    ``gradients``: Dropout drops the same values in every pass, BatchNorm takes the statistics of
+    the batch.
 
     References
     ----------
@@ -144,10 +148,12 @@ def gradcheck(
     chosen = losses.get(getattr(model, "loss", "cross_entropy") if loss is None else loss)
     network = model.copy("float64")
     samples, targets = network.data(x, y, chosen)
+    network.check_batches(len(samples), len(samples))
     weights = network.weights(sample_weight, len(samples), chosen)
     base, gradients = engine(network).gradients(chosen, samples, targets, weights=weights)
     network.to_plain()
-    if samples.dtype != network.dtype or network.scale != 1:
+    real = network.integers_below is None
+    if real and (samples.dtype != network.dtype or network.scale != 1):
         samples = samples * network.dtype.type(network.scale)
     probe = _Probe(network, chosen, samples, targets, weights)
 
@@ -161,17 +167,16 @@ def gradcheck(
         elements = range(value.size)
         if value.size > limit:
             elements = _random.permutation(seed, index, value.size)[: int(limit)].tolist()
-        largest = float(np.abs(analytic).max())
+        small = 1e-3 * float(np.abs(analytic).max())
         errors[name], checked[name], kinks[name] = math.nan, 0, 0
         for element in elements:
-            found = _derivative(probe, value, element, eps)
+            found = _derivative(probe, value, element, eps, tolerance, small, magnitude)
             if found is None:
                 kinks[name] += 1
                 continue
-            numeric, step = found
+            numeric, rounding = found
             exact = float(analytic[element])
-            rounding = 2.0**-52 * magnitude / step
-            scale = max(abs(exact), abs(numeric), 1e-3 * largest, _MEASURABLE * rounding)
+            scale = max(abs(exact), abs(numeric), small, _MEASURABLE * rounding)
             error = abs(exact - numeric) / scale if scale else 0.0
             errors[name] = error if not checked[name] else max(errors[name], error)
             checked[name] += 1
@@ -187,7 +192,9 @@ class _Probe:
         # The quotients are those of the definition in numpy, whatever computed the gradients.
         self._x, self._y, self._weights, self._ops = x, y, weights, _backend.load("numpy")
         self._network, self._loss = network, loss
-        self._workspace = Workspace(network, len(self._x))
+        # A training pass, as that of the gradients: the same masks in every one.
+        training = Training(network.seed, updates=False)
+        self._workspace = Workspace(network, len(self._x), training)
         self.largest_output = 0.0
         self.loss()
         self._sides = [sides.copy() for sides in self._current_sides()]
@@ -214,9 +221,19 @@ class _Probe:
 
 
 def _derivative(
-    probe: _Probe, value: Array, element: int, eps: float
+    probe: _Probe,
+    value: Array,
+    element: int,
+    eps: float,
+    tolerance: float,
+    small: float,
+    magnitude: float,
 ) -> tuple[float, float] | None:
-    """Return the derivative by one element and the smallest step used; None at a kink."""
+    """Return the derivative by one element and the rounding in it; None at a kink.
+
+    The step is made smaller as long as the last two orders of the extrapolation differ by more than
+    a tenth of the tolerance, and by less than before: where the loss curves strongly.
+    """
     here = float(value[element])
     # A power of two: adding it loses as few bits as possible.
     step = 2.0 ** round(math.log2(eps * max(1.0, abs(here))))
@@ -230,22 +247,36 @@ def _derivative(
                 return None
         return (ends[0] - ends[1]) / ((here + h) - (here - h))
 
+    best = None
     try:
         for _ in range(_ATTEMPTS):
             result = _extrapolate(central, step)
-            if result is not None:
-                return result, step / 4
             step /= 4
-        return None
+            rounding = 2.0**-52 * magnitude / step
+            if result is None:
+                continue
+            derivative, difference = result
+            if best is not None and difference >= best[0]:
+                break
+            best = difference, derivative, rounding
+            if difference <= max(tolerance / 10 * max(abs(derivative), small), 10 * rounding):
+                break
+        return None if best is None else best[1:]
     finally:
         value[element] = here
 
 
-def _extrapolate(central: Callable[[float], float | None], step: float) -> float | None:
-    """Return the limit of central differences (Richardson); None where one of them has none."""
+def _extrapolate(
+    central: Callable[[float], float | None], step: float
+) -> tuple[float, float] | None:
+    """Return the limit of central differences (Richardson), and how far the order before was off.
+
+    None where one of them has none.
+    """
     first, second, third = central(step), central(step / 2), central(step / 4)
     if first is None or second is None or third is None:
         return None
     fourth_order = (4 * second - first) / 3
     finer = (4 * third - second) / 3
-    return (16 * finer - fourth_order) / 15
+    sixth_order = (16 * finer - fourth_order) / 15
+    return sixth_order, abs(sixth_order - finer)

@@ -41,8 +41,8 @@ class Sequential(Network):
     dtype : {"float32", "float64"}, default="float32"
         Type of the parameters and of all computation.
     seed : int, default=0
-        Key of the initial weights and of the batch orders, at least 0. Same seed, same data, same
-        backend: the same run, for any number of threads.
+        Key of the initial weights, of the batch orders and of the masks of Dropout, at least 0.
+        Same seed, same data, same backend: the same run, for any number of threads.
     scale : float, default=1.0
         Factor of all samples, here and in every later call. Images of bytes with ``scale=1/255``
         stay bytes in memory and are converted a batch at a time.
@@ -62,6 +62,8 @@ class Sequential(Network):
         Of the last ``fit``.
     epochs_begun : int
         Number of epochs begun so far, over all calls of ``fit``: it keys the next batch order.
+    steps_done : int
+        Number of training steps done so far, likewise: it keys the next masks of Dropout.
 
     Raises
     ------
@@ -216,12 +218,14 @@ class Sequential(Network):
             third = self.weights(third, len(pair[0]), used, "validation_data[2]")
             validation = (*pair, third)
         n_epochs = _checks.integer(epochs, "epochs", minimum=1)
+        batch = _checks.integer(batch_size, "batch_size", minimum=1)
+        self.check_batches(len(samples), batch)
         run = training.Run(
             x=samples,
             y=targets,
             weights=self.weights(sample_weight, len(samples), used),
             epochs=n_epochs,
-            batch_size=_checks.integer(batch_size, "batch_size", minimum=1),
+            batch_size=batch,
             shuffle=_checks.boolean(shuffle, "shuffle"),
             validation=validation,
             callbacks=_check_callbacks(callbacks),
@@ -259,6 +263,7 @@ class Sequential(Network):
             If the loss is not finite. Then nothing has changed.
         """
         samples, targets = self.data(x, y, self.loss)
+        self.check_batches(len(samples), len(samples))
         weights = self.weights(sample_weight, len(samples), self.loss)
         state = self.state(self.optimizer)
         done = engine(self).train(
@@ -307,9 +312,16 @@ class Sequential(Network):
         ------
         ValueError, TypeError
             If an argument does not fit the network and the loss.
+
+        Notes
+        -----
+        Layers do what they do in a training step, but nothing changes: Dropout and GaussianNoise
+        draw what they draw in the first step of a network, whatever has been trained since;
+        BatchNorm takes the statistics of the batch, and its running ones stay as they are.
         """
         chosen = losses.get(loss)
         samples, targets = self.data(x, y, chosen)
+        self.check_batches(len(samples), len(samples))
         weights = self.weights(sample_weight, len(samples), chosen)
         return engine(self).gradients(chosen, samples, targets, weights=weights)
 
@@ -444,8 +456,9 @@ class Sequential(Network):
             if self.metrics is None
             else [metric for metric in self.metrics if isinstance(metric, str)],
             "epochs_begun": self.epochs_begun,
+            "steps_done": self.steps_done,
         }
-        io.write_model(path, config, self.parameters)
+        io.write_model(path, config, self.parameters | self.buffers)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
@@ -530,7 +543,9 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
             model.metrics = scoring.accepted(config["metrics"])
             scoring.scores(model.metrics, model.loss, model.output_shape)
         model.epochs_begun = _checks.integer(config["epochs_begun"], "epochs_begun", minimum=0)
-        file.check(model.parameter_shapes, model.dtype)
+        steps = config.get("steps_done", 0)  # files of before have none
+        model.steps_done = _checks.integer(steps, "steps_done", minimum=0)
+        file.check(model.shapes, model.dtype)
         model.assign(file.read())
     return model
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastmlp import _backend, _checks, losses
 from fastmlp._arrays import empty
 from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer
-from fastmlp.layers.base import GradientSink
+from fastmlp.layers.base import GradientSink, Training
 from fastmlp.optimizers import Optimizer, State
 from fastmlp.parameter import Parameter
 
@@ -35,13 +35,20 @@ class Workspace:
         The network to pass through.
     n : int
         Number of samples.
+    training : Training, optional
+        What layers may know of a training pass; without it they predict.
     """
 
     __slots__ = ("dy", "pairs")
 
-    def __init__(self, network: Network, n: int) -> None:
+    def __init__(self, network: Network, n: int, training: Training | None = None) -> None:
         dtype = network.dtype
-        self.pairs = [(layer, layer.workspace(n, dtype)) for layer in network.layers]
+        if training is None:
+            self.pairs = [(layer, layer.workspace(n, dtype)) for layer in network.layers]
+        else:
+            self.pairs = [
+                (layer, layer.training_workspace(n, dtype, training)) for layer in network.layers
+            ]
         self.dy = empty((n, *network.output_shape), dtype)
 
 
@@ -57,7 +64,7 @@ class Network:
     dtype : {"float32", "float64"}, default="float32"
         Type of the parameters and of all computation.
     seed : int, default=0
-        Key of the initial weights and of the batch orders, at least 0.
+        Key of the initial weights, of the batch orders and of what layers draw, at least 0.
     scale : float, default=1.0
         Factor of the samples: 1/255 for images of bytes, which then stay bytes in memory.
     initialize : bool, default=True
@@ -90,38 +97,45 @@ class Network:
         self._state: State | None = None
         self.backend = _backend.DEFAULT
         self.epochs_begun = 0
+        self.steps_done = 0
         self.stop_training = False
         self._build()
         if initialize:
-            for index, parameter in enumerate(self._parameters.values()):
-                parameter.initialize(self.seed, index, self.dtype)
+            for index, stored in enumerate(self._stored().values()):
+                stored.initialize(self.seed, index, self.dtype)
 
     def _build(self) -> None:
         """Name the layers, hand the shapes through, collect the parameters; takes no memory."""
         counts: dict[str, int] = {}
         self._parameters: dict[str, Parameter] = {}
+        self._buffers: dict[str, Parameter] = {}
         if len(self.input_shape) == 2 and self.layers[0].takes_images:
             self.input_shape = (*self.input_shape, 1)
         shape = self.input_shape
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             kind = type(layer).__name__.lower()
-            layer.name = f"{kind}_{counts.get(kind, 0)}"
+            layer.name, layer.number = f"{kind}_{counts.get(kind, 0)}", number
+            if layer.integers_below is not None and (number > 0 or self.scale != 1):
+                wanted = "be the first layer" if number > 0 else "have no scale"
+                raise ValueError(f"{layer.name} must {wanted} of a network: it takes integers.")
             counts[kind] = counts.get(kind, 0) + 1
             layer.input_shape = shape
             layer.output_shape = shape = layer.build(shape)
-            for parameter in layer.parameters:
-                parameter.name = f"{layer.name}.{parameter.kind}"
-                parameter.layer = layer
-                self._parameters[parameter.name] = parameter
+            for each in (*layer.parameters, *layer.buffers):
+                each.name = f"{layer.name}.{each.kind}"
+                each.layer = layer
+            self._parameters |= {each.name: each for each in layer.parameters}
+            self._buffers |= {each.name: each for each in layer.buffers}
         self.output_shape = shape
 
     def lowest(self, *, trainable: bool) -> int:
         """Return the first layer with parameters (that are trained): none below needs a gradient.
 
-        The number of layers where there is none.
+        Buffers count as trained: they change in the backward pass. The number of layers where there
+        is none.
         """
         for index, layer in enumerate(self.layers):
-            if layer.parameters and (layer.trainable or not trainable):
+            if (layer.parameters and (layer.trainable or not trainable)) or layer.buffers:
                 return index
         return len(self.layers)
 
@@ -158,17 +172,28 @@ class Network:
         The arrays are read-only and hold the values of this moment; change values with
         ``set_parameters``.
         """
-        values = {}
-        for name, parameter in self._parameters.items():
-            value = parameter.value
-            values[name] = value.copy() if value is parameter.live else value
-            values[name].flags.writeable = False
-        return values
+        return _values(self._parameters)
+
+    @property
+    def buffers(self) -> dict[str, Array]:
+        """What training changes besides the parameters: "batchnorm_0.running_mean" and so on.
+
+        Read-only copies, as with ``parameters``.
+        """
+        return _values(self._buffers)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every parameter and buffer: of all that a model file holds."""
+        return {name: stored.shape for name, stored in self._stored().items()}
 
     @property
     def named_parameters(self) -> dict[str, Parameter]:
         """The parameters themselves, by name."""
         return self._parameters
+
+    def _stored(self) -> dict[str, Parameter]:
+        return self._parameters | self._buffers
 
     def to_plain(self) -> None:
         """Give every parameter its own shape in memory, as numpy wants it."""
@@ -186,12 +211,14 @@ class Network:
         self._state = None
 
     def set_parameters(self, parameters: dict[str, npt.ArrayLike]) -> None:
-        """Set parameters by name; those not named stay as they are.
+        """Set parameters and buffers by name; those not named stay as they are.
 
         Parameters
         ----------
         parameters : dict of str to array
-            Values of the shapes in ``parameters``, finite, converted to the network's dtype.
+            Values of the shapes in ``parameters`` and ``buffers``, finite, converted to the
+            network's dtype. So ``set_parameters(other.parameters | other.buffers)`` makes a network
+            compute what another one does.
 
         Raises
         ------
@@ -199,27 +226,28 @@ class Network:
             If a name is unknown, a shape is wrong or a value is not a finite number. Then nothing
             has changed.
         """
-        checked = _checks.parameter_values(parameters, self.parameter_shapes, self.dtype)
+        checked = _checks.parameter_values(parameters, self.shapes, self.dtype)
+        stored = self._stored()
         for name, value in checked.items():
-            self._parameters[name].write(value)
+            stored[name].write(value)
 
     def snapshot(self) -> list[Array]:
-        """Return a copy of all parameters, as they lie in memory now."""
-        return [parameter.live.copy() for parameter in self._parameters.values()]
+        """Return a copy of all parameters and buffers, as they lie in memory now."""
+        return [stored.live.copy() for stored in self._stored().values()]
 
     def restore(self, snapshot: list[Array]) -> None:
-        """Set all parameters to those of a ``snapshot``."""
-        for parameter, value in zip(self._parameters.values(), snapshot, strict=True):
-            parameter.restore(value)
+        """Set all parameters and buffers to those of a ``snapshot``."""
+        for stored, value in zip(self._stored().values(), snapshot, strict=True):
+            stored.restore(value)
 
     def is_finite(self) -> bool:
-        """Return whether no parameter has a NaN or an infinity."""
-        return all(bool(np.isfinite(p.live).all()) for p in self._parameters.values())
+        """Return whether no parameter and no buffer has a NaN or an infinity."""
+        return all(bool(np.isfinite(stored.live).all()) for stored in self._stored().values())
 
     def assign(self, values: Mapping[str, Array]) -> None:
-        """Give every parameter new memory with its array of ``values``, unchecked."""
-        for name, parameter in self._parameters.items():
-            parameter.assign(values[name], self.dtype)
+        """Give every parameter and buffer new memory with its array of ``values``, unchecked."""
+        for name, stored in self._stored().items():
+            stored.assign(values[name], self.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         # Plans hold addresses; they are made again when needed.
@@ -238,7 +266,7 @@ class Network:
         result.layers = copy.deepcopy(self.layers)
         result.dtype = self.dtype if dtype is None else _checks.float_dtype(dtype)
         result._build()
-        result.assign(self.parameters)
+        result.assign(self.parameters | self.buffers)
         return result
 
     # --- Passes ---------------------------------------------------------------------------------
@@ -293,9 +321,40 @@ class Network:
             )
         return _checks.sample_weight(value, n, name)
 
+    @property
+    def integers_below(self) -> int | None:
+        """What the samples are less than, where they are integers; else None."""
+        return self.layers[0].integers_below
+
     def samples(self, x: Any, name: str = "x") -> Array:
-        """Return samples checked: of the network's dtype, or bytes as they are."""
+        """Return samples checked: of the network's dtype, or bytes and integers as they are."""
+        below = self.integers_below
+        if below is not None:
+            return _checks.indices(x, self.input_shape, below, name)
         return _checks.features(x, self.input_shape, self.dtype, name)
+
+    def check_batches(self, n: int, batch: int) -> None:
+        """Refuse training on ``n`` samples in batches of which one is too small for a layer.
+
+        Raises
+        ------
+        ValueError
+            If a batch, or the shorter one that is left at the end, has too few samples.
+        """
+        left = n % batch if n > batch else 0
+        for layer in self.layers:
+            least = layer.smallest_batch
+            if min(n, batch) < least:
+                raise ValueError(
+                    f"{layer.name} needs at least {least} samples in a training batch, got "
+                    f"{min(n, batch)}."
+                )
+            if 0 < left < least:
+                raise ValueError(
+                    f"{layer.name} needs at least {least} samples in every training batch, but "
+                    f"{n} samples in batches of {batch} leave a last one of {left}. Choose another "
+                    f"batch_size or leave out {left} of the samples."
+                )
 
     def forward(self, ops: ModuleType, x: Array, workspace: Workspace) -> Array:
         """Return the output for ``x`` (n, *input_shape), which may be a buffer of the workspace."""
@@ -396,6 +455,16 @@ class Network:
             f"{_readable_bytes(size)}"
         )
         return "\n".join(lines)
+
+
+def _values(stored: Mapping[str, Parameter]) -> dict[str, Array]:
+    """Return read-only copies."""
+    values = {}
+    for name, each in stored.items():
+        value = each.value
+        values[name] = value.copy() if value is each.live else value
+        values[name].flags.writeable = False
+    return values
 
 
 def _check_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:

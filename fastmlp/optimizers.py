@@ -848,6 +848,7 @@ class UpdatingSink(GradientStore):
         slots = {slot: stored.plain() for slot, stored in state.of(parameter).items()}
         optimizer, rate = state.optimizer, state.rate_of(parameter)
         optimizer.update(self._ops, parameter.plain(), gradient, slots, state.step, rate)
+        parameter.changes += 1
 
 
 OPTIMIZERS: dict[str, type[Any]] = {

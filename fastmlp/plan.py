@@ -20,7 +20,7 @@ from fastmlp.layers.base import Layer
 from fastmlp.optimizers import GradientStore, UpdatingSink
 from fastmlp.parameter import Parameter
 from fastmlp.plan_core import Buffer, Gradient, Operation, Value
-from fastmlp.plan_images import ImageOperations
+from fastmlp.plan_layers import LayerOperations
 
 __all__ = ["Buffer", "Builder", "Gradient", "Operation", "Value"]
 
@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 _OWN_TRANSPOSE = 4096
 
 
-class Builder(ImageOperations):
+class Builder(LayerOperations):
     """Adds the operations that layers, losses and the two ends of a pass ask for."""
 
     # --- What layers ask for ------------------------------------------------------------------
@@ -65,6 +65,7 @@ class Builder(ImageOperations):
             by_rows=few_panels and self.rows >= 16 * self.threads,
         )
         operation.fused += ["bias"] if bias is not None else []
+        operation.weights = weight, bias
         return self.activate(layer, Value(outputs, y, producer=operation), activation)
 
     def dense_backward(
@@ -92,18 +93,13 @@ class Builder(ImageOperations):
             padded = -(-outputs // self.width) * self.width
             self._scratch = max(self._scratch, compiled.SCRATCH_ROWS * self.width + padded * stride)
         dx = self.buffer("d " + layer.name, inputs, zero=inputs % self.lanes != 0)
-        elementwise = x.activation is not None and x.activation.name != "softmax"
-        derived = elementwise or x.activation is None
-        below = None
-        dense_below = x.producer is not None and x.producer.kind == "dense"
-        if derived and x.deep and dense_below:  # that layer will ask for it
-            below = self._transposed_buffer(layer, inputs)
+        below = self._transposed_for(layer, x)
         operation = self._add(
             "dense_backward",
             layer,
             f"({self.rows}, {outputs}) @ ({outputs}, {inputs})",
             2 * self.rows * inputs * outputs,
-            [dy, transposed, x.saved if elementwise else None],
+            [dy, transposed],
             [dx, below],
             moved=inputs * outputs,
             inputs=inputs,
@@ -116,14 +112,7 @@ class Builder(ImageOperations):
         )
         if transposed is None:
             operation.arguments["dyt_row"] = stride
-        if elementwise and x.activation is not None:
-            operation.arguments |= {
-                "activation": compiled.BACKWARD[x.activation.name],
-                "parameter": x.activation.parameter,
-                "saved": x.saved,
-            }
-            operation.fused.append(x.activation.name + "'")
-        return Gradient(dx, derived, below)
+        return Gradient(dx, self._derive_too(operation, x), below)
 
     def dense_update(
         self,
@@ -179,8 +168,13 @@ class Builder(ImageOperations):
         self._workspaces[layer.name] = made
 
         def forward(rows: int, first: int) -> None:
-            if rows not in made:
+            training = self.training
+            if training is not None:
+                training.step = self.first_step + first // self.batch
+            if rows not in made and training is None:
                 made[rows] = layer.workspace(rows, self.dtype)
+            elif rows not in made and training is not None:
+                made[rows] = layer.training_workspace(rows, self.dtype, training)
             samples = np.ascontiguousarray(self.view(x.buffer, rows))
             output = layer.forward(self.ops, samples.reshape(rows, *_shape(layer)), made[rows])
             if np.shape(output) != (rows, *(layer.output_shape or ())):
@@ -241,7 +235,8 @@ class Builder(ImageOperations):
         what they are called in the table.
         """
         before = x.producer
-        if before is None or before is not self.operations[-1] or not before.arguments["by_rows"]:
+        by_rows = before is not None and before.arguments.get("by_rows")
+        if before is None or before is not self.operations[-1] or not by_rows:
             before = None
         else:
             # A thread takes the loss of the rows that it has just computed.
@@ -250,7 +245,7 @@ class Builder(ImageOperations):
         dy = None
         if gradient:
             # The outputs are not needed again, unless a derivative is computed from them.
-            mine = x.buffer is not None and x.activation is None
+            mine = x.buffer is not None and x.activation is None and not x.kept
             dy = x.buffer if mine else self.buffer("d loss", x.columns, zero=True)
         # A gradient that nobody wants is written all the same, to the scratch.
         self._scratch = max(self._scratch, x.columns)

@@ -16,9 +16,10 @@ from fastmlp import _backend
 from fastmlp._arrays import empty
 from fastmlp._kernels import plan as compiled
 from fastmlp.activations import ActivationFunction
-from fastmlp.layers.base import Layer
+from fastmlp.layers.base import Layer, Training
 from fastmlp.optimizers import State
 from fastmlp.parameter import Parameter
+from fastmlp.stored import Derived
 
 __all__ = ["Buffer", "Core", "Gradient", "Operation", "Value", "describe", "last_axis"]
 
@@ -70,6 +71,8 @@ class Value:
         The operation that made it, so that an activation can join it.
     deep : bool
         Whether the layer that made it passes its gradient on to layers below.
+    kept : bool
+        Whether a layer below needs the buffer as it is: nobody may write to it.
     """
 
     columns: int
@@ -78,6 +81,7 @@ class Value:
     saved: Buffer | None = None
     producer: Operation | None = None
     deep: bool = False
+    kept: bool = False
 
 
 @dataclass(eq=False)
@@ -105,6 +109,9 @@ class Operation:
         What else happens in the same pass.
     flops, bytes : int
         Floating point operations, and bytes read and written at least, for a full batch.
+    weights : tuple of (Parameter, Parameter or None), or None
+        What a linear operation multiplies by and adds, for a scale and a shift of its outputs to
+        be folded into.
     """
 
     kind: str
@@ -117,6 +124,7 @@ class Operation:
     fused: list[str] = field(default_factory=list)
     arguments: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
+    weights: tuple[Parameter, Parameter | None] | None = None
 
 
 class Core:
@@ -133,6 +141,8 @@ class Core:
         The optimizer of a plan that trains.
     gradients : dict of str to array, or None
         Where a plan that trains nothing stores the gradients, by parameter.
+    training : Training or None
+        What layers may know of the training passes of the plan; None: they predict.
     """
 
     def __init__(
@@ -142,18 +152,24 @@ class Core:
         threads: int,
         state: State | None = None,
         gradients: dict[str, Array] | None = None,
+        training: Training | None = None,
     ) -> None:
         self.dtype = dtype
         self.rows = rows
         self.threads = threads
         self.state = state
         self.gradients = gradients
-        self.batch = rows  # samples a step of the run
+        self.training = training
+        # Of the run: the number of its first step in the life of the network, samples a step.
+        self.first_step, self.batch = 1, rows
         self.operations: list[Operation] = []
+        self.index_bytes = 0  # of an integer, where samples are integers
         self.lanes: int = compiled.lanes()[dtype.itemsize == 8]
         self.width = 2 * self.lanes
         # (stored array, its live memory): the plan holds addresses, and is void when they change.
         self.storage: list[tuple[Any, Array]] = []
+        # What the plan has computed of stored arrays, to be computed again when they change.
+        self.derived: list[Derived] = []
         self._buffers: list[Buffer] = []
         # What operations find that is to be added to the loss of every batch.
         self._penalties: npt.NDArray[np.float64] = np.empty(0)
@@ -186,7 +202,7 @@ class Core:
                 before.arguments["y"] = y
                 x.buffer = y
             return x
-        in_place = activation.saves == "output" and x.buffer is not None and x.activation is None
+        in_place = activation.saves == "output" and x.activation is None and not x.kept
         y = x.buffer if in_place and x.buffer else self._output(layer, x.columns)
         self._add(
             "activation",
@@ -230,6 +246,25 @@ class Core:
         ).fused.append(y.activation.name + "'")
         return Gradient(gradient.buffer, True)
 
+    def _derive_too(self, operation: Operation, x: Value) -> bool:
+        """Let an operation that makes the gradient of ``x`` take the derivative of what made it.
+
+        Returns whether it does, or there is none.
+        """
+        if x.activation is None:
+            return True
+        if x.activation.name == "softmax":
+            return False
+        operation.arguments |= {
+            "activation": compiled.BACKWARD[x.activation.name],
+            "parameter": x.activation.parameter,
+            "saved": x.saved,
+        }
+        if x.saved is not None:
+            x.saved.last = max(x.saved.last, operation.phase)
+        operation.fused.append(x.activation.name + "'")
+        return True
+
     def meet(self) -> None:
         """Let all threads meet after the last operation."""
         if not self.operations[-1].barrier:
@@ -264,6 +299,13 @@ class Core:
         buffer = Buffer(name, padded, self.rows, stride, padded != columns, self._phase)
         self._buffers.append(buffer)
         return buffer
+
+    def _transposed_for(self, layer: Layer, x: Value) -> Buffer | None:
+        """Return where the gradient of ``x`` goes transposed, if a dense layer will ask for it."""
+        softmax = x.activation is not None and x.activation.name == "softmax"
+        dense = x.producer is not None and x.producer.kind == "dense"
+        wanted = x.deep and dense and not softmax
+        return self._transposed_buffer(layer, x.columns) if wanted else None
 
     def view(self, buffer: Buffer | None, rows: int) -> Array:
         """Return the first rows of a buffer, once the plan is finished."""

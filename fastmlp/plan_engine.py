@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastmlp import _threads
 from fastmlp.layers import Layer
+from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
 from fastmlp.losses import is_compiled as _is_compiled_loss
 from fastmlp.network import Network
@@ -67,6 +68,8 @@ class Plan:
         Whether samples are uint8.
     outputs : bool, default=False
         Whether a plan with a loss hands out the outputs, too.
+    index_bytes : int, default=0
+        Bytes of an integer, if samples are integers; they are not gathered.
     """
 
     def __init__(
@@ -81,9 +84,12 @@ class Plan:
         gather: bool = True,
         bytes_: bool = False,
         outputs: bool = False,
+        index_bytes: int = 0,
     ) -> None:
         self.rows = rows
         self.state = state
+        self._index_bytes = index_bytes
+        self.steps_done = 0  # in the last run
         self.stored: dict[str, Array] = {}
         self._outputs = outputs
         # Targets, order and weights of a run, for a loss in Python.
@@ -103,13 +109,19 @@ class Plan:
         self._compiled_loss = loss is not None and _is_compiled_loss(loss)
         self._features = math.prod(network.input_shape)
         self._gather = gather
-        self._sample_bytes = self._features * (1 if bytes_ else network.dtype.itemsize)
+        value_bytes = 1 if bytes_ else index_bytes or network.dtype.itemsize
+        self._sample_bytes = self._features * value_bytes
 
     def is_current(self) -> bool:
-        """Return whether the arrays whose addresses it holds are still those of the network."""
+        """Return whether the arrays whose addresses it holds are still those of the network.
+
+        If so, what it has computed from them is brought up to date.
+        """
         for stored, live in self._builder.storage:  # a loop: this is part of every prediction
             if stored.live is not live:
                 return False
+        for derived in self._builder.derived:
+            derived.refresh()
         return True
 
     def one(self, x: Array, out: Array) -> None:
@@ -128,7 +140,11 @@ class Plan:
     ) -> Builder:
         own = state is not None and not _is_compiled(state)
         stored = self.stored if purpose == "gradients" or own else None
-        builder = Builder(network.dtype, self.rows, threads, state, stored)
+        training = None
+        if purpose in ("train", "gradients"):
+            training = Training(network.seed, updates=purpose == "train")
+        builder = Builder(network.dtype, self.rows, threads, state, stored, training)
+        builder.index_bytes = self._index_bytes
         columns = math.prod(network.input_shape)
         x = builder.gather(columns, bytes_, network.scale) if gather else builder.input(columns)
         first = None
@@ -225,10 +241,14 @@ class Plan:
         weights: Array | None = None,
         out: Array | None = None,
         epochs: int = 1,
+        first_step: int = 1,
         counts: bool = False,
         poll: Poll | None = None,
     ) -> Outcome:
-        """Pass all samples, in their order or in ``order``, ``batch`` at a time."""
+        """Pass all samples, in their order or in ``order``, ``batch`` at a time.
+
+        ``first_step`` is the number that the first step has in the life of the network.
+        """
         total = len(x)
         batch = self.rows if batch is None else batch
         coefficients = None
@@ -237,10 +257,11 @@ class Plan:
         rates = np.empty(0)
         if state is not None:
             rates = state.begin_run(steps, epochs)
-            self._builder.batch = batch
             if _is_compiled(state):
                 coefficients = state.optimizer.coefficients(state.step + 1, rates)
+        self._builder.first_step, self._builder.batch = first_step, batch
         self._targets = (y, order, weights)
+        self.steps_done = 0
         if not self._compiled_loss:
             y = None  # may be anything
         labels = y if y is not None and y.ndim == 1 and y.dtype == np.int64 else None
@@ -263,6 +284,7 @@ class Plan:
                 counts=counts,
                 stops=state is not None,
                 coefficients=coefficients,
+                first_step=first_step,
                 poll=poll,
                 # Python has its say in every step of a plan anyway.
                 every_step=self._asks_python,
@@ -277,7 +299,10 @@ class Plan:
             self._targets = (None, None, None)
             if state is not None:  # also if Python raised in the middle
                 ended, samples = self._program.progress
-                state.end_run(ended * steps + (-(-samples // batch) if ended < epochs else 0))
+                self.steps_done = ended * steps + (-(-samples // batch) if ended < epochs else 0)
+                state.end_run(self.steps_done)
+                for stored, _ in self._builder.storage:
+                    stored.changes += 1
         at_ends = rates[steps - 1 :: steps][:complete]
         columns = Epochs(losses[:complete], correct[:complete], seconds[:complete], at_ends)
         return Outcome(mean, loss, right, done, bad, columns)
@@ -319,10 +344,14 @@ class PlanEngine:
             or (loss is not None and not _is_compiled_loss(loss))
             or (row_bytes % _ALIASING == 0 and rows > 1)
         )
-        bytes_ = x.dtype == np.uint8
+        bytes_, index_bytes = x.dtype == np.uint8, 0
+        if network.integers_below is not None:
+            # An embedding reads them where they are.
+            gather, bytes_, index_bytes = False, False, x.dtype.itemsize
         clips = "" if state is None else state.optimizer.clips
         settings = (clips, network.training_settings)
-        key = (purpose, rows, threads, gather, bytes_, _identity(loss), state, settings, outputs)
+        samples = (gather, bytes_, index_bytes)
+        key = (purpose, rows, threads, samples, _identity(loss), state, settings, outputs)
         with _making:
             while self._plans.get(key):
                 plan = self._plans[key].pop()
@@ -340,13 +369,15 @@ class PlanEngine:
                 gather=gather,
                 bytes_=bytes_,
                 outputs=outputs,
+                index_bytes=index_bytes,
             )
             return key, made
 
     def describe(self, purpose: str, rows: int, loss: Loss, state: State) -> Plan:
         """Return a plan for samples of the network's dtype, shuffled if it trains."""
         network, trains = self._network, purpose == "train"
-        x = np.empty((1, *network.input_shape), network.dtype)
+        dtype = network.dtype if network.integers_below is None else np.dtype(np.int64)
+        x = np.empty((1, *network.input_shape), dtype)
         used = None if purpose == "predict" else loss
         return self.plan(purpose, rows, x, used, state if trains else None, shuffled=trains)[1]
 
@@ -375,6 +406,7 @@ class PlanEngine:
         poll: Poll | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
+        network = self._network
         key, plan = self.plan(
             "train",
             batch,
@@ -384,17 +416,21 @@ class PlanEngine:
             shuffled=order is not None,
             outputs=out is not None,
         )
-        outcome = plan.run(
-            x,
-            y=y,
-            order=order,
-            batch=batch,
-            weights=weights,
-            out=out,
-            epochs=epochs,
-            counts=counts,
-            poll=poll,
-        )
+        try:
+            outcome = plan.run(
+                x,
+                y=y,
+                order=order,
+                batch=batch,
+                weights=weights,
+                out=out,
+                epochs=epochs,
+                first_step=network.steps_done + 1,
+                counts=counts,
+                poll=poll,
+            )
+        finally:
+            network.steps_done += plan.steps_done
         self.give_back(key, plan)
         return outcome
 

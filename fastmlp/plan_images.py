@@ -66,6 +66,7 @@ class ImageOperations(Updates):
             by_rows=False,
         )
         operation.fused += ["bias"] if bias is not None else []
+        operation.weights = weight, bias
         return self.activate(layer, Value(y.columns, y, producer=operation), activation)
 
     def convolution_backward(
@@ -239,25 +240,6 @@ class ImageOperations(Updates):
             window=astuple(window),
         )
         return Gradient(dx, self._derive_too(operation, x))
-
-    def _derive_too(self, operation: Operation, x: Value) -> bool:
-        """Let an operation that makes the gradient of ``x`` take the derivative of what made it.
-
-        Returns whether it does, or there is none.
-        """
-        if x.activation is None:
-            return True
-        if x.activation.name == "softmax":
-            return False
-        operation.arguments |= {
-            "activation": compiled.BACKWARD[x.activation.name],
-            "parameter": x.activation.parameter,
-            "saved": x.saved,
-        }
-        if x.saved is not None:
-            x.saved.last = max(x.saved.last, operation.phase)
-        operation.fused.append(x.activation.name + "'")
-        return True
 
     def _memory(self, name: str, rows: int, columns: int) -> Buffer:
         """Return a buffer that is not of the samples; what no operation writes of it is zero."""

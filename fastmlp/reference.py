@@ -11,6 +11,7 @@ Conventions, for every function below
 * Letters of shapes: N rows of a batch, I inputs, O outputs, C classes; ``...`` is any shape.
   Images are (N, H, W, C) with C channels; their functions are in ``fastmlp._reference_images``, and
   once more, as loops over pixels with names in ``_loops``, in ``fastmlp._reference_loops``.
+  Dropout, noise, normalisation and embeddings are in ``fastmlp._reference_layers``.
 * ``out`` is written and returned; without it the result is a new array. ``out`` may be the first
   argument of an elementwise function and of every ``*_backward`` function, but never an operand
   of a matrix product.
@@ -39,6 +40,18 @@ from fastmlp._reference_images import (
     global_avg_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
+)
+from fastmlp._reference_layers import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    dropout,
+    dropout_backward,
+    embedding,
+    embedding_backward,
+    gaussian_noise,
+    layer_norm,
+    layer_norm_backward,
 )
 from fastmlp._reference_loops import (
     avg_pool2d_backward_loops,
@@ -73,6 +86,9 @@ __all__ = [
     "avg_pool2d_backward",
     "avg_pool2d_backward_loops",
     "avg_pool2d_loops",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
     "binary_cross_entropy",
     "clip_by_norm",
     "clip_by_value",
@@ -84,9 +100,14 @@ __all__ = [
     "conv2d_loops",
     "count_correct",
     "dense",
+    "dropout",
+    "dropout_backward",
     "elu",
     "elu_backward",
+    "embedding",
+    "embedding_backward",
     "exp",
+    "gaussian_noise",
     "gelu",
     "gelu_backward",
     "global_avg_pool2d",
@@ -95,6 +116,8 @@ __all__ = [
     "global_avg_pool2d_loops",
     "hinge",
     "huber",
+    "layer_norm",
+    "layer_norm_backward",
     "leaky_relu",
     "leaky_relu_backward",
     "log",

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fastmlp import _backend
 from fastmlp._arrays import empty
+from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network, Workspace
 from fastmlp.optimizers import GradientStore, State, UpdatingSink
@@ -47,6 +48,7 @@ class ReferenceEngine:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._ops: ModuleType = _backend.load("numpy")
+        self._training = Training(network.seed)
         self._workspaces: dict[int, Workspace] = {}
         self._sink: tuple[State, UpdatingSink] | None = None
 
@@ -83,6 +85,7 @@ class ReferenceEngine:
                 rows: Any = slice(start, stop) if order is None else order[start:stop]
                 workspace = self._workspace(stop - start)
                 targets = y[rows]
+                self._training.step = network.steps_done + done + 1
                 output = network.forward(ops, self._samples(x[rows]), workspace)
                 if out is not None:
                     out[start:stop] = output
@@ -102,6 +105,7 @@ class ReferenceEngine:
                     return Outcome(mean.value, value, correct, stop, False, _NO_EPOCHS)
         finally:
             state.end_run(done)
+            network.steps_done += done
         return Outcome(mean.value, value, correct, total, False, _NO_EPOCHS)
 
     def evaluate(
@@ -146,7 +150,8 @@ class ReferenceEngine:
         """Return the mean loss and its gradient by every parameter."""
         network = self._network
         network.to_plain()
-        workspace, store = Workspace(network, len(x)), GradientStore(self._ops)
+        training = Training(network.seed, updates=False)
+        workspace, store = Workspace(network, len(x), training), GradientStore(self._ops)
         output = network.forward(self._ops, self._samples(x), workspace)
         value, dy, _ = loss.measure(self._ops, output, y, workspace.dy, weights)
         network.backward(self._ops, dy, workspace, store)
@@ -168,12 +173,14 @@ class ReferenceEngine:
         if rows not in self._workspaces:
             if len(self._workspaces) >= _KEPT_WORKSPACES:
                 self._workspaces.clear()
-            self._workspaces[rows] = Workspace(self._network, rows)
+            self._workspaces[rows] = Workspace(self._network, rows, self._training)
         return self._workspaces[rows]
 
     def _samples(self, x: Array) -> Array:
         """Return samples in the network's dtype, scaled."""
         network = self._network
+        if network.integers_below is not None:
+            return x
         if x.dtype == network.dtype and network.scale == 1:
             return np.ascontiguousarray(x)
         result = empty(x.shape, network.dtype)

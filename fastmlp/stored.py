@@ -11,6 +11,7 @@ lie a power of two apart, and share few cache sets. Only one of the two forms ex
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 
 from fastmlp._arrays import empty
 
-__all__ = ["Stored"]
+__all__ = ["Derived", "Stored"]
 
 Array = npt.NDArray[Any]
 
@@ -32,15 +33,18 @@ class Stored:
     ----------
     shape : tuple of int
         Its shape for users.
+    changes : int
+        How often its values have changed. Who writes to ``plain()`` or ``panels()`` counts.
     """
 
-    __slots__ = ("_panels", "_plain", "shape")
+    __slots__ = ("_panels", "_plain", "changes", "shape")
 
     _plain: Array | None
     _panels: Array | None
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
+        self.changes = 0
 
     def __getstate__(self) -> dict[str, Any]:
         names = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
@@ -58,6 +62,7 @@ class Stored:
 
     def assign(self, value: npt.ArrayLike, dtype: np.dtype[Any]) -> None:
         """Make the array a new one, plain, with these values."""
+        self.changes += 1
         self._panels = None
         self._plain = _padded(self.shape, dtype)
         np.copyto(self._plain, value, casting="same_kind")
@@ -94,6 +99,7 @@ class Stored:
 
     def write(self, value: Array) -> None:
         """Overwrite the values, in whichever form they are."""
+        self.changes += 1
         if self._plain is not None:
             np.copyto(self._plain, value)
         else:
@@ -101,6 +107,7 @@ class Stored:
 
     def restore(self, copy: Array) -> None:
         """Go back to a copy of ``live``, also one from before it went to panels."""
+        self.changes += 1
         if self.live.shape == copy.shape:
             np.copyto(self.live, copy)
         else:
@@ -118,6 +125,31 @@ class Stored:
         if full < count:
             matrix[:, full * width :] = panels[-1, :, : outputs - full * width]
         return plain
+
+
+class Derived:
+    """Arrays that are computed from stored ones, to be computed again when those change.
+
+    Parameters
+    ----------
+    sources : iterable of Stored or None
+        What they are computed from; None is left out.
+    compute : callable
+        Writes them.
+    """
+
+    def __init__(self, sources: Iterable[Stored | None], compute: Callable[[], None]) -> None:
+        self._sources = [stored for stored in sources if stored is not None]
+        self._compute = compute
+        self._seen: list[int] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compute the arrays if a source has changed since they were."""
+        now = [stored.changes for stored in self._sources]
+        if now != self._seen:
+            self._compute()
+            self._seen = now
 
 
 def pack(plain: Array, panels: Array) -> Array:

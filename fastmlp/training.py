@@ -145,7 +145,7 @@ class _Trainer:
         order = None
         if self._shuffle:
             order = np.concatenate([self._order(first + i) for i in range(count)])
-        before = network.snapshot(), state.snapshot()
+        before = network.snapshot(), state.snapshot(), network.steps_done
         outcome = engine(network).train(
             self._loss,
             state,
@@ -163,6 +163,7 @@ class _Trainer:
         if outcome.bad or not network.is_finite():
             network.restore(before[0])
             state.restore(before[1])
+            network.steps_done = before[2]
             self._may_bundle = False
             return {}
         network.epochs_begun += min(count, complete + 1)

@@ -102,7 +102,7 @@ def test_loops_are_the_twin_of_the_fast_reference():
 
 
 def test_reference_names_are_all_public_functions():
-    parts = ("_images", "_loops", "_losses")
+    parts = ("_images", "_layers", "_loops", "_losses")
     modules = {"fastmlp.reference", *(f"fastmlp._reference{part}" for part in parts)}
     public = {
         name
@@ -121,6 +121,7 @@ ROOMS = [
     {"_kernels", "errors", "_random", "_checks", "_arrays", "_backend", "_reference_images",
      "_reference_losses", "_reference_loops", "history", "callbacks", "progress", "interrupt",
      "metrics", "io"},
+    {"_reference_layers", "_kernel_layers"},
     {"reference"},
     {"stored", "_threads", "schedules"},
     {"parameter"},
@@ -130,6 +131,7 @@ ROOMS = [
     {"plan_core"},
     {"plan_updates"},
     {"plan_images"},
+    {"plan_layers"},
     {"network", "passes", "plan"},
     {"plan_engine", "reference_engine"},
     {"engine"},
@@ -211,6 +213,10 @@ def test_examples_in_docstrings_run():
         "layers.conv2d",
         "layers.pooling",
         "layers.flatten",
+        "layers.dropout",
+        "layers.noise",
+        "layers.normalization",
+        "layers.embedding",
         "model",
         "cnn",
         "layouts",

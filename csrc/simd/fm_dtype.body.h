@@ -5,6 +5,8 @@
 #include "fm_updates.body.h"
 #include "fm_rows.body.h"
 #include "fm_losses.body.h"
+#include "fm_random.body.h"
+#include "fm_norm.body.h"
 #include "fm_tile.body.h"
 #include "fm_images.body.h"
 #include "fm_table.body.h"

@@ -23,6 +23,7 @@
 #pragma GCC optimize("no-version-loops-for-strides")
 #endif
 
+#include "fm_random.h"
 #include "fm_table.h"
 #include "fm_tile_list.h"
 
@@ -35,6 +36,15 @@
 #else
 #define FM_INLINE static inline
 #define FM_RESTRICT
+#endif
+
+/* A loop whose outputs are inputs of the same turn at most, also where they may be the same array. */
+#if defined(__clang__)
+#define FM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define FM_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define FM_INDEPENDENT
 #endif
 
 #if defined(__clang__)

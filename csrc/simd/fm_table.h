@@ -168,6 +168,34 @@ enum fm_store {
         /* dx[i] = dy[i] - exp(y[i]) * total */                                                    \
         void (*row_log_softmax_backward)(ptrdiff_t n, const REAL *dy, const REAL *y, REAL total,   \
                                          REAL *dx);                                                \
+        /* dropout and noise: csrc/simd/fm_random.body.h */                                        \
+        void (*mask)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REAL *y,         \
+                     ptrdiff_t y_row, uint64_t key, uint32_t row, uint32_t column,                 \
+                     uint32_t threshold, REAL scale);                                              \
+        void (*noise)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REAL *y,        \
+                      ptrdiff_t y_row, uint64_t key, uint32_t row, uint32_t column,                \
+                      double stddev);                                                              \
+        /* normalisation: csrc/simd/fm_norm.body.h */                                              \
+        void (*column_moments)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,        \
+                               double *mean, double *squares);                                     \
+        void (*column_products)(ptrdiff_t rows, ptrdiff_t n, const REAL *dy, ptrdiff_t dy_row,     \
+                                const REAL *x, ptrdiff_t x_row, const double *mean, double *sum,   \
+                                double *dot);                                                      \
+        void (*standardize)(ptrdiff_t n, const REAL *x, const REAL *mean, const REAL *factor,      \
+                            const REAL *offset, REAL *y);                                          \
+        void (*standardize_backward)(ptrdiff_t n, const REAL *dy, const REAL *x, const REAL *mean, \
+                                     const REAL *factor, const REAL *slope, const REAL *offset,    \
+                                     REAL *dx);                                                    \
+        void (*row_moments)(ptrdiff_t n, const REAL *x, double *to);                               \
+        void (*row_standardize)(ptrdiff_t n, const REAL *x, REAL mean, REAL factor, REAL offset,   \
+                                const REAL *gamma, const REAL *beta, REAL *y);                     \
+        void (*row_products)(ptrdiff_t n, const REAL *dy, const REAL *x, REAL mean, REAL factor,   \
+                             REAL offset, const REAL *gamma, double *to);                          \
+        void (*row_standardize_backward)(ptrdiff_t n, const REAL *dy, const REAL *x, REAL mean,    \
+                                         REAL factor, REAL offset, const REAL *gamma, REAL a,      \
+                                         REAL b, REAL *dx);                                        \
+        void (*row_accumulate)(ptrdiff_t n, const REAL *dy, const REAL *x, REAL mean, REAL factor, \
+                               REAL offset, double *sum, double *dot);                             \
     } fm_table_##SUFFIX;
 
 FM_DECLARE_TABLE(float, f32)

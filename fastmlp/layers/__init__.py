@@ -7,18 +7,27 @@ from fastmlp.layers.activation import Activation
 from fastmlp.layers.base import Layer
 from fastmlp.layers.conv2d import Conv2D
 from fastmlp.layers.dense import Dense
+from fastmlp.layers.dropout import Dropout
+from fastmlp.layers.embedding import Embedding
 from fastmlp.layers.flatten import Flatten
+from fastmlp.layers.noise import GaussianNoise
+from fastmlp.layers.normalization import BatchNorm, LayerNorm
 from fastmlp.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 
 __all__ = [
     "LAYERS",
     "Activation",
     "AvgPool2D",
+    "BatchNorm",
     "Conv2D",
     "Dense",
+    "Dropout",
+    "Embedding",
     "Flatten",
+    "GaussianNoise",
     "GlobalAvgPool2D",
     "Layer",
+    "LayerNorm",
     "MaxPool2D",
 ]
 
@@ -31,4 +40,9 @@ LAYERS: dict[str, type[Layer]] = {
     "MaxPool2D": MaxPool2D,
     "AvgPool2D": AvgPool2D,
     "GlobalAvgPool2D": GlobalAvgPool2D,
+    "Dropout": Dropout,
+    "GaussianNoise": GaussianNoise,
+    "BatchNorm": BatchNorm,
+    "LayerNorm": LayerNorm,
+    "Embedding": Embedding,
 }

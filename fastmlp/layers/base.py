@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,10 +15,29 @@ from fastmlp.parameter import Parameter
 if TYPE_CHECKING:
     from fastmlp.plan import Builder, Gradient, Value
 
-__all__ = ["GradientSink", "Layer"]
+__all__ = ["GradientSink", "Layer", "Training"]
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+
+
+@dataclass
+class Training:
+    """What a layer may know about a training pass; one object serves many passes.
+
+    Attributes
+    ----------
+    seed : int
+        The network's.
+    step : int
+        Number of the step in the life of the network, from 1. It differs from pass to pass.
+    updates : bool
+        Whether the pass is a step that changes the network. That of ``gradients`` changes nothing.
+    """
+
+    seed: int
+    step: int = 1
+    updates: bool = True
 
 
 class GradientSink(Protocol):
@@ -86,13 +106,28 @@ class Layer:
         Its name within the network, such as "dense_0"; empty before.
     input_shape, output_shape : tuple of int or None
         Shapes of one sample; None before the layer is part of a network.
+    number : int
+        Its place in the network, from 0.
     parameters : list of Parameter
         The trainable arrays, in the order of their names in the network.
+    buffers : list of Parameter
+        Arrays that training changes but no gradient does, such as running means.
+    smallest_batch : int
+        Samples that a training step needs at least.
+    integers_below : int or None
+        For a first layer whose samples are integers, not real numbers: they lie from 0 to one less.
     takes_images : bool
         Whether samples are images (height, width, channels): as the first layer of a network it
         then takes (height, width) for one channel.
+
+    Notes
+    -----
+    A layer learns from its workspace whether it trains: ``workspace`` makes those of prediction and
+    evaluation, ``training_workspace`` those of training steps and of ``gradients``. A layer that
+    does the same in both, as most do, has the first only.
     """
 
+    integers_below: int | None = None
     takes_images = False
 
     trainable = _Setting(True)
@@ -117,9 +152,12 @@ class Layer:
         self.l1 = l1
         self.l2 = l2
         self.name = ""
+        self.number = 0
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
         self.parameters: list[Parameter] = []
+        self.buffers: list[Parameter] = []
+        self.smallest_batch = 1
 
     def build(self, input_shape: Shape) -> Shape:
         """Check the shape of one sample, declare the parameters, return the shape that comes out.
@@ -134,6 +172,13 @@ class Layer:
     def workspace(self, n: int, dtype: np.dtype[Any]) -> Any:
         """Return what ``forward`` and ``backward`` need to pass ``n`` samples."""
         return None
+
+    def training_workspace(self, n: int, dtype: np.dtype[Any], training: Training) -> Any:
+        """Return what they need to pass ``n`` samples in training; here the same.
+
+        ``training.step`` is right whenever ``forward`` and ``backward`` are called.
+        """
+        return self.workspace(n, dtype)
 
     def forward(self, ops: ModuleType, x: Array, workspace: Any) -> Array:
         """Return the output for ``x`` (n, *input_shape), computed with the operations ``ops``.

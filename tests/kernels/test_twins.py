@@ -28,6 +28,10 @@ def test_same_names():
     others = {"matmul", "dense", "add_bias", "sum_batch"}
     others |= {"sgd_update", "adagrad_update", "rmsprop_update", "adam_update"}  # test_updates.py
     others |= {"clip_by_norm", "clip_by_value", "weight_penalty", "weight_penalty_backward"}
+    # test_layer_kernels.py
+    others |= {"dropout", "dropout_backward", "gaussian_noise"}
+    others |= {"batch_norm", "batch_norm_backward", "batch_norm_inference"}
+    others |= {"layer_norm", "layer_norm_backward", "embedding", "embedding_backward"}
     others |= {"softmax_cross_entropy", "mse", "count_correct"}
     others |= {name for name in TWINS if "2d" in name}  # test_images.py
     others |= {"binary_cross_entropy", "mae", "huber", "hinge"}  # test_losses.py

@@ -141,6 +141,11 @@ def test_layers_describe_themselves():
         fm.Dense(2, bias_init=initializers.Normal(0.5)),
         fm.Activation("gelu"),
         fm.Flatten(),
+        fm.Dropout(0.25),
+        fm.GaussianNoise(0.5),
+        fm.BatchNorm(0.8, 1e-3),
+        fm.LayerNorm(1e-3),
+        fm.Embedding(7, 3, "sum", "uniform"),
     ],
     ids=repr,
 )

@@ -1,0 +1,125 @@
+"""The layer that drops a share of its inputs in training."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks
+from fastmlp._arrays import empty
+from fastmlp.layers.base import GradientSink, Layer, Training
+
+if TYPE_CHECKING:
+    from fastmlp.plan import Builder, Gradient, Value
+
+__all__ = ["Dropout"]
+
+Array = npt.NDArray[Any]
+
+
+class Dropout(Layer):
+    """Set a share of the inputs to 0 in training, and scale the others up; else do nothing.
+
+    Every element is dropped with the probability ``rate`` or multiplied by ``1 / (1 - rate)``, so
+    that its expectation stays what it is (inverted dropout).
+
+    Parameters
+    ----------
+    rate : float
+        Share of the inputs that is dropped, at least 0 and below 1.
+
+    Raises
+    ------
+    ValueError
+        If ``rate`` is out of its range.
+    TypeError
+        If it is not a number.
+
+    Notes
+    -----
+    Takes samples of any shape. What is dropped is a function of the network's seed, the number of
+    the layer, the number of the step in the life of the network (``model.steps_done + 1``), and of
+    an element's place in the batch and the sample. So a run has the same masks on both backends
+    and for any number of threads, also when it goes on from a file. A mask is not stored: it is
+    drawn again backward, and where a dense layer comes before and after it, in their passes.
+
+    ``model.gradients`` and ``gradcheck`` drop what the first step drops.
+
+    References
+    ----------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, Dropout: a simple way to prevent
+    neural networks from overfitting, 2014.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layers = [fm.Dense(64, activation="relu"), fm.Dropout(0.5), fm.Dense(10)]
+    >>> fm.Sequential(layers, input_shape=(784,)).num_parameters
+    50890
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = _checks.number(rate, "rate", minimum=0.0, below=1.0)
+
+    def training_workspace(
+        self, n: int, dtype: np.dtype[Any], training: Training
+    ) -> _Workspace | None:
+        """Return the output buffer for a batch of ``n`` samples; None if nothing is dropped."""
+        if self.rate == 0:
+            return None
+        return _Workspace((n, *(self.output_shape or ())), dtype, training)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace | None) -> Array:
+        """Return ``x`` with the mask of the step, in training; else ``x`` itself."""
+        if workspace is None:
+            return x
+        return self._masked(ops, x, workspace, workspace.y)
+
+    def backward(
+        self,
+        ops: ModuleType,
+        dy: Array,
+        workspace: _Workspace | None,
+        sink: GradientSink,
+        need_dx: bool,
+    ) -> Array | None:
+        """Return ``dy`` with the same mask."""
+        if workspace is None:
+            return dy
+        return self._masked(ops, dy, workspace, dy)
+
+    def _masked(self, ops: ModuleType, x: Array, workspace: _Workspace, out: Array) -> Array:
+        training = workspace.training
+        y: Array = ops.dropout(
+            x, self.rate, seed=training.seed, layer=self.number, step=training.step, out=out
+        )
+        return y
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the mask to a plan that trains."""
+        return plan.dropout(self, x, self.rate)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the mask of the gradient."""
+        return plan.dropout_backward(self, x, plan.derive(self, y, gradient), self.rate)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"rate": self.rate}
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.rate:g})"
+
+
+class _Workspace:
+    __slots__ = ("training", "y")
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], training: Training) -> None:
+        self.y = empty(shape, dtype)
+        self.training = training

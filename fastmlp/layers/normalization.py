@@ -1,0 +1,287 @@
+"""Layers that bring their inputs to mean 0 and variance 1, over the batch or within a sample."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks
+from fastmlp._arrays import empty
+from fastmlp.layers.base import GradientSink, Layer, Shape, Training
+from fastmlp.parameter import Parameter
+
+if TYPE_CHECKING:
+    from fastmlp.plan import Builder, Gradient, Value
+
+__all__ = ["BatchNorm", "LayerNorm"]
+
+Array = npt.NDArray[Any]
+
+
+def _zeros(shape: Shape, fan_in: int, fan_out: int, seed: int, index: int) -> Array:
+    return np.zeros(shape)
+
+
+def _ones(shape: Shape, fan_in: int, fan_out: int, seed: int, index: int) -> Array:
+    return np.ones(shape)
+
+
+class BatchNorm(Layer):
+    """Normalise every feature over the batch, then scale and shift it.
+
+    ``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``
+
+    In training, mean and variance are those of the batch, over all axes but the last: of a feature
+    of (N, F), or of a channel of images (N, H, W, C) over all pixels. Prediction and evaluation
+    take running ones, which every training step moves a little towards those of its batch.
+
+    Parameters
+    ----------
+    momentum : float, default=0.9
+        How much of the running statistics stays at every step, at least 0 and below 1:
+        ``running = momentum * running + (1 - momentum) * batch``.
+    epsilon : float, default=1e-5
+        Added to the variance, above 0 and finite.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range. In training: if a batch, or the shorter one that is left at
+        the end of an epoch, has a single value of a feature: one sample of shape (F,). It has no
+        variance; choose another ``batch_size``, or leave the sample out.
+    TypeError
+        If an argument is not a number.
+
+    Notes
+    -----
+    Parameters: ``gamma`` (F,), first 1, and ``beta`` (F,), first 0. Buffers, in ``model.buffers``
+    and in model files: ``running_mean`` (F,), first 0, and ``running_variance`` (F,), first 1.
+
+    The numbers and the statistics are PyTorch's, whose ``momentum=0.1`` is 0.9 here, the convention
+    of Keras: the batch is normalised by the variance of the population (divided by m), and the
+    running variance takes the unbiased one (m - 1). Keras has 0.99 and 1e-3 for defaults, and takes
+    the former for both. Sums are in float64.
+
+    In prediction it is a scale and a shift, which become part of the weights of a layer just before
+    that is linear: put it between ``Dense(units)`` and ``Activation("relu")``, and it costs nothing
+    there. Its own bias then does what that of the layer would: ``Dense(units, use_bias=False)``.
+
+    References
+    ----------
+    Ioffe and Szegedy, Batch normalization: accelerating deep network training by reducing internal
+    covariate shift, 2015.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layers = [fm.Dense(8), fm.BatchNorm(), fm.Activation("relu"), fm.Dense(3)]
+    >>> model = fm.Sequential(layers, input_shape=(4,))
+    >>> sorted(model.buffers)
+    ['batchnorm_0.running_mean', 'batchnorm_0.running_variance']
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum = _checks.number(momentum, "momentum", minimum=0.0, below=1.0)
+        self.epsilon = _epsilon(epsilon)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Declare ``gamma``, ``beta`` and the running statistics of the last axis."""
+        shape = input_shape[-1:]
+        self._gamma = Parameter("gamma", shape, _ones, *shape, *shape)
+        self._beta = Parameter("beta", shape, _zeros, *shape, *shape)
+        self._mean = Parameter("running_mean", shape, _zeros, *shape, *shape)
+        self._variance = Parameter("running_variance", shape, _ones, *shape, *shape)
+        self.parameters = [self._gamma, self._beta]
+        self.buffers = [self._mean, self._variance]
+        self.smallest_batch = 2 if all(size == 1 for size in input_shape[:-1]) else 1
+        return input_shape
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+        """Return the buffers to predict for ``n`` samples."""
+        return _Workspace((n, *(self.output_shape or ())), dtype)
+
+    def training_workspace(self, n: int, dtype: np.dtype[Any], training: Training) -> _Workspace:
+        """Return the buffers to train on ``n`` samples."""
+        return _Workspace((n, *(self.output_shape or ())), dtype, training)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
+        """Return ``x`` normalised: by its own statistics in training, else by the running ones."""
+        gamma, beta = self._gamma.value, self._beta.value
+        y: Array = workspace.y
+        if workspace.training is None:
+            mean, variance = self._mean.value, self._variance.value
+            ops.batch_norm_inference(x, gamma, beta, mean, variance, epsilon=self.epsilon, out=y)
+            return y
+        workspace.x = x
+        _, workspace.mean, workspace.variance = ops.batch_norm(
+            x, gamma, beta, epsilon=self.epsilon, out=y
+        )
+        return y
+
+    def backward(
+        self,
+        ops: ModuleType,
+        dy: Array,
+        workspace: _Workspace,
+        sink: GradientSink,
+        need_dx: bool,
+    ) -> Array | None:
+        """Return the gradient by the input, and move the running statistics."""
+        mean, variance = workspace.mean, workspace.variance
+        dx, dgamma, dbeta = ops.batch_norm_backward(
+            dy, workspace.x, self._gamma.value, mean, variance, epsilon=self.epsilon, out=dy
+        )
+        sink.array(self._gamma, dgamma)
+        sink.array(self._beta, dbeta)
+        if workspace.training is not None and workspace.training.updates:
+            count = dy.size // len(mean)
+            self._move(self._mean, mean)
+            self._move(self._variance, variance * (count / (count - 1)))
+        result: Array = dx
+        return result
+
+    def _move(self, running: Parameter, new: Array) -> None:
+        old = running.value.astype(np.float64)
+        running.write(self.momentum * old + (1 - self.momentum) * new)
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the pass to a plan; in one that predicts, to the weights of the layer before."""
+        if plan.training is None:
+            return plan.scale_shift(
+                self, x, self._gamma, self._beta, self._mean, self._variance, self.epsilon
+            )
+        return plan.batch_norm(self, x, self._gamma, self._beta, self.epsilon)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass, with the updates."""
+        gradient = plan.derive(self, y, gradient)
+        running = (self._mean, self._variance, self.momentum)
+        return plan.batch_norm_backward(
+            self, x, y, gradient, self._gamma, self._beta, running, need_dx
+        )
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"momentum": self.momentum, "epsilon": self.epsilon}
+
+
+class LayerNorm(Layer):
+    """Normalise every sample over its last axis, then scale and shift it.
+
+    ``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``
+
+    Mean and variance are those of the F values along the last axis of a sample, so training and
+    prediction do the same, for batches of any size.
+
+    Parameters
+    ----------
+    epsilon : float, default=1e-5
+        Added to the variance, above 0 and finite.
+
+    Raises
+    ------
+    ValueError
+        If ``epsilon`` is out of its range.
+    TypeError
+        If it is not a number.
+
+    Notes
+    -----
+    Parameters: ``gamma`` (F,), first 1, and ``beta`` (F,), first 0. The default is PyTorch's; Keras
+    has 1e-3. Sums are in float64.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, Layer normalization, 2016.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layers = [fm.Dense(8), fm.LayerNorm(), fm.Activation("relu"), fm.Dense(3)]
+    >>> fm.Sequential(layers, input_shape=(4,)).num_parameters
+    83
+    """
+
+    def __init__(self, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.epsilon = _epsilon(epsilon)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Declare ``gamma`` and ``beta`` of the last axis."""
+        shape = input_shape[-1:]
+        self._gamma = Parameter("gamma", shape, _ones, *shape, *shape)
+        self._beta = Parameter("beta", shape, _zeros, *shape, *shape)
+        self.parameters = [self._gamma, self._beta]
+        return input_shape
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+        """Return the buffers for a batch of ``n`` samples."""
+        return _Workspace((n, *(self.output_shape or ())), dtype)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
+        """Return ``x`` with every sample normalised."""
+        workspace.x = x
+        gamma, beta = self._gamma.value, self._beta.value
+        y: Array = ops.layer_norm(x, gamma, beta, epsilon=self.epsilon, out=workspace.y)
+        return y
+
+    def backward(
+        self,
+        ops: ModuleType,
+        dy: Array,
+        workspace: _Workspace,
+        sink: GradientSink,
+        need_dx: bool,
+    ) -> Array | None:
+        """Return the gradient by the input, and hand on the parameters'."""
+        dx, dgamma, dbeta = ops.layer_norm_backward(
+            dy, workspace.x, self._gamma.value, epsilon=self.epsilon, out=dy
+        )
+        sink.array(self._gamma, dgamma)
+        sink.array(self._beta, dbeta)
+        result: Array = dx
+        return result
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the pass to a plan."""
+        return plan.layer_norm(self, x, self._gamma, self._beta, self.epsilon)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass: the input's gradient first, it needs the old gamma."""
+        gradient = plan.derive(self, y, gradient)
+        return plan.layer_norm_backward(self, x, y, gradient, self._gamma, self._beta, need_dx)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"epsilon": self.epsilon}
+
+
+def _epsilon(value: float) -> float:
+    result = _checks.number(value, "epsilon", minimum=0.0)
+    if result == 0:
+        raise ValueError("epsilon must be above 0, got 0.0.")
+    return result
+
+
+class _Workspace:
+    """What one batch writes and remembers."""
+
+    __slots__ = ("mean", "training", "variance", "x", "y")
+
+    x: Array
+    mean: Array
+    variance: Array
+
+    def __init__(
+        self, shape: Shape, dtype: np.dtype[Any], training: Training | None = None
+    ) -> None:
+        self.y = empty(shape, dtype)
+        self.training = training
