@@ -10,7 +10,7 @@ import numpy as np
 import fastmlp as fm
 from fastmlp.activations import ACTIVATIONS
 
-__all__ = ["OPTIMIZERS", "Case", "draw", "draw_images"]
+__all__ = ["OPTIMIZERS", "Case", "draw", "draw_images", "draw_mixed"]
 
 # Around the sizes of vectors, panels and tiles.
 SIZES = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100)
@@ -234,6 +234,44 @@ def draw_images(seed: int) -> Case:
         bool(rng.random() < 0.7),
         scale,
     )
+
+
+def draw_mixed(seed: int) -> Case:
+    """Return a case of one of the others with random and normalising layers, or an embedding."""
+    rng = np.random.default_rng([80, seed])
+    case = draw_images(seed) if seed % 3 == 0 else draw(seed)
+    between: list[tuple[str, dict[str, Any]]] = [
+        ("Dropout", {"rate": 0.3}),
+        ("GaussianNoise", {"stddev": 0.1}),
+        ("BatchNorm", {"momentum": 0.6, "epsilon": 0.01}),
+        ("BatchNorm", {"epsilon": 0.1}),
+        ("LayerNorm", {"epsilon": 0.1}),
+    ]
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if len(case.input_shape) == 1 and rng.random() < 0.5:
+        length, vocabulary = int(rng.integers(1, 5)), int(rng.integers(1, 40))
+        combine = ("sum", "concat", None)[int(rng.integers(3))]
+        dim = case.input_shape[0]
+        layers.append(("Embedding", {"vocabulary": vocabulary, "dim": dim, "combine": combine}))
+        case.input_shape, case.scale = (length,), 1.0
+        case.x = rng.integers(0, vocabulary, (len(case.x), length))
+        if combine is None:
+            layers.append(("Flatten", {}))
+        if not any(kind == "Dense" for kind, _ in case.specification):
+            # The targets have the size of the inputs.
+            layers.append(("Dense", {"units": dim}))
+    for entry in case.specification:
+        while rng.random() < 0.35:
+            layers.append(between[int(rng.integers(len(between)))])
+        layers.append(entry)
+    while rng.random() < 0.2:
+        layers.append(between[int(rng.integers(len(between)))])
+    case.specification = layers
+    if any(kind == "BatchNorm" for kind, _ in layers):
+        case.batch_size = max(case.batch_size, 5)
+        while len(case.x) % case.batch_size in (1, 2):
+            case.batch_size += 1
+    return case
 
 
 def _settings(rng: np.random.Generator, loss: str, y: np.ndarray) -> Any:
