@@ -45,6 +45,8 @@ class BatchNorm(Layer):
         ``running = momentum * running + (1 - momentum) * batch``.
     epsilon : float, default=1e-5
         Added to the variance, above 0 and finite.
+    trainable, learning_rate_multiplier
+        How ``gamma`` and ``beta`` are trained, as for every ``Layer``.
 
     Raises
     ------
@@ -65,6 +67,9 @@ class BatchNorm(Layer):
     running variance takes the unbiased one (m - 1). Keras has 0.99 and 1e-3 for defaults, and takes
     the former for both. Sums are in float64.
 
+    With ``trainable=False`` gamma and beta stay, but batches are still normalised by their own
+    statistics and the running ones move, as in PyTorch.
+
     In prediction it is a scale and a shift, which become part of the weights of a layer just before
     that is linear: put it between ``Dense(units)`` and ``Activation("relu")``, and it costs nothing
     there. Its own bias then does what that of the layer would: ``Dense(units, use_bias=False)``.
@@ -83,8 +88,15 @@ class BatchNorm(Layer):
     ['batchnorm_0.running_mean', 'batchnorm_0.running_variance']
     """
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-5,
+        *,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(trainable=trainable, learning_rate_multiplier=learning_rate_multiplier)
         self.momentum = _checks.number(momentum, "momentum", minimum=0.0, below=1.0)
         self.epsilon = _epsilon(epsilon)
 
@@ -183,6 +195,8 @@ class LayerNorm(Layer):
     ----------
     epsilon : float, default=1e-5
         Added to the variance, above 0 and finite.
+    trainable, learning_rate_multiplier
+        How ``gamma`` and ``beta`` are trained, as for every ``Layer``.
 
     Raises
     ------
@@ -208,8 +222,14 @@ class LayerNorm(Layer):
     83
     """
 
-    def __init__(self, epsilon: float = 1e-5) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        epsilon: float = 1e-5,
+        *,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
+    ) -> None:
+        super().__init__(trainable=trainable, learning_rate_multiplier=learning_rate_multiplier)
         self.epsilon = _epsilon(epsilon)
 
     def build(self, input_shape: Shape) -> Shape:

@@ -276,6 +276,46 @@ def test_prediction_folds_it_into_a_linear_layer_before(purpose):
     assert kinds(after, purpose).count("scale_shift") == 1
 
 
+@pytest.mark.parametrize("backend", ["numpy", "kernels"])
+def test_a_convolution_takes_it_in_unless_a_pool_has_joined(backend):
+    def make(*layers):
+        model = fm.Sequential([*layers, fm.Flatten(), fm.Dense(3)], (8, 8, 2), "float64")
+        model.backend = backend
+        model.set_parameters(
+            {
+                "batchnorm_0.gamma": RNG.standard_normal(5),
+                "batchnorm_0.running_mean": RNG.standard_normal(5),
+            }
+        )
+        return model
+
+    x = RNG.standard_normal((6, 8, 8, 2))
+    before = make(fm.Conv2D(5, 3), fm.BatchNorm(), fm.Activation("relu"), fm.MaxPool2D(2))
+    after = make(fm.Conv2D(5, 3), fm.MaxPool2D(2), fm.BatchNorm(), fm.Activation("relu"))
+    for model, normalised in ((before, 0), (after, 1)):
+        twin = model.copy()
+        twin.backend = "numpy"
+        np.testing.assert_allclose(model.predict(x), twin.predict(x), rtol=0, atol=1e-12)
+        if backend == "kernels":
+            assert kinds(model, "predict").count("scale_shift") == normalised
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_frozen_layers_keep_gamma_and_beta(kind, backend):
+    layers = [KINDS[kind](trainable=False), fm.Dense(9), KINDS[kind](trainable=False), fm.Dense(4)]
+    model = fm.Sequential(layers, 11, "float64")
+    model.backend = backend
+    expected = model.copy()
+    expected.backend = "numpy"
+    before = model.parameters
+    for each in (model, expected):
+        each.fit(X, Y, 2, 20, optimizer=fm.SGD(0.1, momentum=0.5))
+    for name, value in model.parameters.items():
+        assert np.array_equal(value, before[name]) == name.startswith(kind), name
+    near(model.parameters | model.buffers, expected.parameters | expected.buffers, 1e-11)
+    assert all(not np.isin(value, (0, 1)).any() for value in model.buffers.values())
+
+
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_what_is_folded_is_what_it_was(use_bias):
     def make(backend):
