@@ -42,6 +42,11 @@ X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 class BuildExt(build_ext):
     """build_ext with flags per compiler and, on x86-64, per C file."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = os.cpu_count()
+
     def build_extensions(self) -> None:
         if self.compiler.compiler_type != "msvc":
             for extension in self.extensions:
