@@ -16,6 +16,8 @@ __all__ = ["load_csv"]
 
 _BLOCK = 2**20  # bytes that are parsed at once
 _MAX_LINE = 2**22
+_MAX_FIELDS = 2**16
+_MAX_EMPTY = 1024  # lines without anything in a row
 _DELIMITERS = (",", ";", "\t")
 _BOM = b"\xef\xbb\xbf"
 
@@ -92,9 +94,11 @@ def load_csv(
         for first, lines in _blocks(stream):
             if not table.names:
                 taken = table.begin(first, lines, header)
-                column = _column(target, table)
                 lines = lines[taken:]
                 first += taken
+                if not table.names:
+                    continue
+                column = _column(target, table)
             blocks.append(table.parse(first, lines))
         stream.check_end()
     rows = np.concatenate(blocks) if blocks else np.empty((0, 0))
@@ -114,7 +118,10 @@ def _blocks(stream: ByteStream) -> Iterator[tuple[int, list[bytes]]]:
     while data := stream.read_some(_BLOCK):
         if number == 1 and not rest and data.startswith(_BOM):
             data = data[len(_BOM) :]
-        lines = (rest + data).replace(b"\r\n", b"\n").split(b"\n")
+        text = (rest + data).replace(b"\r\n", b"\n")
+        if b"\n" * _MAX_EMPTY in text:
+            raise format_error(stream.name, f"at most {_MAX_EMPTY - 2} empty lines on end", "more")
+        lines = text.split(b"\n")
         rest = lines.pop()
         if len(rest) > _MAX_LINE:
             where = f"{stream.name}, line {number + len(lines)}"
@@ -217,6 +224,9 @@ class _Table:
             raise format_error(where, "text in UTF-8", repr(line[:40])) from None
 
     def _fields(self, number: int, text: str) -> list[str]:
+        if text.count(self._delimiter) >= _MAX_FIELDS:
+            where = f"{self.name}, line {number}"
+            raise format_error(where, f"at most {_MAX_FIELDS} fields", "more")
         try:
             (fields,) = csv.reader([text], delimiter=self._delimiter, strict=True)
         except (csv.Error, ValueError) as error:
@@ -236,5 +246,3 @@ def _float(field: str) -> float | None:
         return None if "_" in field or len(field) > 400 else float(field)
     except ValueError:
         return None
-
-

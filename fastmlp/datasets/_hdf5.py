@@ -138,9 +138,10 @@ class _Reader:
         groups = [("", file, 0)]
         while groups:
             prefix, group, depth = groups.pop()
+            if len(found) + len(groups) + len(group) > _MAX_ARRAYS or depth > _MAX_DEPTH:
+                most = f"at most {_MAX_ARRAYS} data sets and groups, {_MAX_DEPTH} levels deep"
+                raise self._error("", most, "more")
             for part in group:
-                if len(found) + len(groups) > _MAX_ARRAYS or depth > _MAX_DEPTH:
-                    raise self._error("", f"at most {_MAX_ARRAYS} data sets", "more")
                 key = prefix + part
                 if not open_ and type(group.get(part, getlink=True)) is not self._h5py.HardLink:
                     continue

@@ -66,7 +66,9 @@ def members(kind: str) -> dict[str, bytes]:
     return {name: python_2_pickle(i) for i, name in enumerate(BATCHES)}
 
 
-def archive(files: dict[str, bytes], folder: str = "cifar-10-batches-py/", **settings: int) -> bytes:
+def archive(
+    files: dict[str, bytes], folder: str = "cifar-10-batches-py/", **settings: int
+) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", **settings) as file:  # type: ignore[call-overload]
         top = tarfile.TarInfo(folder.rstrip("/") or ".")
@@ -138,7 +140,9 @@ def test_npz(form: str, tmp_path: Path) -> None:
         arrays = [x.transpose(0, 2, 3, 1) for x in arrays]
     y = [label for batch in range(5) for label in labels(batch)]
     path = tmp_path / "cifar10.npz"
-    np.savez(path, x_train=arrays[0], y_train=np.array(y)[:, None], x_test=arrays[1], y_test=labels(5))
+    np.savez(
+        path, x_train=arrays[0], y_train=np.array(y)[:, None], x_test=arrays[1], y_test=labels(5)
+    )
     check(load_cifar10(path))
     check(load_cifar10(tmp_path))
 
