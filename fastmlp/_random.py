@@ -15,7 +15,8 @@ import numpy as np
 
 __all__ = [
     "BATCH_ORDER",
-    "BLOCK_ORDER",
+    "PIECE_ORDER",
+    "ROW_ORDER",
     "SPLIT",
     "TOYS",
     "WEIGHTS",
@@ -32,9 +33,10 @@ __all__ = [
 # Purposes: one independent stream each.
 WEIGHTS = 1
 BATCH_ORDER = 2
-BLOCK_ORDER = 3
-SPLIT = 4
-TOYS = 5
+PIECE_ORDER = 3
+ROW_ORDER = 4
+SPLIT = 5
+TOYS = 6
 
 
 def random_words(seed: int, purpose: int, index: int, n: int) -> np.ndarray:

@@ -210,11 +210,12 @@ class Sequential(Network):
         chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
         used = self.loss if loss is None else losses.get(loss)
         given = self.metrics if metrics is None else scoring.accepted(metrics)
-        samples, targets = self.data(x, y, used)
+        samples, targets = self.data(x, y, used, in_pieces=True)
         validation = None
         if validation_data is not None:
             x_held, y_held, third = _checks.pair_or_triple(validation_data, "validation_data")
-            pair = self.data(x_held, y_held, used, "validation_data[0]", "validation_data[1]")
+            names = "validation_data[0]", "validation_data[1]"
+            pair = self.data(x_held, y_held, used, *names, in_pieces=True)
             third = self.weights(third, len(pair[0]), used, "validation_data[2]")
             validation = (*pair, third)
         n_epochs = _checks.integer(epochs, "epochs", minimum=1)
@@ -349,7 +350,7 @@ class Sequential(Network):
         ValueError, TypeError
             If an argument does not fit the model.
         """
-        samples, targets = self.data(x, y, self.loss)
+        samples, targets = self.data(x, y, self.loss, in_pieces=True)
         weights = self.weights(sample_weight, len(samples), self.loss)
         chosen = scoring.scores(self.metrics, self.loss, self.output_shape)
         return training.evaluate(self, self.loss, samples, targets, weights, scores=chosen)
@@ -376,9 +377,9 @@ class Sequential(Network):
         -----
         Any number of threads may predict at once: every call has its own buffers.
         """
-        samples = self.samples(x)
+        samples = self.samples(x, in_pieces=True)
         result = np.empty((len(samples), *self.output_shape), self.dtype)
-        engine(self).predict(samples, result)
+        training.predict(self, samples, result)
         return result
 
     def predict_proba(self, x: npt.ArrayLike) -> Array:

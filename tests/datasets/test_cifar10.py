@@ -207,5 +207,5 @@ def test_one_batch_is_not_enough(tmp_path: Path) -> None:
     del files["test_batch"]
     whole = tmp_path / "cifar-10-python.tar.gz"
     whole.write_bytes(archive(files))
-    with pytest.raises(FastmlpFormatError, match="got data_batch_1, .*, data_batch_5"):
+    with pytest.raises(FastmlpFormatError, match=r"got data_batch_1, .*, data_batch_5"):
         load_cifar10(whole)

@@ -81,7 +81,7 @@ def test_arguments() -> None:
         make_moons(1)
     with pytest.raises(ValueError, match="noise must be finite and at least 0, got -1"):
         make_circles(10, -1)
-    with pytest.raises(TypeError, match="seed must be an integer, got 0.5"):
+    with pytest.raises(TypeError, match=r"seed must be an integer, got 0\.5"):
         make_moons(10, seed=0.5)
     with pytest.raises(ValueError, match="factor must be at least 0 and below 1, got 1"):
         make_circles(10, factor=1)
