@@ -151,7 +151,8 @@ class Sequential(Network):
         Parameters
         ----------
         x : array of shape (N, *input_shape)
-            Samples: any real dtype and layout, finite. Converted once if need be, never changed.
+            Samples: any real dtype and layout, finite. Converted once if need be, never changed. A
+            data frame of pandas or polars will do, and series for ``y`` and ``sample_weight``.
         y : array of shape (N,), (N, classes) or (N, *output_shape)
             Integer labels or one-hot rows for cross_entropy and hinge, numbers from 0 to 1 for
             binary_cross_entropy, targets for mse, mae and huber. (N,) will do for one output.
@@ -203,6 +204,13 @@ class Sequential(Network):
         same as a sample that is there twice in a batch of all samples. Keras divides by the number
         of samples, which changes the step with the weights. In mini-batches each batch is a mean
         of its own; one in which nothing has weight has loss 0 and gradients of 0.
+
+        A large file need not fit into memory: ``np.memmap`` arrays of more than 64 MiB are read by
+        pieces of 4 MiB, also by ``evaluate``, ``predict`` and for ``validation_data``. The pieces
+        are shuffled, 16 of them read at a time, and the samples shuffled within these 64 MiB, all
+        by (seed, number of the epoch). So samples are mixed less than in memory: a file should not
+        be sorted by its targets. It is read once more before the training, for values that are not
+        finite. Batches are whole, except for one, which is not always the last.
 
         Metrics of the training are those of the outputs before each step, as loss and accuracy
         are; those of ``validation_data`` are of one network.
