@@ -18,6 +18,7 @@ import random
 import resource
 import struct
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp.datasets import load_cifar10, load_csv, load_hdf5, load_npz
 from fastmlp.datasets._idx import read_idx
-from fastmlp.datasets._npz import load_npz
 from fastmlp.datasets._pickle_reader import read_pickle
 from fastmlp.errors import FastmlpFormatError
 
@@ -58,6 +59,51 @@ def npz_seeds() -> list[bytes]:
     for save in (np.savez, np.savez_compressed):
         buffer = io.BytesIO()
         save(buffer, x=np.arange(12.0).reshape(3, 4), y=np.arange(3), b=np.array([True, False]))
+        seeds.append(buffer.getvalue())
+    return seeds
+
+
+def cifar_seeds() -> list[bytes]:
+    """Return archives of the python and the binary version, of one image a batch."""
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    image = np.arange(3072, dtype=np.uint16).astype(np.uint8)[None]
+    python = pickle.dumps({"data": image, "labels": [3]}, 2)
+    seeds = []
+    for suffix, data in (("", python), (".bin", b"\3" + image.tobytes())):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as file:
+            for name in names:
+                info = tarfile.TarInfo(name + suffix)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+        seeds.append(buffer.getvalue())
+    return [*seeds, gzip.compress(seeds[0], mtime=0)]
+
+
+def read_cifar10(path: Path, max_bytes: int = LIMIT) -> Any:
+    """Read CIFAR-10, which has a limit of its own."""
+    return load_cifar10(path)
+
+
+def csv_seeds() -> list[bytes]:
+    """Return tables with a header, with quotes, and one in gzip."""
+    seeds = [b"a,b,c\n1.5,2,3\n-4e2,5,6\n", b'"1";"2"\r\n"3";"4"\r\n', b"1\t2\n3\t4\n\n"]
+    return [*seeds, gzip.compress(seeds[0], mtime=0)]
+
+
+def hdf5_seeds() -> list[bytes]:
+    """Return files of contiguous, packed and text data sets, in the old form and the new."""
+    import h5py  # an optional dependency
+
+    seeds = []
+    for version in ("earliest", "latest"):
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w", libver=version) as file:
+            x = np.arange(200.0).reshape(20, 10)
+            file["x"] = x
+            file["group/words"] = np.array([b"one", b"two"])
+            file.create_dataset("z", data=x, chunks=(5, 5), compression="gzip", shuffle=True)
+            file.create_dataset("c", data=x, chunks=(20, 10), fletcher32=True)
         seeds.append(buffer.getvalue())
     return seeds
 
@@ -93,7 +139,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     if depth > 40:
         return False
     if isinstance(value, np.ndarray):
-        sound = value.dtype.kind in "biuf" and value.dtype.isnative and value.flags.aligned
+        sound = value.dtype.kind in "biufS" and value.dtype.isnative and value.flags.aligned
         return bool(sound and value.flags.writeable and value.nbytes <= LIMIT)
     if type(value) in (tuple, list):
         return all(is_plain(item, depth + 1) for item in value)
@@ -129,16 +175,25 @@ def fuzz(
 
 
 def main() -> int:
-    """Fuzz the three readers and print one line each."""
+    """Fuzz the readers and print one line each."""
     parser = argparse.ArgumentParser(description="fuzz the readers of data files")
     parser.add_argument("n", nargs="?", type=int, default=20_000, help="mutants per reader")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--hdf5",
+        action="store_true",
+        help="HDF5 only: the HDF5 library may crash, and the process with it",
+    )
     arguments = parser.parse_args()
     readers: list[tuple[Callable[..., Any], list[bytes]]] = [
         (read_pickle, pickle_seeds()),
         (read_idx, idx_seeds()),
         (load_npz, npz_seeds()),
+        (read_cifar10, cifar_seeds()),
+        (load_csv, csv_seeds()),
     ]
+    if arguments.hdf5:
+        readers = [(load_hdf5, hdf5_seeds())]
     print(f"{arguments.n} mutants per reader, seed {arguments.seed}")
     print(f"{'reader':12} {'value':>8} {'refused':>8} {'other':>6} {'slowest ms':>11} {'per s':>8}")
     failed = False

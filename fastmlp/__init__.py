@@ -49,6 +49,7 @@ from fastmlp.schedules import (
     StepDecay,
     Warmup,
 )
+from fastmlp.splitting import train_test_split
 
 __all__ = [
     "CNN",
@@ -100,6 +101,7 @@ __all__ = [
     "reference",
     "set_num_threads",
     "show_config",
+    "train_test_split",
 ]
 
 _threadpoolctl.register()

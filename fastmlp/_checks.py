@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp import _frames, _mapped
+
 __all__ = [
     "array",
     "boolean",
@@ -219,6 +221,8 @@ def array(value: Any, name: str) -> Array:
             f"{name} must be an ordinary array, got a masked array. Fill it first, for instance "
             f"with {name}.filled(0)."
         )
+    if _frames.is_frame(value):
+        return _frames.to_array(value, name)
     try:
         result = np.asarray(value)
     except ValueError as error:
@@ -236,12 +240,22 @@ def same_length(x: Array, y: Array, x_name: str, y_name: str) -> None:
         )
 
 
-def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "x") -> Array:
+def features(
+    value: Any,
+    input_shape: Shape,
+    dtype: np.dtype[Any],
+    name: str = "x",
+    *,
+    in_pieces: bool = False,
+) -> Array:
     """Return samples as a C-contiguous ``dtype`` array (N, *input_shape), finite and not empty.
 
     Bytes (uint8) stay bytes: they are converted a batch at a time. Samples of a flat
     ``input_shape`` (D,) may have any shape of D elements, images for instance; those of images of
     one channel, (H, W, 1), also (H, W) or (H * W,). With more channels neither is plain.
+
+    With ``in_pieces`` a mapped array too large for memory is checked by pieces and returned as it
+    is, of its own dtype.
     """
     if (
         type(value) is np.ndarray
@@ -262,6 +276,11 @@ def features(value: Any, input_shape: Shape, dtype: np.dtype[Any], name: str = "
         raise ValueError(f"{name} must have shape {expected}, got {x.shape}.{hint}")
     if len(x) == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {x.shape}.")
+    if in_pieces and _mapped.is_large(x):
+        if x.dtype.kind == "f":
+            for first, part in _mapped.pieces(x):
+                _finite(part, dtype, name, first)
+        return x.reshape(len(x), *input_shape)
     if x.dtype == np.uint8:
         return np.ascontiguousarray(x).reshape(len(x), *input_shape)
     return _finite(x, dtype, name).reshape(len(x), *input_shape)
@@ -409,18 +428,22 @@ def parameter_values(
     return checked
 
 
-def _finite(x: Array, dtype: np.dtype[Any], name: str) -> Array:
-    """Return ``x`` as aligned, native, C-contiguous ``dtype`` without NaN or infinity."""
+def _finite(x: Array, dtype: np.dtype[Any], name: str, first: int = 0) -> Array:
+    """Return ``x`` as aligned, native, C-contiguous ``dtype`` without NaN or infinity.
+
+    ``first`` is the number of its first sample, for the message.
+    """
     with np.errstate(all="ignore"):
         result = np.require(x, dtype=dtype, requirements=["C", "A"])
         # A sum is the cheapest test: it is finite unless a value is not, or it overflows.
         if x.dtype.kind == "f" and not np.isfinite(result.sum()):
             finite = np.isfinite(result)
             if not finite.all():
-                index = np.unravel_index(int(finite.argmin()), x.shape)
+                index = tuple(map(int, np.unravel_index(int(finite.argmin()), x.shape)))
+                value = x[index].item()
+                index = (index[0] + first, *index[1:]) if index else index
                 raise ValueError(
-                    f"{name} must hold finite {dtype} numbers, got {x[index].item()!r} at index "
-                    f"{tuple(map(int, index))}."
+                    f"{name} must hold finite {dtype} numbers, got {value!r} at index {index}."
                 )
     return result
 

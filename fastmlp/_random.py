@@ -15,6 +15,10 @@ import numpy as np
 
 __all__ = [
     "BATCH_ORDER",
+    "PIECE_ORDER",
+    "ROW_ORDER",
+    "SPLIT",
+    "TOYS",
     "WEIGHTS",
     "counter_words",
     "drop_threshold",
@@ -29,6 +33,10 @@ __all__ = [
 # Purposes: one independent stream each.
 WEIGHTS = 1
 BATCH_ORDER = 2
+PIECE_ORDER = 3
+ROW_ORDER = 4
+SPLIT = 5
+TOYS = 6
 
 
 def random_words(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
@@ -44,15 +52,15 @@ def uniform(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
     return values
 
 
-def permutation(seed: int, index: int, n: int) -> np.ndarray:
-    """Return the batch order of epoch ``index``: a permutation of range(n), int64.
+def permutation(seed: int, index: int, n: int, purpose: int = BATCH_ORDER) -> np.ndarray:
+    """Return a permutation of range(n), int64: by default the batch order of epoch ``index``.
 
     Rows are sorted by one random key each, of 64 bits less those that n needs; rows of equal keys
     stay in their order. Key and row share a word, because numpy sorts words several times faster
     than it sorts indices.
     """
     bits = np.uint64(max(1, n - 1).bit_length())
-    words = random_words(seed, BATCH_ORDER, index, n)
+    words = random_words(seed, purpose, index, n)
     words >>= bits
     words <<= bits
     words |= np.arange(n, dtype=np.uint64)

@@ -151,7 +151,8 @@ class Sequential(Network):
         Parameters
         ----------
         x : array of shape (N, *input_shape)
-            Samples: any real dtype and layout, finite. Converted once if need be, never changed.
+            Samples: any real dtype and layout, finite. Converted once if need be, never changed. A
+            data frame of pandas or polars will do, and series for ``y`` and ``sample_weight``.
         y : array of shape (N,), (N, classes) or (N, *output_shape)
             Integer labels or one-hot rows for cross_entropy and hinge, numbers from 0 to 1 for
             binary_cross_entropy, targets for mse, mae and huber. (N,) will do for one output.
@@ -204,17 +205,25 @@ class Sequential(Network):
         of samples, which changes the step with the weights. In mini-batches each batch is a mean
         of its own; one in which nothing has weight has loss 0 and gradients of 0.
 
+        A large file need not fit into memory: ``np.memmap`` arrays of more than 64 MiB are read by
+        pieces of 4 MiB, also by ``evaluate``, ``predict`` and for ``validation_data``. The pieces
+        are shuffled, 16 of them read at a time, and the samples shuffled within these 64 MiB, all
+        by (seed, number of the epoch). So samples are mixed less than in memory: a file should not
+        be sorted by its targets. It is read once more before the training, for values that are not
+        finite. Batches are whole, except for one, which is not always the last.
+
         Metrics of the training are those of the outputs before each step, as loss and accuracy
         are; those of ``validation_data`` are of one network.
         """
         chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
         used = self.loss if loss is None else losses.get(loss)
         given = self.metrics if metrics is None else scoring.accepted(metrics)
-        samples, targets = self.data(x, y, used)
+        samples, targets = self.data(x, y, used, in_pieces=True)
         validation = None
         if validation_data is not None:
             x_held, y_held, third = _checks.pair_or_triple(validation_data, "validation_data")
-            pair = self.data(x_held, y_held, used, "validation_data[0]", "validation_data[1]")
+            names = "validation_data[0]", "validation_data[1]"
+            pair = self.data(x_held, y_held, used, *names, in_pieces=True)
             third = self.weights(third, len(pair[0]), used, "validation_data[2]")
             validation = (*pair, third)
         n_epochs = _checks.integer(epochs, "epochs", minimum=1)
@@ -349,7 +358,7 @@ class Sequential(Network):
         ValueError, TypeError
             If an argument does not fit the model.
         """
-        samples, targets = self.data(x, y, self.loss)
+        samples, targets = self.data(x, y, self.loss, in_pieces=True)
         weights = self.weights(sample_weight, len(samples), self.loss)
         chosen = scoring.scores(self.metrics, self.loss, self.output_shape)
         return training.evaluate(self, self.loss, samples, targets, weights, scores=chosen)
@@ -376,9 +385,9 @@ class Sequential(Network):
         -----
         Any number of threads may predict at once: every call has its own buffers.
         """
-        samples = self.samples(x)
+        samples = self.samples(x, in_pieces=True)
         result = np.empty((len(samples), *self.output_shape), self.dtype)
-        engine(self).predict(samples, result)
+        training.predict(self, samples, result)
         return result
 
     def predict_proba(self, x: npt.ArrayLike) -> Array:

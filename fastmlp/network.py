@@ -287,9 +287,18 @@ class Network:
         return _backend.load(self._backend)
 
     def data(
-        self, x: Any, y: Any, loss: losses.Loss, x_name: str = "x", y_name: str = "y"
+        self,
+        x: Any,
+        y: Any,
+        loss: losses.Loss,
+        x_name: str = "x",
+        y_name: str = "y",
+        *,
+        in_pieces: bool = False,
     ) -> tuple[Array, Array]:
         """Return samples and targets checked, and as the passes and the loss take them.
+
+        With ``in_pieces`` samples of a mapped file too large for memory stay there, as they are.
 
         Raises
         ------
@@ -299,7 +308,7 @@ class Network:
         loss.check_output(self.output_shape)
         x, y = _checks.array(x, x_name), _checks.array(y, y_name)
         _checks.same_length(x, y, x_name, y_name)
-        samples = self.samples(x, x_name)
+        samples = self.samples(x, x_name, in_pieces=in_pieces)
         return samples, loss.targets(y, len(samples), self.output_shape, self.dtype, y_name)
 
     def weights(
@@ -326,12 +335,12 @@ class Network:
         """What the samples are less than, where they are integers; else None."""
         return self.layers[0].integers_below
 
-    def samples(self, x: Any, name: str = "x") -> Array:
+    def samples(self, x: Any, name: str = "x", *, in_pieces: bool = False) -> Array:
         """Return samples checked: of the network's dtype, or bytes and integers as they are."""
         below = self.integers_below
         if below is not None:
             return _checks.indices(x, self.input_shape, below, name)
-        return _checks.features(x, self.input_shape, self.dtype, name)
+        return _checks.features(x, self.input_shape, self.dtype, name, in_pieces=in_pieces)
 
     def check_batches(self, n: int, batch: int) -> None:
         """Refuse training on ``n`` samples in batches of which one is too small for a layer.

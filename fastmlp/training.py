@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, _random
+from fastmlp import _checks, _random, large
 from fastmlp.callbacks import Callback
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
@@ -23,12 +23,12 @@ from fastmlp.history import History
 from fastmlp.interrupt import InterruptFlag
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import Optimizer
-from fastmlp.passes import Poll
+from fastmlp.optimizers import Optimizer, State
+from fastmlp.passes import Outcome, Poll
 from fastmlp.progress import Progress
 from fastmlp.scoring import Scores
 
-__all__ = ["Run", "check_monitor", "evaluate", "fit"]
+__all__ = ["Run", "check_monitor", "evaluate", "fit", "predict"]
 
 Array = npt.NDArray[Any]
 
@@ -120,11 +120,12 @@ class _Trainer:
         # One batch of all the data needs no order: the mean is over the same samples.
         self._shuffle = run.shuffle and self._batch < len(run.x)
         self._outputs = _outputs(network, run.x, run.scores)
+        self._large = large.is_large(run.x)
         alone = run.validation is None and not run.callbacks and run.progress.silent
         state = network.state(optimizer)
         # A schedule that looks at what an epoch measured must see each.
         alone = alone and getattr(optimizer.learning_rate, "monitor", None) is None
-        alone = alone and self._outputs is None
+        alone = alone and self._outputs is None and not self._large
         self._may_bundle = alone and engine(network).bundles(loss, state)
         self._bundle = 1
 
@@ -189,24 +190,13 @@ class _Trainer:
         began = time.perf_counter()
         network, run, progress = self._network, self._run, self._run.progress
         n = len(run.x)
-        order = self._order(network.epochs_begun) if self._shuffle else None
+        index = network.epochs_begun if self._shuffle else None
         network.epochs_begun += 1
         state = network.state(self._optimizer)
         snapshot = network.snapshot()
         progress.begin(epoch)
         try:
-            outcome = engine(network).train(
-                self._loss,
-                state,
-                run.x,
-                run.y,
-                order,
-                self._batch,
-                weights=run.weights,
-                counts=self._counts,
-                out=self._outputs,
-                poll=self._poll,
-            )
+            outcome, order = self._pass(state, index)
         finally:
             state.epoch += 1
         if outcome.bad:
@@ -237,6 +227,39 @@ class _Trainer:
         logs["time"] = time.perf_counter() - began
         self._adapt(logs["time"])
         return logs
+
+    def _pass(self, state: State, index: int | None) -> tuple[Outcome, Array | None]:
+        """Train an epoch in the order of number ``index``; return its outcome and the order."""
+        network, run, loss, batch = self._network, self._run, self._loss, self._batch
+        weights, counts, out = run.weights, self._counts, self._outputs
+        if self._large:
+            return large.train(
+                network,
+                loss,
+                state,
+                run.x,
+                run.y,
+                index,
+                batch,
+                weights=weights,
+                counts=counts,
+                out=out,
+                poll=self._poll,
+            )
+        order = None if index is None else self._order(index)
+        outcome = engine(network).train(
+            loss,
+            state,
+            run.x,
+            run.y,
+            order,
+            batch,
+            weights=weights,
+            counts=counts,
+            out=out,
+            poll=self._poll,
+        )
+        return outcome, order
 
     def _poll(self, done: int, loss: float, correct: int) -> bool:
         progress = self._run.progress
@@ -283,14 +306,28 @@ def evaluate(
     Ended by ``poll``, it returns measurements of no meaning.
     """
     counts, outputs = scores.accuracy, _outputs(network, x, scores)
-    runner = engine(network)
-    outcome = runner.evaluate(loss, x, y, weights=weights, counts=counts, out=outputs, poll=poll)
+    if large.is_large(x):
+        outcome = large.evaluate(
+            network, loss, x, y, weights=weights, counts=counts, out=outputs, poll=poll
+        )
+    else:
+        outcome = engine(network).evaluate(
+            loss, x, y, weights=weights, counts=counts, out=outputs, poll=poll
+        )
     measured = {"loss": outcome.mean + network.penalty()}
     if counts:
         measured["accuracy"] = outcome.correct / (len(x) * loss.answers(network.output_shape))
     if outputs is not None and outcome.done == len(x):
         measured |= scores.measure(y, outputs)
     return measured
+
+
+def predict(network: Network, x: Array, out: Array) -> None:
+    """Write the outputs to ``out`` (N, *output_shape)."""
+    if large.is_large(x):
+        large.predict(network, x, out)
+    else:
+        engine(network).predict(x, out)
 
 
 def _outputs(network: Network, x: Array, scores: Scores) -> Array | None:

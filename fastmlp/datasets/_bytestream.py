@@ -73,6 +73,12 @@ class ByteStream:
             raise self._truncated(len(line) + 1, len(line))
         return line[:-1]
 
+    def read_some(self, n: int) -> bytes:
+        """Return up to ``n`` bytes; none at the end."""
+        data = self._file.read(n)
+        self._spend(len(data))
+        return data
+
     def check_end(self) -> None:
         """Raise if anything follows, or if the checksum of a gzip file does not hold."""
         if self._file.read(1):

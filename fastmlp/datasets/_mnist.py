@@ -11,12 +11,13 @@ import numpy as np
 from ._arrays import Array, format_error
 from ._bytestream import open_bytes
 from ._download import download as fetch
-from ._home import ENVIRONMENT_VARIABLE, data_folders, data_home
+from ._folders import candidates, not_found
+from ._home import data_home
 from ._idx import read_idx
 from ._npz import load_npz
 from ._pickle_reader import read_pickle
 
-__all__ = ["load_mnist"]
+__all__ = ["IDX_SET", "check_split", "load_mnist", "read_idx_set"]
 
 Split = tuple[Array, Array]
 
@@ -44,6 +45,8 @@ _HASHES = {
 }
 _IDX_NAMES = tuple(name.removesuffix(".gz") for name in _HASHES)
 _SINGLE_FILES = ("mnist.pkl.gz", "mnist.pkl", "mnist.npz")
+
+IDX_SET = f"full set of idx files ({', '.join(_IDX_NAMES)}, each may end in .gz)"
 
 
 def load_mnist(
@@ -93,31 +96,18 @@ def load_mnist(
     """
     if path is not None and Path(path).is_file():
         return _read_file(Path(path))
-    folders = data_folders() if path is None else [Path(path)]
-    for folder in folders:
-        for candidate in (folder, folder / "mnist"):
-            found = _read_folder(candidate)
-            if found is not None:
-                return found
+    for folder in candidates(path, ("", "mnist")):
+        found = _read_folder(folder)
+        if found is not None:
+            return found
     if download:
         target = (data_home() if path is None else Path(path)) / "mnist"
-        train_x, train_y, test_x, test_y = fetch(target, _MIRRORS, _HASHES)
-        return _read_idx_files(train_x, train_y, test_x, test_y)
-    raise FileNotFoundError(_not_found(folders))
-
-
-def _not_found(folders: list[Path]) -> str:
-    if os.environ.get(ENVIRONMENT_VARIABLE):
-        hint = f"${ENVIRONMENT_VARIABLE} is set"
-    else:
-        hint = f"${ENVIRONMENT_VARIABLE} is not set"
-    looked = " and ".join(str(folder) for folder in folders)
-    return (
-        f"load_mnist: no {', '.join(_SINGLE_FILES)} and no full set of idx files "
-        f"({', '.join(_IDX_NAMES)}, each may end in .gz) in {looked}; {hint}. "
-        f"Give load_mnist(path=...), set {ENVIRONMENT_VARIABLE}, "
-        "or call load_mnist(download=True)."
-    )
+        fetch(target, _MIRRORS, _HASHES)
+        arrays = read_idx_set(target)
+        if arrays is not None:
+            return _from_arrays(str(target), arrays)
+    wanted = f"{', '.join(_SINGLE_FILES)} and no {IDX_SET}"
+    raise not_found("load_mnist", wanted, path, downloads=True)
 
 
 def _read_folder(folder: Path) -> tuple[Split, Split, Split] | None:
@@ -125,11 +115,19 @@ def _read_folder(folder: Path) -> tuple[Split, Split, Split] | None:
     for name in _SINGLE_FILES:
         if (folder / name).is_file():
             return _read_file(folder / name)
+    arrays = read_idx_set(folder)
+    return None if arrays is None else _from_arrays(str(folder), arrays)
+
+
+def read_idx_set(folder: Path) -> dict[str, Array] | None:
+    """Return x_train, y_train, x_test and y_test from the four idx files, None without them."""
     files = [_find_idx(folder, name) for name in _IDX_NAMES]
-    train_x, train_y, test_x, test_y = files
-    if train_x is None or train_y is None or test_x is None or test_y is None:
-        return None
-    return _read_idx_files(train_x, train_y, test_x, test_y)
+    arrays = {}
+    for key, path in zip(("x_train", "y_train", "x_test", "y_test"), files, strict=True):
+        if path is None or None in files:
+            return None
+        arrays[key] = read_idx(path, max_bytes=_MAX_BYTES)
+    return arrays
 
 
 def _find_idx(folder: Path, name: str) -> Path | None:
@@ -165,18 +163,10 @@ def _from_pickle(name: str, value: object) -> tuple[Split, Split, Split]:
             raise format_error(name, "pairs (images, labels)", f"a {type(pair).__name__}")
     (x_train, y_train), (x_valid, y_valid), (x_test, y_test) = value
     return (
-        _check_split(f"{name}:train", x_train, y_train, _N_TRAIN),
-        _check_split(f"{name}:valid", x_valid, y_valid, _N_VALID),
-        _check_split(f"{name}:test", x_test, y_test, _N_TEST),
+        check_split(f"{name}:train", x_train, y_train, _N_TRAIN),
+        check_split(f"{name}:valid", x_valid, y_valid, _N_VALID),
+        check_split(f"{name}:test", x_test, y_test, _N_TEST),
     )
-
-
-def _read_idx_files(
-    train_x: Path, train_y: Path, test_x: Path, test_y: Path
-) -> tuple[Split, Split, Split]:
-    files = {"x_train": train_x, "y_train": train_y, "x_test": test_x, "y_test": test_y}
-    arrays = {key: read_idx(path, max_bytes=_MAX_BYTES) for key, path in files.items()}
-    return _from_arrays(str(train_x.parent), arrays)
 
 
 def _from_arrays(name: str, arrays: Mapping[str, Array]) -> tuple[Split, Split, Split]:
@@ -188,16 +178,16 @@ def _from_arrays(name: str, arrays: Mapping[str, Array]) -> tuple[Split, Split, 
             "arrays x_train, y_train, x_test, y_test and perhaps x_valid, y_valid",
             ", ".join(sorted(arrays))[:200] or "none",
         )
-    test = _check_split(f"{name}:test", arrays["x_test"], arrays["y_test"], _N_TEST)
+    test = check_split(f"{name}:test", arrays["x_test"], arrays["y_test"], _N_TEST)
     if "x_valid" in arrays:
-        train = _check_split(f"{name}:train", arrays["x_train"], arrays["y_train"], _N_TRAIN)
-        valid = _check_split(f"{name}:valid", arrays["x_valid"], arrays["y_valid"], _N_VALID)
+        train = check_split(f"{name}:train", arrays["x_train"], arrays["y_train"], _N_TRAIN)
+        valid = check_split(f"{name}:valid", arrays["x_valid"], arrays["y_valid"], _N_VALID)
         return train, valid, test
-    x, y = _check_split(f"{name}:train", arrays["x_train"], arrays["y_train"], _N_TRAIN + _N_VALID)
+    x, y = check_split(f"{name}:train", arrays["x_train"], arrays["y_train"], _N_TRAIN + _N_VALID)
     return (x[:_N_TRAIN], y[:_N_TRAIN]), (x[_N_TRAIN:], y[_N_TRAIN:]), test
 
 
-def _check_split(name: str, x: object, y: object, n: int) -> Split:
+def check_split(name: str, x: object, y: object, n: int) -> Split:
     """Return x as (n, 28, 28) float32 in [0, 1] and y as (n,) int64 in 0..9."""
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         raise format_error(name, "two arrays", f"{type(x).__name__} and {type(y).__name__}")

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import MAX_BYTES
-from ._bytestream import open_bytes
+from ._bytestream import ByteStream, open_bytes
 from ._pickle_machine import LARGE, Machine
 from ._pickle_records import (
     ArrayRecord,
@@ -34,9 +34,9 @@ from ._pickle_records import (
     make_dtype,
 )
 
-__all__ = ["read_pickle"]
+__all__ = ["pickle_value", "read_pickle"]
 
-MAX_OPCODES = 400_000
+MAX_OPCODES = 150_000
 
 
 def read_pickle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Any:
@@ -71,9 +71,14 @@ def read_pickle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
     CPython, ``Lib/pickletools.py``, and numpy, ``ndarray.__reduce_ex__``.
     """
     with open_bytes(path, max_bytes) as stream:
-        value = _run(Machine(stream))
-        stream.check_end()
-        return value
+        return pickle_value(stream)
+
+
+def pickle_value(stream: ByteStream) -> Any:
+    """Return the value of a stream that holds one pickle, as ``read_pickle`` does."""
+    value = _run(Machine(stream))
+    stream.check_end()
+    return value
 
 
 def _run(machine: Machine) -> Any:

@@ -13,23 +13,31 @@ import pickle
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fastmlp.datasets
+from fastmlp.datasets import load_cifar10, load_csv, load_npz
 from fastmlp.datasets._idx import read_idx
-from fastmlp.datasets._npz import load_npz
 from fastmlp.datasets._pickle_reader import read_pickle
 from fastmlp.errors import FastmlpFormatError
 
 LIMIT = 2**26
 SECONDS = 1.0
-READERS = {"pickle": read_pickle, "idx": read_idx, "npz": load_npz}
+READERS = {
+    "pickle": read_pickle,
+    "idx": read_idx,
+    "npz": load_npz,
+    "cifar": lambda path, max_bytes: load_cifar10(path),
+    "csv": load_csv,
+}
 
 
 # Pickles are put together from opcodes, because no honest pickler writes them.
@@ -456,10 +464,147 @@ def npz_cases() -> dict[str, bytes]:
     }
 
 
+BATCHES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+
+
+def batch(n: int = 2) -> bytes:
+    return pickle.dumps({"data": np.zeros((n, 3072), np.uint8), "labels": [0] * n}, 2)
+
+
+def member(
+    path: str, data: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "", size: int = -1
+) -> bytes:
+    """Return a header and its data, padded; ``size`` is what the header says."""
+    info = tarfile.TarInfo(path)
+    info.type, info.linkname = kind, link
+    info.size = len(data) if size < 0 else size
+    return info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def tar(*members: bytes, end: bytes = bytes(1024)) -> bytes:
+    """Return an archive of the members and then six good batches."""
+    return b"".join(members) + b"".join(member(name, batch()) for name in BATCHES) + end
+
+
+def pax(*records: str) -> bytes:
+    data = b""
+    for record in records:
+        size = len(record) + 2
+        while len(f"{size} {record}\n") != size:
+            size = len(f"{size} {record}\n")
+        data += f"{size} {record}\n".encode()
+    return data
+
+
+def cifar_cases() -> dict[str, bytes]:
+    good = tar()
+    wrong_sum = bytearray(good)
+    wrong_sum[0] ^= 1
+    wide = bytearray(member("data_batch_1", batch()))
+    wide[124:136] = b"\x80" + (2**40).to_bytes(11, "big")  # a size in base 256
+    wide[148:156] = b"%06o\0 " % (sum(wide[:148]) + 8 * 32 + sum(wide[156:512]))
+    gadget = pickle.dumps({"data": Gadget(), "labels": [0]})
+    code = member("data_batch_1", gadget)
+    rest = b"".join(member(name, batch()) for name in BATCHES[1:]) + bytes(1024)
+    return {
+        "tar_symbolic_link": tar(member("data_batch_1", kind=tarfile.SYMTYPE, link="/etc/passwd")),
+        "tar_hard_link": tar(member("x", kind=tarfile.LNKTYPE, link="../../../etc/passwd")),
+        "tar_absolute_path": tar(member("/etc/cron.d/x", b"boo")),
+        "tar_path_upwards": tar(member("cifar/../../x", b"boo")),
+        "tar_path_backslashes": tar(member("..\\..\\x", b"boo")),
+        "tar_batch_elsewhere": tar(member("../data_batch_1", batch())),
+        "tar_device": tar(member("x", kind=tarfile.CHRTYPE)),
+        "tar_block_device": tar(member("x", kind=tarfile.BLKTYPE)),
+        "tar_named_pipe": tar(member("data_batch_1", kind=tarfile.FIFOTYPE)),
+        "tar_long_name": tar(member("././@LongLink", b"/etc/x\0", kind=tarfile.GNUTYPE_LONGNAME)),
+        "tar_long_link": tar(member("././@LongLink", b"/etc/x\0", kind=tarfile.GNUTYPE_LONGLINK)),
+        "tar_sparse": tar(member("x", kind=tarfile.GNUTYPE_SPARSE)),
+        "tar_unknown_kind": tar(member("x", kind=b"Z")),
+        "tar_pax_path": tar(member("x", pax("mtime=1.5", "path=/etc/passwd"), kind=b"x")),
+        "tar_pax_size": tar(member("x", pax("size=99999999999"), kind=b"x")),
+        "tar_pax_link": tar(member("x", pax("linkpath=/etc/passwd"), kind=b"g")),
+        "tar_pax_sparse": tar(member("x", pax("GNU.sparse.size=9999999999"), kind=b"x")),
+        "tar_pax_huge": tar(member("x", size=2**30, kind=b"x")),
+        "tar_duplicate": tar(member("data_batch_1", batch())),
+        "tar_folder_with_size": tar(member("x", b"boo", kind=tarfile.DIRTYPE)),
+        "tar_wrong_checksum": bytes(wrong_sum),
+        "tar_size_in_base_256": bytes(wide) + rest,
+        "tar_size_absent": member("data_batch_1", batch(), size=2**24) + rest,
+        "tar_batch_too_large": member("data_batch_1", size=2**33 - 1),
+        "tar_other_too_large": tar(member("readme.html", bytes(2**20 + 1))),
+        "tar_truncated": good[:-1100],
+        "tar_without_end": good[:-1024],
+        "tar_half_header": good[:100],
+        "tar_with_garbage": good + b"garbage",
+        "tar_with_zeros": good + bytes(2**21),
+        "tar_many_members": b"".join(member(f"{i}", b"") for i in range(1100)),
+        "tar_without_batches": member("readme.html", b"hello") + bytes(1024),
+        "tar_only_end": bytes(1024),
+        "tar_in_tar": member("cifar.tar", good) + bytes(1024),
+        "tar_batch_runs_code": code + rest,
+        "tar_batch_is_empty": member("data_batch_1") + rest,
+        "tar_batch_is_page": member("data_batch_1", b"<html>404</html>") + rest,
+        "tar_batch_of_zeros": gzip.compress(member("data_batch_1", bytes(2**24)) + rest),
+        "tar_batch_of_floats": member(
+            "data_batch_1", pickle.dumps({"data": np.zeros((1, 3072)), "labels": [0]})
+        )
+        + rest,
+        "tar_batch_shape_bomb": member(
+            "data_batch_1", b"\x80\x02}(U\4data" + array(shape_of(2**40, 3072)) + b"U\6labels]u."
+        )
+        + rest,
+        "tar_labels_bomb": member(
+            "data_batch_1", b"\x80\x02}(U\6labels](" + b"K\1" * 500_000 + b"eu."
+        )
+        + rest,
+        "tar_gzip_bomb": gzip.compress(member("x", bytes(20_000_000)) + good),
+        "tar_gzip_bomb_at_the_end": gzip.compress(good + bytes(20_000_000)),
+        "tar_gzip_truncated": gzip.compress(good)[:-9],
+        "tar_gzip_wrong_checksum": gzip.compress(good)[:-8] + bytes(8),
+        "tar_gzip_two_members": gzip.compress(good) * 2,
+        "tar_gzip_in_gzip": gzip.compress(gzip.compress(good)),
+        "cifar_npz_objects": saved(x_train=np.array([Gadget()], dtype=object)),
+        "cifar_npz_other_arrays": saved(x=np.zeros(3)),
+        "cifar_npz_labels_10": saved(
+            x_train=np.zeros((1, 3072), np.uint8), y_train=np.array([10]),
+            x_test=np.zeros((1, 3072), np.uint8), y_test=np.array([1]),
+        ),
+        "cifar_npz_shape_bomb": one(npy(header("'|u1'", "(1099511627776, 3072)"))),
+        "cifar_is_pickle": gadget,
+        "cifar_is_page": b"<html>404</html>",
+        "cifar_is_empty": b"",
+    }  # fmt: skip
+
+
+def csv_cases() -> dict[str, bytes]:
+    return {
+        "csv_is_pickle": pickle.dumps(Gadget()),
+        "csv_is_npz": saved(x=np.zeros(3)),
+        "csv_is_page": b"<html>1,2</html>",
+        "csv_empty": b"",
+        "csv_formula": b"a,b\n1,=cmd|' /C calc'!A0\n",
+        "csv_number_of_a_million_digits": b"1,2\n" + b"9" * 1_000_000 + b",2\n",
+        "csv_quote_that_never_ends": b'1,2\n"' + b"3,4\n" * 100_000,
+        "csv_a_million_fields": b"1" + b",1" * 1_000_000 + b"\n1,2\n",
+        "csv_zeros": bytes(2**23),
+        "csv_gzip_bomb_line": gzip.compress(b"1" * 20_000_000),
+        "csv_gzip_bomb_zeros": gzip.compress(bytes(20_000_000)),
+        "csv_gzip_bomb_blank_lines": gzip.compress(b"\n" * 20_000_000 + b"x"),
+        "csv_gzip_truncated": gzip.compress(b"1,2\n" * 1000)[:-9],
+        "csv_gzip_wrong_checksum": gzip.compress(b"1,2\n" * 1000)[:-8] + bytes(8),
+        "csv_gzip_with_garbage": gzip.compress(b"1,2\n") + b"3,4\n",
+        "csv_utf16": "1,2\n3,4\n".encode("utf-16"),
+        "csv_infinity": b"1,2\n1,1e400\n",
+        "csv_hexadecimal": b"1,2\n0x10,1\n",
+    }
+
+
 CASES: dict[str, tuple[str, bytes]] = {
     **{key: ("pickle", data) for key, data in (pickle_cases() | gzip_cases()).items()},
     **{key: ("idx", data) for key, data in idx_cases().items()},
     **{key: ("npz", data) for key, data in npz_cases().items()},
+    **{key: ("cifar", data) for key, data in cifar_cases().items()},
+    **{key: ("csv", data) for key, data in csv_cases().items()},
 }
 
 
@@ -489,7 +634,7 @@ def test_hostile_file_is_refused(
     assert not (tmp_path / "gadget_ran").exists()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if CASES[case][0] != "idx"])
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case][0] in ("pickle", "npz")])
 def test_hostile_file_is_refused_by_load_mnist(case: str, tmp_path: Path) -> None:
     path = tmp_path / "mnist.pkl.gz"
     path.write_bytes(CASES[case][1])
@@ -498,7 +643,13 @@ def test_hostile_file_is_refused_by_load_mnist(case: str, tmp_path: Path) -> Non
 
 
 def test_corpus_is_large() -> None:
-    assert len(CASES) >= 150
+    assert len(CASES) >= 220
+    assert load_cifar10_of(tar())[1][1].tolist() == [0, 0]  # what the archives are made from
+
+
+def load_cifar10_of(data: bytes) -> Any:
+    Path("cifar.tar").write_bytes(data)
+    return load_cifar10("cifar.tar")
 
 
 CHILD = f"""
@@ -506,9 +657,10 @@ import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
 from fastmlp.datasets._idx import read_idx
-from fastmlp.datasets._npz import load_npz
+from fastmlp.datasets import load_cifar10, load_csv, load_npz
 from fastmlp.datasets._pickle_reader import read_pickle
-readers = dict(pickle=read_pickle, idx=read_idx, npz=load_npz)
+readers = dict(pickle=read_pickle, idx=read_idx, npz=load_npz, csv=load_csv)
+readers["cifar"] = lambda path, max_bytes: load_cifar10(path)
 for path in sorted(Path(sys.argv[1]).iterdir()):
     kind, _, case = path.name.partition(".")
     outcome = "value"

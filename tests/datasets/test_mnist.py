@@ -204,7 +204,7 @@ def test_mnist_pixels_outside_0_to_1(wrong: float) -> None:
     x = np.zeros((5, 784), np.float32)
     x[3, 7] = wrong
     with pytest.raises(FastmlpFormatError, match="expected pixels from 0 to 1"):
-        _mnist._check_split("file", x, np.zeros(5, np.int64), 5)
+        _mnist.check_split("file", x, np.zeros(5, np.int64), 5)
 
 
 def test_mnist_npz_without_the_keys(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Samples in a mapped file, which may be larger than memory: read piece by piece.
+
+An epoch in random order would touch a page of the disk for every sample. So pieces that follow
+each other in the file are shuffled, some of them read into one buffer, and the samples shuffled
+within it. Pages that were read are given back: the file never counts as memory of the process.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _random
+
+__all__ = ["BUFFER_BYTES", "PIECE_BYTES", "Group", "groups", "is_large", "pieces", "release"]
+
+Array = npt.NDArray[Any]
+
+BUFFER_BYTES = 2**26
+"""A mapped array of more bytes is read by pieces; so much of it is in memory at a time."""
+
+PIECE_BYTES = 2**22
+
+
+class Group(NamedTuple):
+    """Some pieces in one buffer.
+
+    Attributes
+    ----------
+    rows : array (n,) int64
+        Which samples they are.
+    samples : array (n, ...)
+        The buffer, used again for the next group.
+    order : array (n,) int64 or None
+        The order in which to take them from ``rows`` and ``samples``.
+    """
+
+    rows: Array
+    samples: Array
+    order: Array | None
+
+
+def is_large(x: Array) -> bool:
+    """Return whether ``x`` is part of a mapped file and too large to be treated as an array.
+
+    Its samples must be contiguous each, so that they can be seen in another shape.
+    """
+    if x.nbytes <= BUFFER_BYTES or not x[:1].flags.c_contiguous:
+        return False
+    return _mapping(x) is not None
+
+
+def release(x: Array) -> None:
+    """Give the pages of the file back; they are read again when they are needed.
+
+    Not those of a map that is private to the process, which may have been written to.
+    """
+    mapping = _mapping(x)
+    if mapping is None or mapping.mode == "c":
+        return
+    file = mapping.base
+    while isinstance(file, np.ndarray):
+        file = file.base
+    if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping(x: Any) -> np.memmap[Any, Any] | None:
+    """Return the map that ``x`` is a view of."""
+    while isinstance(x, np.ndarray):
+        if isinstance(x, np.memmap):
+            return x
+        x = x.base
+    return None
+
+
+def pieces(x: Array) -> Iterator[tuple[int, Array]]:
+    """Yield parts of ``x`` and the number of their first sample, in order; release each."""
+    rows = _rows_of_piece(x, 1)
+    for start in range(0, len(x), rows):
+        yield start, x[start : start + rows]
+        release(x)
+
+
+def groups(
+    x: Array, dtype: np.dtype[Any], batch: int, seed: int = 0, epoch: int | None = None
+) -> Iterator[Group]:
+    """Yield all samples of ``x``, converted to ``dtype`` (bytes stay bytes), a group at a time.
+
+    The order is a function of (seed, epoch), of the shape and type of ``x`` and of ``batch``;
+    without an epoch it is that of the file. The samples of a group are a multiple of ``batch``,
+    except for the one with the last piece of the file, wherever that comes.
+    """
+    rows = _rows_of_piece(x, batch)
+    count = -(-len(x) // rows)
+    together = max(1, BUFFER_BYTES // PIECE_BYTES)
+    order = np.arange(count)
+    if epoch is not None:
+        order = _random.permutation(seed, epoch, count, _random.PIECE_ORDER)
+    size = min(together * rows, len(x))
+    buffer = np.empty((size, *x.shape[1:]), x.dtype if x.dtype == np.uint8 else dtype)
+    for first in range(0, count, together):
+        taken = []
+        done = 0
+        for piece in order[first : first + together]:
+            start = int(piece) * rows
+            part = x[start : start + rows]
+            with np.errstate(over="ignore"):
+                np.copyto(buffer[done : done + len(part)], part, casting="unsafe")
+            taken.append(np.arange(start, start + len(part)))
+            done += len(part)
+        release(x)
+        within = None
+        if epoch is not None:
+            # One stream a group: fewer than 2**20 of them is 64 TiB of samples.
+            index = (epoch << 20) + first // together
+            within = _random.permutation(seed, index, done, _random.ROW_ORDER)
+        yield Group(np.concatenate(taken), buffer[:done], within)
+
+
+def _rows_of_piece(x: Array, batch: int) -> int:
+    """Return the samples of a piece: whole batches, at least one."""
+    row_bytes = max(1, x.nbytes // len(x))
+    return max(1, PIECE_BYTES // (row_bytes * batch)) * batch
