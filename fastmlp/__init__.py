@@ -11,7 +11,13 @@ from types import ModuleType
 from fastmlp import _threadpoolctl, initializers, metrics, reference
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
-from fastmlp.callbacks import Callback
+from fastmlp.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateLogger,
+    ModelCheckpoint,
+)
 from fastmlp.cnn import CNN
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
@@ -61,6 +67,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "BinaryCrossEntropy",
+    "CSVLogger",
     "Callback",
     "Conv2D",
     "CosineDecay",
@@ -68,6 +75,7 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "Dropout",
+    "EarlyStopping",
     "Embedding",
     "ExponentialDecay",
     "FastmlpFormatError",
@@ -79,10 +87,12 @@ __all__ = [
     "Huber",
     "Layer",
     "LayerNorm",
+    "LearningRateLogger",
     "Loss",
     "MaxPool2D",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "ModelCheckpoint",
     "RMSprop",
     "ReduceOnPlateau",
     "Sequential",
