@@ -22,6 +22,7 @@ import numpy.typing as npt
 from fastmlp import _checks, _config, io, optimizers
 from fastmlp.callbacks import Callback
 from fastmlp.history import History
+from fastmlp.layers import Layer
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer, State
 from fastmlp.passes import Sums
@@ -173,8 +174,8 @@ class Checkpoint:
     ) -> None:
         self._path, self._values = path, values
         self._settings: dict[str, Any] = dict(training["settings"])
-        self._optimizer: dict[str, Any] = dict(training["optimizer"])
-        self._layers: list[dict[str, Any]] = [dict(each) for each in training["layers"]]
+        self._optimizer = optimizers.get(dict(training["optimizer"]))
+        self._layers = [_training_settings(each) for each in training["layers"]]
         self._counters = {
             name: _checks.integer(training["counters"][name], name, minimum=0)
             for name in ("epochs_begun", "steps_done")
@@ -205,7 +206,9 @@ class Checkpoint:
             self.part = Part(sums, float(seconds), arrays.get("outputs"))
         self._runs_on = str(training["runs_on"])
 
-    def check(self, settings: Mapping[str, Any], network: Network, batch: int) -> None:
+    def check(
+        self, settings: Mapping[str, Any], network: Network, optimizer: Optimizer, batch: int
+    ) -> None:
         """Refuse to go on with anything else than what the run was given.
 
         Raises
@@ -221,6 +224,8 @@ class Checkpoint:
             )
             for difference in _differences(name, self._settings.get(name), settings.get(name))
         ]
+        if not differences and len(self._layers) != len(network.layers):
+            differences.append(f"{len(network.layers)} layers have {len(self._layers)} settings")
         if not differences and self.part is not None:
             done, total = self.part.sums.done, settings["x"]["shape"][0]
             if done > total or (done % batch and done != total):
@@ -229,7 +234,7 @@ class Checkpoint:
             raise ValueError(
                 f"resume: {self._path} is of another training: {'; '.join(differences)}."
             )
-        self._check_arrays(network, settings["optimizer"]["name"])
+        self._check_arrays(network, optimizer)
         if self._runs_on != _runs_on(network):
             warnings.warn(
                 f"resume: {self._path} was written on {self._runs_on}, and this is "
@@ -238,15 +243,11 @@ class Checkpoint:
                 stacklevel=4,
             )
 
-    def _check_arrays(self, network: Network, optimizer: str) -> None:
+    def _check_arrays(self, network: Network, optimizer: Optimizer) -> None:
         """Refuse arrays that are not those of the network: a file may say what it likes."""
         expected = {name: (value.shape, value.dtype) for name, value in network.arrays.items()}
         trained = {name.partition("/")[2] for name in self._slots} & set(network.named_parameters)
-        slots = {
-            f"{slot}/{name}": expected[name]
-            for name in trained
-            for slot in optimizers.OPTIMIZERS[optimizer].slots
-        }
+        slots = {f"{slot}/{name}": expected[name] for name in trained for slot in optimizer.slots}
         for known, arrays in ((expected, self._values), (slots, self._slots)):
             if known != {name: (value.shape, value.dtype) for name, value in arrays.items()}:
                 raise ValueError(f"resume: the arrays in {self._path} do not fit the model.")
@@ -257,11 +258,10 @@ class Checkpoint:
         network.counters = self._counters
         for layer, changed in zip(network.layers, self._layers, strict=True):
             for name, value in changed.items():
-                if layer.training_settings[name] != value:
-                    setattr(layer, name, value)
-        for name, value in optimizers.config(optimizer).items():
-            if name in self._optimizer and self._optimizer[name] != _plain(value):
-                setattr(optimizer, name, self._optimizer[name])
+                setattr(layer, name, value)
+        for name, value in self._optimizer.config().items():
+            if name != "name" and value != optimizer.config()[name]:
+                setattr(optimizer, name, getattr(self._optimizer, name))
         network.forget()
         state = network.state(optimizer)
         state.step, state.epoch = self._state["step"], self._state["epoch"]
@@ -295,6 +295,16 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             raise ValueError("it holds a model and no training; a checkpoint is needed")
         values, arrays = file.read()
         return Checkpoint(os.fspath(path), file.training, values, arrays)
+
+
+def _training_settings(given: Mapping[str, Any]) -> dict[str, bool | float]:
+    """Return the settings of a layer, checked."""
+    return {
+        name: _checks.boolean(given[name], name)
+        if isinstance(default, bool)
+        else _checks.number(given[name], name, minimum=0.0)
+        for name, default in Layer.training_settings.items()
+    }
 
 
 def _below(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -98,7 +98,7 @@ class Session:
                 self._settings = error
         self._data: dict[str, Any] | None = None
         if run.resume is not None:
-            run.resume.check(self._given(), network, self._batch)
+            run.resume.check(self._given(), network, optimizer, self._batch)
             self.part = run.resume.part
 
     @property
