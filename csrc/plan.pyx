@@ -205,6 +205,9 @@ cdef struct Job:
     bint every_step
     double interval
     Py_ssize_t steps_between
+    Py_ssize_t watched          # steps between two looks at the weights; 0: nobody looks
+    Py_ssize_t steps_before     # number of steps before the run, for the number of a step
+    Py_ssize_t start            # samples of the first epoch that are done already
     const double *python_weight  # weight of a batch whose loss is computed in Python
     # Results, written by thread 0: of the last batch, of the epoch so far, of each whole epoch.
     double loss
@@ -245,6 +248,19 @@ cdef bint _poll(
         fm_flush_subnormals()
 
 
+cdef bint _watch(void *program, const Job *job) noexcept with gil:
+    """Let Python look at the weights after a step; False if the run is to end."""
+    cdef Program p = <Program>program
+    fm_flush_restore(0)
+    try:
+        return not p.watch(job.done, job.loss_sum, job.weight_sum, job.correct, job.loss)
+    except BaseException as error:
+        p.error = error
+        return False
+    finally:
+        fm_flush_subnormals()
+
+
 cdef inline bint is_reached(long long mark, long long now) noexcept nogil:
     return 0 < mark <= now
 
@@ -255,7 +271,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef const Op *op
     cdef int i, threads, size = fm_team_size(team)
     cdef void *scratch = job.scratch + thread * job.scratch_bytes
-    cdef Py_ssize_t first = 0, row, step = 0, epoch = 0
+    cdef Py_ssize_t first = job.start, row, step = 0, epoch = 0
     cdef long long turn = 0
     cdef double loss, extra, now, began, next_poll = 0
     began = fm_seconds()
@@ -313,6 +329,11 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                     if not _poll(job.program, first, loss, job.correct):
                         fm_flag_set(&job.stop, step)
                     next_poll = fm_seconds() + job.interval
+        if job.watched > 0 and (job.steps_before + step) % job.watched == 0:
+            # All must have updated their parts before anybody looks, and wait while he does.
+            fm_team_barrier(team)
+            if thread == 0 and not _watch(job.program, job):
+                fm_flag_set(&job.stop, step)
         # The last operation of a list has no barrier of its own: this is it.
         fm_team_barrier(team)
         if first >= job.total:
@@ -368,7 +389,7 @@ cdef class Program:
     cdef list functions, kept
     # Of the last run, also if Python raised: complete epochs, samples done of the one after them.
     cdef readonly tuple progress
-    cdef object poll, error
+    cdef object poll, watch, error
 
     def __cinit__(self, bint double_precision, Py_ssize_t capacity, int threads,
                   Py_ssize_t scratch):
@@ -489,11 +510,17 @@ cdef class Program:
             const int64_t[::1] labels=None, targets=None, const double[::1] weights=None,
             out=None, bint counts=False, bint stops=False,
             const double[:, ::1] coefficients=None, uint64_t first_step=1, poll=None,
-            double interval=0.05,
-            bint every_step=False, Py_ssize_t steps_between=1, int threads=1,
+            double interval=0.05, bint every_step=False, Py_ssize_t steps_between=1, watch=None,
+            Py_ssize_t watched=0, Py_ssize_t steps_before=0, sums=None, int threads=1,
             double[::1] epoch_loss not None, double[::1] epoch_seconds not None,
             int64_t[::1] epoch_correct not None):
         """Run all batches of `total` samples, once for every element of `epoch_loss`.
+
+        The first time it begins in the middle if there are `sums` of what is done: samples (whole
+        batches, and fewer than all), the sum of their losses, of their weights, right answers.
+        `watch` is called with these four and the loss of the batch after every step whose number,
+        counted from `steps_before`, is a multiple of `watched`; meanwhile nothing else runs. If
+        its answer is true the run ends there.
 
         Returns
         -------
@@ -517,6 +544,11 @@ cdef class Program:
         if batch > self.capacity or batch < 1:
             raise ValueError(f"batch must be from 1 to {self.capacity}, got {batch}.")
         memset(&job, 0, sizeof(Job))
+        if sums is not None:
+            job.start, job.loss_sum, job.weight_sum, job.correct = sums
+            if not 0 <= job.start < total or job.start % batch:
+                raise ValueError(f"a run of {total} samples cannot begin at {job.start}.")
+        job.done = job.start
         bad.value = 0
         self.running = True
         try:
@@ -568,9 +600,11 @@ cdef class Program:
             job.every_step = every_step
             job.interval = interval
             job.steps_between = steps_between
-            self.poll = poll
+            job.watched = 0 if watch is None else watched
+            job.steps_before = steps_before
+            self.poll, self.watch = poll, watch
             self.error = None
-            self.progress = 0, 0
+            self.progress = 0, job.start
             memset(self.correct_at, 0, self.capacity * sizeof(int))
             threads = min(threads, self.threads)
             with nogil:
@@ -582,7 +616,7 @@ cdef class Program:
                     bad.value != 0, job.epochs_done)
         finally:
             self.running = False
-            self.poll = self.error = None
+            self.poll = self.watch = self.error = None
             if has_source:
                 PyBuffer_Release(&source_view)
             if has_targets:

@@ -11,7 +11,13 @@ from types import ModuleType
 from fastmlp import _threadpoolctl, initializers, metrics, reference
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
-from fastmlp.callbacks import Callback
+from fastmlp.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateLogger,
+    ModelCheckpoint,
+)
 from fastmlp.cnn import CNN
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
@@ -62,6 +68,7 @@ __all__ = [
     "AvgPool2D",
     "BatchNorm",
     "BinaryCrossEntropy",
+    "CSVLogger",
     "Callback",
     "Conv2D",
     "CosineDecay",
@@ -69,6 +76,7 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "Dropout",
+    "EarlyStopping",
     "Embedding",
     "ExponentialDecay",
     "FastmlpFormatError",
@@ -80,10 +88,12 @@ __all__ = [
     "Huber",
     "Layer",
     "LayerNorm",
+    "LearningRateLogger",
     "Loss",
     "MaxPool2D",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "ModelCheckpoint",
     "RMSprop",
     "ReduceOnPlateau",
     "Sequential",

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp import _threads
 
-__all__ = ["config", "show_config"]
+__all__ = ["config", "instruction_set", "show_config"]
 
 
 def config() -> dict[str, str]:
@@ -31,6 +31,14 @@ def config() -> dict[str, str]:
         "numpy": np.__version__,
         "platform": platform.platform(),
     }
+
+
+def instruction_set() -> str:
+    """Return the name of the instruction set of the compiled modules."""
+    from fastmlp._kernels import cpu
+
+    name: str = cpu.isa
+    return name
 
 
 def show_config() -> None:

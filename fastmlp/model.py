@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, io, losses, optimizers, scoring, training
+from fastmlp import _checks, checkpoint, io, losses, optimizers, scoring, training
 from fastmlp.callbacks import Callback
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
@@ -22,6 +22,7 @@ from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Initializer
 from fastmlp.progress import Progress, Verbosity
 from fastmlp.scoring import Given
+from fastmlp.session import Run, Session
 
 __all__ = ["MLP", "Sequential", "load_model"]
 
@@ -145,6 +146,7 @@ class Sequential(Network):
         verbose: Verbosity = "auto",
         sample_weight: npt.ArrayLike | None = None,
         metrics: Sequence[Given] | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train by mini-batches.
 
@@ -170,7 +172,7 @@ class Sequential(Network):
         shuffle : bool, default=True
             Whether every epoch has a new order, which (seed, number of the epoch) decides.
         callbacks : iterable of Callback, default=None
-            Run in their order.
+            Run in their order, ``ModelCheckpoint`` last.
         verbose : {"auto", 0, 1, 2}, default="auto"
             0 silent, 1 a bar and a line an epoch, 2 lines only; "auto" is 1 in a terminal, else 0.
         sample_weight : array of shape (N,), default=None
@@ -179,6 +181,9 @@ class Sequential(Network):
             samples alike.
         metrics : list of str and functions, default=None
             As for ``compile``; None means those of ``compile`` or the last ``fit``.
+        resume : str or path, default=None
+            A checkpoint (``ModelCheckpoint``) to go on from, also in the middle of an epoch, until
+            there have been ``epochs`` epochs in all. Everything else must be what it was.
 
         Returns
         -------
@@ -188,7 +193,12 @@ class Sequential(Network):
         Raises
         ------
         ValueError, TypeError
-            If an argument is not as above. Then nothing has changed.
+            If an argument is not as above, or the checkpoint is of other data, layers or settings:
+            the message says what differs. Then nothing has changed.
+        FastmlpFormatError
+            If the checkpoint is damaged or none.
+        OSError
+            If it cannot be read, or one cannot be written.
         DivergenceError
             If the loss or a weight becomes NaN or infinite. The weights are again those of the
             start of that epoch, and ``model.history`` keeps the epochs before.
@@ -212,6 +222,14 @@ class Sequential(Network):
         be sorted by its targets. It is read once more before the training, for values that are not
         finite. Batches are whole, except for one, which is not always the last.
 
+        A run that is resumed ends with the same bits as one that was never stopped: weights, states
+        of the optimizer and history, but for "time". That holds for any number of threads, on the
+        same backend and instruction set; on another one there is a warning. ``epochs`` may be
+        larger than it was, and callbacks may differ; those of the same class go on with their
+        states. A callback of your own that a resumed run must not forget has ``state`` and
+        ``restore``. To go on if there is something to go on from: ``resume=path if
+        os.path.exists(path) else None``.
+
         Metrics of the training are those of the outputs before each step, as loss and accuracy
         are; those of ``validation_data`` are of one network.
         """
@@ -229,7 +247,7 @@ class Sequential(Network):
         n_epochs = _checks.integer(epochs, "epochs", minimum=1)
         batch = _checks.integer(batch_size, "batch_size", minimum=1)
         self.check_batches(len(samples), batch)
-        run = training.Run(
+        run = Run(
             x=samples,
             y=targets,
             weights=self.weights(sample_weight, len(samples), used),
@@ -240,11 +258,15 @@ class Sequential(Network):
             callbacks=_check_callbacks(callbacks),
             progress=Progress(_checks.verbosity(verbose), n_epochs, len(samples)),
             scores=scoring.scores(given, used, self.output_shape),
+            config=self._saved,
+            resume=None if resume is None else checkpoint.read(resume),
         )
-        training.check_monitor(chosen, run)
+        training.check_monitors(chosen, run)
+        history = History()
+        session = Session(self, used, chosen, run, history)
         self.optimizer, self.loss, self.metrics = chosen, used, given
-        self.history = history = History()
-        training.fit(self, used, chosen, run, history)
+        self.history = history
+        training.fit(self, used, chosen, run, session)
         return history
 
     def train_on_batch(
@@ -458,7 +480,11 @@ class Sequential(Network):
         OSError
             If the file cannot be written; then the old one is intact.
         """
-        config = self.config() | {
+        io.write_model(path, self._saved(), self.arrays)
+
+    def _saved(self) -> dict[str, Any]:
+        """Return what ``load_model`` makes the model of again."""
+        return self.config() | {
             "optimizer": optimizers.config(self.optimizer),
             "loss": losses.config(self.loss),
             "metrics": None
@@ -467,7 +493,6 @@ class Sequential(Network):
             "epochs_begun": self.epochs_begun,
             "steps_done": self.steps_done,
         }
-        io.write_model(path, config, self.parameters | self.buffers)
 
     def __repr__(self) -> str:
         layers = ", ".join(map(repr, self.layers))
@@ -519,7 +544,7 @@ def MLP(
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:
-    """Read a model that ``save`` wrote.
+    """Read a model that ``save`` wrote, or that of a checkpoint.
 
     Parameters
     ----------
@@ -555,7 +580,7 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         steps = config.get("steps_done", 0)  # files of before have none
         model.steps_done = _checks.integer(steps, "steps_done", minimum=0)
         file.check(model.shapes, model.dtype)
-        model.assign(file.read())
+        model.assign(file.read()[0])
     return model
 
 
@@ -566,4 +591,4 @@ def _check_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ..
     for callback in result:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must be a list of fm.Callback, got {callback!r} in it.")
-    return result
+    return tuple(sorted(result, key=lambda callback: callback.comes_last))

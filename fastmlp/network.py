@@ -188,6 +188,20 @@ class Network:
         return {name: stored.shape for name, stored in self._stored().items()}
 
     @property
+    def arrays(self) -> dict[str, Array]:
+        """Parameters and buffers: what a model file holds. Read-only copies."""
+        return self.parameters | self.buffers
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """How much it has been trained: keys of the random numbers that are drawn next."""
+        return {"epochs_begun": self.epochs_begun, "steps_done": self.steps_done}
+
+    @counters.setter
+    def counters(self, values: Mapping[str, int]) -> None:
+        self.epochs_begun, self.steps_done = values["epochs_begun"], values["steps_done"]
+
+    @property
     def named_parameters(self) -> dict[str, Parameter]:
         """The parameters themselves, by name."""
         return self._parameters

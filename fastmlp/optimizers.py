@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, overload
 
@@ -731,8 +731,10 @@ class State:
         self._slots: dict[str, dict[str, Stored]] = {}
         self._run = 0, np.empty(0)  # the step before the run's first one, its learning rates
 
-    def begin_run(self, steps: int, epochs: int = 1) -> Array:
+    def begin_run(self, steps: int, epochs: int = 1, done: int = 0) -> Array:
         """Return the learning rates of the next steps: of so many epochs of so many steps.
+
+        Of the first epoch so many are ``done`` already; their rates are returned as well.
 
         Raises
         ------
@@ -740,20 +742,21 @@ class State:
             If the schedule gives something else than rates.
         """
         rate = self.optimizer.learning_rate
-        rates = schedules.rates(rate, self.step, self.epoch, steps, epochs, self.memory)
-        self._run = self.step, rates
-        self.begin_step(0)
+        first = self.step - done
+        rates = schedules.rates(rate, first, self.epoch, steps, epochs, self.memory)
+        self._run = first, rates
+        self.begin_step(done)
         self.step -= 1
         return rates
 
     def begin_step(self, index: int) -> None:
-        """Begin a step of the run, number ``index`` from 0."""
+        """Begin a step of the run, number ``index`` from 0, counted from the start of its epoch."""
         first, rates = self._run
         self.step = first + index + 1
         self.learning_rate = float(rates[index])
 
     def end_run(self, done: int) -> None:
-        """End the run, of which so many steps are complete."""
+        """End the run, of which so many steps are complete, with those done before it."""
         first, rates = self._run
         self.step = first + done
         self.learning_rate = float(rates[max(done - 1, 0)])
@@ -785,6 +788,23 @@ class State:
                 slots[slot] = Stored(parameter.shape)
                 slots[slot].assign(np.zeros((), parameter.live.dtype), parameter.live.dtype)
         return slots
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The states by slot and parameter, "m/dense_0.weight" and so on; copies."""
+        return {
+            f"{slot}/{name}": stored.value.copy()
+            for name, slots in self._slots.items()
+            for slot, stored in slots.items()
+        }
+
+    @arrays.setter
+    def arrays(self, values: Mapping[str, Array]) -> None:
+        self._slots = {}
+        for key, value in values.items():
+            slot, _, name = key.partition("/")
+            stored = self._slots.setdefault(name, {})[slot] = Stored(value.shape)
+            stored.assign(value, np.dtype(value.dtype.type))
 
     def snapshot(self) -> tuple[int, list[tuple[Stored, Array]]]:
         """Return what ``restore`` goes back to."""

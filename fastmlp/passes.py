@@ -10,13 +10,52 @@ import numpy.typing as npt
 from fastmlp.losses import Loss
 from fastmlp.optimizers import State
 
-__all__ = ["CHUNK", "Engine", "Epochs", "Outcome", "Poll"]
+__all__ = ["CHUNK", "Engine", "Epochs", "Outcome", "Poll", "Sums", "Watch"]
 
 Array = npt.NDArray[Any]
 
 # Asked now and then with (samples done, their mean loss, their right answers); a true answer ends
 # the pass.
 Poll = Callable[[int, float, int], Any]
+
+
+class Sums(NamedTuple):
+    """What an epoch has added up so far.
+
+    Attributes
+    ----------
+    done : int
+        Samples, in whole batches.
+    loss, weight : float
+        Sums over the samples, of losses times weights and of weights.
+    correct : int
+        Right answers.
+    """
+
+    done: int = 0
+    loss: float = 0.0
+    weight: float = 0.0
+    correct: int = 0
+
+
+class Watch(NamedTuple):
+    """Who looks at the network between steps of a training pass.
+
+    Attributes
+    ----------
+    call : callable
+        Called with the sums of the epoch so far and the loss of the batch, when the network is
+        that after the step; a true answer ends the pass.
+    every : int
+        After which steps: those whose number is a multiple.
+    before : int
+        Number of the step before the first one of the pass.
+    """
+
+    call: Callable[[Sums, float], Any]
+    every: int
+    before: int
+
 
 CHUNK = 512
 """Rows that prediction and evaluation pass at a time: few enough to stay in the cache."""
@@ -76,12 +115,16 @@ class Engine(Protocol):
         counts: bool = False,
         out: Array | None = None,
         poll: Poll | None = None,
+        begun: Sums | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite.
 
         ``weights`` are those of the samples of ``x``, float64 (N,). With several epochs their
         orders follow each other in ``order``. The outputs, each from before its step, are written
-        to ``out`` (N, *output_shape), in the order in which they come.
+        to ``out`` (N, *output_shape), in the order in which they come. The pass begins after what
+        is ``begun``, fewer than all samples of an epoch in whole batches; its sums go on from
+        there.
         """
 
     def evaluate(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from fastmlp.losses import Loss
 from fastmlp.losses import is_compiled as _is_compiled_loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, State
-from fastmlp.passes import CHUNK, Epochs, Outcome, Poll
+from fastmlp.passes import CHUNK, Epochs, Outcome, Poll, Sums, Watch
 from fastmlp.plan import Builder
 from fastmlp.plan_core import Operation, describe
 
@@ -244,6 +245,8 @@ class Plan:
         first_step: int = 1,
         counts: bool = False,
         poll: Poll | None = None,
+        begun: Sums | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """Pass all samples, in their order or in ``order``, ``batch`` at a time.
 
@@ -251,15 +254,20 @@ class Plan:
         """
         total = len(x)
         batch = self.rows if batch is None else batch
+        skipped = 0 if begun is None else begun.done // batch
         coefficients = None
         state = self.state
         steps = -(-total // batch)
         rates = np.empty(0)
         if state is not None:
-            rates = state.begin_run(steps, epochs)
+            rates = state.begin_run(steps, epochs, skipped)
             if _is_compiled(state):
-                coefficients = state.optimizer.coefficients(state.step + 1, rates)
-        self._builder.first_step, self._builder.batch = first_step, batch
+                # Those of the whole epoch, as in a run that begins with it: numpy's functions of
+                # arrays may round an element differently in another place.
+                first = state.step + 1 - skipped
+                coefficients = state.optimizer.coefficients(first, rates)[skipped:]
+        # Operations in Python count from the start of the epoch.
+        self._builder.first_step, self._builder.batch = first_step - skipped, batch
         self._targets = (y, order, weights)
         self.steps_done = 0
         if not self._compiled_loss:
@@ -290,6 +298,10 @@ class Plan:
                 every_step=self._asks_python,
                 interval=_POLL_SECONDS,
                 steps_between=1 if self.flops >= _LONG_STEP else 16,
+                watch=None if watch is None else _watcher(watch, state, batch),
+                watched=0 if watch is None else watch.every,
+                steps_before=0 if watch is None else watch.before,
+                sums=begun,
                 threads=1 if small else self.threads,
                 epoch_loss=losses,
                 epoch_seconds=seconds,
@@ -299,13 +311,18 @@ class Plan:
             self._targets = (None, None, None)
             if state is not None:  # also if Python raised in the middle
                 ended, samples = self._program.progress
-                self.steps_done = ended * steps + (-(-samples // batch) if ended < epochs else 0)
-                state.end_run(self.steps_done)
-                for stored, _ in self._builder.storage:
-                    stored.changes += 1
+                steps_done = ended * steps + (-(-samples // batch) if ended < epochs else 0)
+                self.steps_done = steps_done - skipped
+                state.end_run(steps_done)
+                self.changed()
         at_ends = rates[steps - 1 :: steps][:complete]
         columns = Epochs(losses[:complete], correct[:complete], seconds[:complete], at_ends)
         return Outcome(mean, loss, right, done, bad, columns)
+
+    def changed(self) -> None:
+        """Tell what is computed from the arrays of the network that they have changed."""
+        for stored, _ in self._builder.storage:
+            stored.changes += 1
 
     def __str__(self) -> str:
         return describe(self.operations, self.rows, self._arena)
@@ -404,6 +421,8 @@ class PlanEngine:
         counts: bool = False,
         out: Array | None = None,
         poll: Poll | None = None,
+        begun: Sums | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
         network = self._network
@@ -416,6 +435,9 @@ class PlanEngine:
             shuffled=order is not None,
             outputs=out is not None,
         )
+        before = network.steps_done
+        if watch is not None:
+            watch = watch._replace(call=self._seen(watch.call, plan, batch, begun))
         try:
             outcome = plan.run(
                 x,
@@ -425,14 +447,30 @@ class PlanEngine:
                 weights=weights,
                 out=out,
                 epochs=epochs,
-                first_step=network.steps_done + 1,
+                first_step=before + 1,
                 counts=counts,
                 poll=poll,
+                begun=begun,
+                watch=watch,
             )
         finally:
-            network.steps_done += plan.steps_done
+            network.steps_done = before + plan.steps_done
         self.give_back(key, plan)
         return outcome
+
+    def _seen(
+        self, call: Callable[[Sums, float], Any], plan: Plan, batch: int, begun: Sums | None
+    ) -> Callable[[Sums, float], Any]:
+        """Return a watch that finds a network whose counters are right."""
+        network = self._network
+        first = network.steps_done - (0 if begun is None else begun.done // batch)
+
+        def seen(sums: Sums, loss: float) -> Any:
+            network.steps_done = first + -(-sums.done // batch)
+            plan.changed()
+            return call(sums, loss)
+
+        return seen
 
     def evaluate(
         self,
@@ -476,6 +514,17 @@ class PlanEngine:
         # The arrays are the caller's now; the plan, large as the batch may be, is not kept.
         gradients = {name: plan.stored[name] for name in self._network.named_parameters}
         return outcome.loss + self._network.penalty(), gradients
+
+
+def _watcher(watch: Watch, state: State | None, batch: int) -> Callable[..., Any]:
+    """Return what a program calls: it tells the state which step is done, then the watch."""
+
+    def call(done: int, loss_sum: float, weight: float, correct: int, loss: float) -> Any:
+        if state is not None:
+            state.begin_step(-(-done // batch) - 1)
+        return watch.call(Sums(done, loss_sum, weight, correct), loss)
+
+    return call
 
 
 def _identity(loss: Loss | None) -> Any:

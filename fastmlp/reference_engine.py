@@ -16,7 +16,7 @@ from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network, Workspace
 from fastmlp.optimizers import GradientStore, State, UpdatingSink
-from fastmlp.passes import CHUNK, Epochs, Outcome, Poll
+from fastmlp.passes import CHUNK, Epochs, Outcome, Poll, Sums, Watch
 
 __all__ = ["ReferenceEngine"]
 
@@ -30,16 +30,16 @@ _NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0)
 class _Mean:
     """A weighted mean that grows; 0 while nothing has weight."""
 
-    def __init__(self) -> None:
-        self._total, self._weight = 0.0, 0.0
+    def __init__(self, total: float = 0.0, weight: float = 0.0) -> None:
+        self.total, self.weight = total, weight
 
     def add(self, value: float, weight: float) -> None:
-        self._total += value * weight
-        self._weight += weight
+        self.total += value * weight
+        self.weight += weight
 
     @property
     def value(self) -> float:
-        return self._total / self._weight if self._weight > 0 else self._total
+        return self.total / self.weight if self.weight > 0 else self.total
 
 
 class ReferenceEngine:
@@ -70,6 +70,8 @@ class ReferenceEngine:
         counts: bool = False,
         out: Array | None = None,
         poll: Poll | None = None,
+        begun: Sums | None = None,
+        watch: Watch | None = None,
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
         network, ops = self._network, self._ops
@@ -77,15 +79,18 @@ class ReferenceEngine:
         if self._sink is None or self._sink[0] is not state:
             self._sink = state, UpdatingSink(ops, state)
         sink = self._sink[1]
-        mean, value, correct, done, total = _Mean(), 0.0, 0, 0, len(x)
-        state.begin_run(-(-total // batch))
+        begun, value, total = begun or Sums(), 0.0, len(x)
+        mean, correct, done = _Mean(begun.loss, begun.weight), begun.correct, begun.done // batch
+        state.begin_run(-(-total // batch), done=done)
+        before = 0 if watch is None else watch.before - done
+        first = network.steps_done - done
         try:
-            for start in range(0, total, batch):
+            for start in range(begun.done, total, batch):
                 stop = min(start + batch, total)
                 rows: Any = slice(start, stop) if order is None else order[start:stop]
                 workspace = self._workspace(stop - start)
                 targets = y[rows]
-                self._training.step = network.steps_done + done + 1
+                self._training.step = first + done + 1
                 output = network.forward(ops, self._samples(x[rows]), workspace)
                 if out is not None:
                     out[start:stop] = output
@@ -101,11 +106,15 @@ class ReferenceEngine:
                 sink.finish()
                 done += 1
                 mean.add(value, weight)
-                if poll is not None and poll(stop, mean.value, correct):
+                ends = poll is not None and poll(stop, mean.value, correct)
+                network.steps_done = first + done
+                if watch is not None and (before + done) % watch.every == 0:
+                    sums = Sums(stop, mean.total, mean.weight, correct)
+                    ends = watch.call(sums, value) or ends
+                if ends:
                     return Outcome(mean.value, value, correct, stop, False, _NO_EPOCHS)
         finally:
             state.end_run(done)
-            network.steps_done += done
         return Outcome(mean.value, value, correct, total, False, _NO_EPOCHS)
 
     def evaluate(

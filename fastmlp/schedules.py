@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp.monitor import Monitor
 
 __all__ = [
     "CosineDecay",
@@ -32,8 +33,6 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 Memory = dict[str, float]
-
-_LARGER_IS_BETTER = ("accuracy", "f1", "precision", "r2", "recall", "top_")
 
 
 class Schedule:
@@ -297,8 +296,8 @@ class ReduceOnPlateau(Schedule):
     minimum : float, default=0.0
         The rate is never reduced below it; from 0 to ``initial``.
     mode : {"auto", "min", "max"}, default="auto"
-        Whether smaller or larger values are better; "auto" is "max" for accuracy, f1, precision,
-        recall, r2 and top_k, "min" for all others.
+        Whether smaller or larger values are better; "auto" is "max" for accuracy, top_5 and its
+        like, precision, recall, f1 and r2, and "min" for everything else.
 
     Raises
     ------
@@ -326,15 +325,13 @@ class ReduceOnPlateau(Schedule):
         mode: str = "auto",
     ) -> None:
         self.initial = _checks.number(initial, "initial", minimum=0.0)
-        if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a measurement, got {monitor!r}.")
+        Monitor(monitor, mode, min_delta)  # which refuses what it cannot be
         self.monitor: str = monitor
         self.factor = _checks.number(factor, "factor", minimum=0.0, below=1.0)
         self.patience = _checks.integer(patience, "patience", minimum=1)
         self.min_delta = _checks.number(min_delta, "min_delta", minimum=0.0)
         self.cooldown = _checks.integer(cooldown, "cooldown", minimum=0)
         self.minimum = _minimum(minimum, self.initial)
-        _checks.lookup(mode, dict.fromkeys(("auto", "min", "max")), "mode")
         self.mode = mode
 
     def values(self, time: Array, memory: Memory) -> Array:
@@ -343,11 +340,10 @@ class ReduceOnPlateau(Schedule):
 
     def observe(self, measured: Mapping[str, float], memory: Memory) -> None:
         """Take what was measured in an epoch; the next one may have a smaller rate."""
-        name = self.monitor.removeprefix("val_")
-        larger = self.mode == "max" or (self.mode == "auto" and name.startswith(_LARGER_IS_BETTER))
-        value = -measured[self.monitor] if larger else measured[self.monitor]
+        monitor = Monitor(self.monitor, self.mode, self.min_delta)
+        value = measured[self.monitor]
         waited, cooling = memory.get("waited", 0) + 1, memory.get("cooling", 0)
-        if value < memory.get("best", math.inf) - self.min_delta:
+        if monitor.improves(value, memory.get("best")):
             memory["best"], waited = value, 0
         if cooling:
             cooling, waited = cooling - 1, 0

@@ -8,27 +8,24 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, _random, large
-from fastmlp.callbacks import Callback
+from fastmlp.checkpoint import Part
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
-from fastmlp.history import History
 from fastmlp.interrupt import InterruptFlag
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer, State
-from fastmlp.passes import Outcome, Poll
-from fastmlp.progress import Progress
+from fastmlp.passes import Epochs, Outcome, Poll, Sums
 from fastmlp.scoring import Scores
+from fastmlp.session import Run, Session, check_callbacks
 
-__all__ = ["Run", "check_monitor", "evaluate", "fit", "predict"]
+__all__ = ["check_monitors", "evaluate", "fit", "predict"]
 
 Array = npt.NDArray[Any]
 
@@ -36,31 +33,20 @@ _BUNDLE_SECONDS = 0.02  # epochs are done together until a call takes so long
 _LARGEST_BUNDLE = 4096
 
 
-@dataclass
-class Run:
-    """What ``fit`` is to do; all of it checked."""
-
-    x: Array
-    y: Array
-    weights: Array | None
-    epochs: int
-    batch_size: int
-    shuffle: bool
-    validation: tuple[Array, Array, Array | None] | None
-    callbacks: Sequence[Callback]
-    progress: Progress
-    scores: Scores
-
-
-def fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, history: History) -> None:
-    """Train for ``run.epochs`` epochs and record them in ``history``."""
-    progress, epoch = run.progress, 0
+def fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, session: Session) -> None:
+    """Train until there have been ``run.epochs`` epochs, and record them in the history."""
+    progress, history = run.progress, session.history
     network.stop_training = False
+    if run.resume is not None:
+        run.resume.apply(network, optimizer, history)
+    epoch = session.epoch = len(history.epochs)
     for callback in run.callbacks:
-        callback.model = network
-        callback.on_fit_begin()
+        callback.model, callback.run = network, session
+        callback.on_train_begin()
+    if run.resume is not None:
+        run.resume.restore(run.callbacks)
     with InterruptFlag() as interrupt:
-        trainer = _Trainer(network, loss, optimizer, run, interrupt)
+        trainer = _Trainer(network, loss, optimizer, run, interrupt, session)
         try:
             while epoch < run.epochs and not (interrupt.requested or network.stop_training):
                 bundle = trainer.bundle(run.epochs - epoch)
@@ -69,11 +55,14 @@ def fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, history: H
                     epoch = len(history.epochs)
                     continue
                 epoch += 1
-                for callback in run.callbacks:
-                    callback.on_epoch_begin(epoch)
+                session.epoch = epoch
+                if session.part is None:
+                    for callback in run.callbacks:
+                        callback.on_epoch_begin(epoch)
                 logs = trainer.epoch(epoch)
                 if logs is None:
                     break
+                session.part = None
                 history.append(logs)
                 progress.end(epoch, logs)
                 for callback in run.callbacks:
@@ -89,17 +78,28 @@ def fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, history: H
             flush=True,
         )
     for callback in run.callbacks:
-        callback.on_fit_end()
+        callback.on_train_end()
 
 
-def check_monitor(optimizer: Optimizer, run: Run) -> None:
-    """Refuse a schedule that looks at what is not measured."""
+def check_monitors(optimizer: Optimizer, run: Run) -> None:
+    """Refuse a schedule or a callback that looks at what is not measured."""
     monitor = getattr(optimizer.learning_rate, "monitor", None)
     if monitor is not None:
-        names = ["loss", "accuracy"] if run.scores.accuracy else ["loss"]
-        names += [metric.name for metric in run.scores.metrics]
-        names += ["val_" + name for name in names if run.validation is not None]
-        _checks.lookup(monitor, dict.fromkeys(names), "monitor of the learning rate")
+        _checks.lookup(monitor, dict.fromkeys(run.names), "monitor of the learning rate")
+    check_callbacks(run)
+    if large.is_large(run.x):
+        # It is passed group by group, and a step of one is not a step of the epoch.
+        for callback in run.callbacks:
+            if callback.watches:
+                raise ValueError(
+                    f"{type(callback).__name__} looks at steps, which takes data in memory; x is a "
+                    "mapped file. Look at epochs (every_epochs), or load the file first."
+                )
+        if run.resume is not None and run.resume.part is not None:
+            raise ValueError(
+                "resume: the checkpoint was written within an epoch, which takes data in memory to "
+                "go on; x is a mapped file. Load it first."
+            )
 
 
 class _Trainer:
@@ -112,8 +112,10 @@ class _Trainer:
         optimizer: Optimizer,
         run: Run,
         interrupt: InterruptFlag,
+        session: Session,
     ) -> None:
         self._network, self._loss, self._optimizer = network, loss, optimizer
+        self._session = session
         self._run, self._interrupt, self._counts = run, interrupt, run.scores.accuracy
         self._batch = min(run.batch_size, len(run.x))
         self._answers = loss.answers(network.output_shape)
@@ -131,7 +133,7 @@ class _Trainer:
 
     def bundle(self, left: int) -> int:
         """Return how many epochs to do at once, of those left."""
-        return min(self._bundle, left) if self._may_bundle else 1
+        return min(self._bundle, left) if self._may_bundle and self._session.part is None else 1
 
     def epochs(self, count: int) -> dict[str, list[float]]:
         """Do several epochs in one call, for data so small that Python takes longer than they.
@@ -186,25 +188,31 @@ class _Trainer:
         return _random.permutation(self._network.seed, index, len(self._run.x))
 
     def epoch(self, epoch: int) -> dict[str, float] | None:
-        """Train one epoch; return its measurements, or None if it was interrupted."""
+        """Train one epoch, or the rest of one; return its measurements, or None if interrupted."""
         began = time.perf_counter()
         network, run, progress = self._network, self._run, self._run.progress
-        n = len(run.x)
-        index = network.epochs_begun if self._shuffle else None
-        network.epochs_begun += 1
+        n, part = len(run.x), self._session.part
+        if part is None:
+            network.epochs_begun += 1
+        else:
+            began -= part.seconds
+            if self._outputs is not None and part.outputs is not None:
+                self._outputs[: part.sums.done] = part.outputs
+        index = network.epochs_begun - 1 if self._shuffle else None
         state = network.state(self._optimizer)
         snapshot = network.snapshot()
         progress.begin(epoch)
         try:
-            outcome, order = self._pass(state, index)
+            outcome, order = self._pass(state, index, part, began)
         finally:
             state.epoch += 1
         if outcome.bad:
-            raise self._divergence(epoch, outcome.done, snapshot, f"the loss is {outcome.loss}")
+            what = f"the loss is {outcome.loss}"
+            raise self._divergence(epoch, outcome.done, snapshot, what, part)
         if self._interrupt.requested:
             return None
         if not network.is_finite():
-            raise self._divergence(epoch, n - 1, snapshot, "a weight is not finite")
+            raise self._divergence(epoch, n - 1, snapshot, "a weight is not finite", part)
         logs = {"loss": outcome.mean}
         if self._counts:
             logs["accuracy"] = outcome.correct / (n * self._answers)
@@ -228,8 +236,13 @@ class _Trainer:
         self._adapt(logs["time"])
         return logs
 
-    def _pass(self, state: State, index: int | None) -> tuple[Outcome, Array | None]:
-        """Train an epoch in the order of number ``index``; return its outcome and the order."""
+    def _pass(
+        self, state: State, index: int | None, part: Part | None, began: float
+    ) -> tuple[Outcome, Array | None]:
+        """Train an epoch, or what is left of it; return its outcome and its order.
+
+        ``index`` is the number of the order, ``began`` the time when the epoch did.
+        """
         network, run, loss, batch = self._network, self._run, self._loss, self._batch
         weights, counts, out = run.weights, self._counts, self._outputs
         if self._large:
@@ -247,6 +260,8 @@ class _Trainer:
                 poll=self._poll,
             )
         order = None if index is None else self._order(index)
+        if part is not None and part.sums.done == len(run.x):
+            return _complete(part.sums), order
         outcome = engine(network).train(
             loss,
             state,
@@ -258,6 +273,8 @@ class _Trainer:
             counts=counts,
             out=out,
             poll=self._poll,
+            begun=None if part is None else part.sums,
+            watch=self._session.watch(began, out, self._is_interrupted),
         )
         return outcome, order
 
@@ -268,27 +285,38 @@ class _Trainer:
             progress.update(done, loss, accuracy)
         return self._interrupt.requested
 
+    def _is_interrupted(self) -> bool:
+        return self._interrupt.requested
+
     def _interrupted(self, done: int, loss: float, correct: int) -> bool:
         return self._interrupt.requested
 
     def _divergence(
-        self, epoch: int, start: int, snapshot: list[Array], what: str
+        self, epoch: int, start: int, snapshot: list[Array], what: str, part: Part | None
     ) -> DivergenceError:
-        """Go back to the start of the epoch; return the error to be raised."""
+        """Go back to the start of the epoch, or its resumed part; return the error to be raised."""
         network, run = self._network, self._run
         rate = network.state(self._optimizer).learning_rate
         network.restore(snapshot)
         network.forget()
         steps = math.ceil(len(run.x) / self._batch)
         step = (epoch - 1) * steps + start // self._batch + 1
+        where = f"the start of epoch {epoch}" if part is None else "the checkpoint"
         return DivergenceError(
             f"Training diverged: {what} in epoch {epoch}, step {step}, at learning rate {rate:g}. "
-            f"The weights are again those of the start of epoch {epoch}. Lower the learning rate, "
+            f"The weights are again those of {where}. Lower the learning rate, "
             "and check that the inputs are scaled, for instance to [0, 1].",
             epoch=epoch,
             step=step,
             learning_rate=rate,
         )
+
+
+def _complete(sums: Sums) -> Outcome:
+    """Return what a pass gives of which nothing is left to do."""
+    mean = sums.loss / sums.weight if sums.weight > 0 else sums.loss
+    nothing = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
+    return Outcome(mean, mean, sums.correct, sums.done, False, nothing)
 
 
 def evaluate(

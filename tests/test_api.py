@@ -70,6 +70,7 @@ def test_signature_of_fit():
         "verbose": "auto",
         "sample_weight": None,
         "metrics": None,
+        "resume": None,
     }
 
 

@@ -255,3 +255,21 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
     )  # fmt: skip
     assert child.returncode == 0, child.stderr
     assert int(child.stdout) < 240 * 1024, child.stdout
+
+
+def test_steps_of_mapped_files_are_not_looked_at(
+    save: Save, points: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    x, y = points
+    path = tmp_path / "run.ckpt"
+    mapped, model = save(x), make("kernels")
+    every = fm.ModelCheckpoint(path, every_steps=5)
+    with pytest.raises(ValueError, match="ModelCheckpoint looks at steps, which takes data in mem"):
+        model.fit(mapped, y, epochs=1, callbacks=[every], verbose=0)
+    assert not path.exists()
+    # A checkpoint after every epoch is another matter.
+    model.fit(mapped, y, epochs=1, callbacks=[fm.ModelCheckpoint(path)], verbose=0)
+    resumed, whole = make("kernels"), make("kernels")
+    resumed.fit(mapped, y, epochs=2, resume=path, verbose=0)
+    whole.fit(mapped, y, epochs=2, verbose=0)
+    assert parameters(resumed) == parameters(whole)

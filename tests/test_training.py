@@ -225,7 +225,7 @@ def test_callbacks_are_called_and_can_stop(model, toy):
     calls = []
 
     class Recorder(fm.Callback):
-        def on_fit_begin(self):
+        def on_train_begin(self):
             assert self.model is model
             calls.append("fit")
 
@@ -236,7 +236,7 @@ def test_callbacks_are_called_and_can_stop(model, toy):
             calls.append((epoch, sorted(logs)))
             self.model.stop_training = epoch == 2
 
-        def on_fit_end(self):
+        def on_train_end(self):
             calls.append("end")
 
     names = ["accuracy", "learning_rate", "loss", "time"]

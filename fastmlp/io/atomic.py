@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 
-__all__ = ["write_atomically"]
+__all__ = ["remove_stale", "write_atomically"]
+
+_TEMPORARY = re.compile(r"\.(?P<name>.*)\.(?P<process>\d+)-[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -48,6 +51,31 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             os.unlink(temporary)
         raise
     _sync_directory(directory, os.fspath(path))
+
+
+def remove_stale(folder: str, name: re.Pattern[str]) -> None:
+    """Remove what killed processes were writing to files of a ``name`` in a folder.
+
+    That of processes that live is left alone. Nothing is raised: it only tidies up.
+    """
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(folder or "."):
+            found = _TEMPORARY.fullmatch(entry)
+            if found and name.fullmatch(found["name"]) and not _lives(int(found["process"])):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, entry))
+
+
+def _lives(process: int) -> bool:
+    if os.name == "nt":  # os.kill would end it there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _sync_directory(directory: str, path: str) -> None:

@@ -4,6 +4,9 @@ A file is 8 bytes with the length of the header, the header (JSON) and the data.
 every tensor with its dtype, shape and place, and has three entries of metadata: "fastmlp", the
 version of this format; "architecture", JSON that says how to build the model; and "sha256", the
 digest of the whole file with these 64 digits set to zero, so that one changed bit anywhere shows.
+
+A checkpoint is a model file with more in it: "training" among the metadata, JSON that says where
+the training is, and tensors whose names begin with "training/", float32 or float64.
 """
 
 from __future__ import annotations
@@ -32,12 +35,17 @@ _MAX_HEADER = 1 << 20
 _MAX_TENSORS = 4096
 _MAX_DIMENSIONS = 8
 _MAX_NAME = 512
+_TRAINING = "training/"
 
 
 def write_model(
-    path: str | os.PathLike[str], config: Mapping[str, Any], values: Mapping[str, Array]
+    path: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    values: Mapping[str, Array],
+    training: Mapping[str, Any] | None = None,
+    state: Mapping[str, Array] | None = None,
 ) -> None:
-    """Write a model file, atomically.
+    """Write a model file, or a checkpoint, atomically.
 
     Parameters
     ----------
@@ -47,6 +55,10 @@ def write_model(
         How to build the model, of plain values.
     values : dict of str to array
         The parameters, float32 or float64.
+    training : dict, optional
+        Of a checkpoint: where the training is, of plain values.
+    state : dict of str to array, optional
+        Likewise: its arrays, float32 or float64, finite or not.
 
     Raises
     ------
@@ -65,11 +77,19 @@ def write_model(
         "architecture": json.dumps(config, allow_nan=False),
         "sha256": _NO_DIGEST,
     }
-    content = save({name: np.ascontiguousarray(v) for name, v in values.items()}, metadata)
+    if training is not None:
+        metadata["training"] = json.dumps(training, allow_nan=False)
+    tensors = dict(values) | {_TRAINING + name: value for name, value in (state or {}).items()}
+    content = save({name: np.ascontiguousarray(v) for name, v in tensors.items()}, metadata)
+    del tensors
     length = int.from_bytes(content[:8], "little")
     # The library writes metadata in random order; sorted, the same model is the same bytes.
     header = _dump_sorted(json.loads(content[8 : 8 + length]))
     data = content[8 + length :]
+    if len(header) > _MAX_HEADER:  # nobody could read it
+        raise ValueError(
+            f"a model file has at most {_MAX_HEADER} bytes of settings, got {len(header)}."
+        )
     digest = _digest(header, data)
     write_atomically(
         path, _prefix(header) + header.replace(_entry(_NO_DIGEST), _entry(digest)) + data
@@ -91,6 +111,10 @@ class ModelFile:
     ----------
     config : dict
         How to build the model, as it was given to ``write_model``; not checked here.
+    training : dict or None
+        Where the training is, likewise, if the file is a checkpoint.
+    shapes : dict of str to tuple of int
+        Of all tensors, by their names in the file.
 
     Raises
     ------
@@ -101,6 +125,8 @@ class ModelFile:
     """
 
     config: dict[str, Any]
+    training: dict[str, Any] | None
+    shapes: dict[str, tuple[int, ...]]
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
@@ -128,16 +154,28 @@ class ModelFile:
             raise self._wrong(error) from error
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
-        """Raise ValueError unless the file has exactly these tensors; takes no memory."""
-        if self._shapes != dict(shapes):
-            names = sorted(self._shapes.keys() ^ shapes.keys())
-            names += [n for n in shapes if n in self._shapes and self._shapes[n] != shapes[n]]
-            raise ValueError(f"the tensors do not fit the architecture: {', '.join(names[:5])}")
-        if self._dtypes - {_DTYPES[str(dtype)]}:
-            raise ValueError(f"the tensors are {', '.join(self._dtypes)}, the model is {dtype}")
+        """Raise ValueError unless the model has exactly these tensors; takes no memory.
 
-    def read(self) -> dict[str, Array]:
-        """Return the tensors as arrays of their own, checksum and values verified."""
+        A checkpoint may have others besides.
+        """
+        found = {name: shape for name, shape in self.shapes.items() if not self._is_state(name)}
+        if found != dict(shapes):
+            names = sorted(found.keys() ^ shapes.keys())
+            names += [n for n in shapes if n in found and found[n] != shapes[n]]
+            raise ValueError(f"the tensors do not fit the architecture: {', '.join(names[:5])}")
+        dtypes = {self._dtypes[name] for name in found}
+        if dtypes - {_DTYPES[str(dtype)]}:
+            raise ValueError(f"the tensors are {', '.join(dtypes)}, the model is {dtype}")
+
+    def read(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return the tensors as arrays of their own, checksum and values verified.
+
+        Returns
+        -------
+        values, state : dict of str to array
+            Those of the model, and of a checkpoint the others, as they were given to
+            ``write_model``.
+        """
         from safetensors.numpy import load
 
         data = self._file.read(self._data_size + 1)
@@ -147,10 +185,18 @@ class ModelFile:
         if _digest(blank, data) != self._sha256:
             raise ValueError("the checksum is wrong: the file was changed or damaged")
         values = load(_prefix(self._header) + self._header + data)
+        tensors: tuple[dict[str, Array], dict[str, Array]] = {}, {}
         for name, value in values.items():
+            if self._is_state(name):
+                tensors[1][name.removeprefix(_TRAINING)] = np.array(value, order="C")
+                continue
             if not np.isfinite(value).all():
                 raise ValueError(f"{name} has NaN or infinity in it")
-        return {name: np.array(value, order="C") for name, value in values.items()}
+            tensors[0][name] = np.array(value, order="C")
+        return tensors
+
+    def _is_state(self, name: str) -> bool:
+        return self.training is not None and name.startswith(_TRAINING)
 
     def _read_header(self) -> None:
         size = os.fstat(self._file.fileno()).st_size
@@ -173,8 +219,12 @@ class ModelFile:
         self._sha256 = metadata["sha256"]
         if not isinstance(self._sha256, str) or self._header.count(_entry(self._sha256)) != 1:
             raise ValueError("the checksum is missing")
-        self._shapes, self._dtypes = _check_tensors(header, self._data_size)
+        self.shapes, self._dtypes = _check_tensors(header, self._data_size)
         self.config = _object(_parse(metadata["architecture"]), "the architecture")
+        training = metadata.get("training")
+        if training is not None:
+            training = _object(_parse(training), "what it says of the training")
+        self.training = training
 
     def _wrong(self, error: BaseException) -> FastmlpFormatError:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -183,11 +233,11 @@ class ModelFile:
 
 def _check_tensors(
     header: Mapping[str, Any], data_size: int
-) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
     """Return shapes and dtypes of the tensors, whose places must fill the data without a gap."""
     if len(header) > _MAX_TENSORS:
         raise ValueError(f"{len(header)} tensors are too many, the limit is {_MAX_TENSORS}")
-    shapes, places, dtypes = {}, [], set()
+    shapes, places, dtypes = {}, [], {}
     for name, entry in header.items():
         if len(name.encode(errors="replace")) > _MAX_NAME or "\0" in name:
             raise ValueError("a tensor has a name that is too long or has NUL in it")
@@ -202,7 +252,7 @@ def _check_tensors(
         if offsets[1] - offsets[0] != math.prod(shape) * int(entry["dtype"][1:]) // 8:
             raise ValueError(f"tensor {name!r} has a place that does not fit its shape")
         shapes[name] = shape
-        dtypes.add(entry["dtype"])
+        dtypes[name] = entry["dtype"]
         places.append(offsets)
     end = 0
     for begin, stop in sorted(places):

@@ -1,0 +1,180 @@
+"""One run of ``fit``: what it was given, how far it is, and its checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from fastmlp import _checks, checkpoint, losses, optimizers
+from fastmlp.callbacks import Callback
+from fastmlp.checkpoint import Checkpoint, Part, fingerprint
+from fastmlp.history import History
+from fastmlp.losses import Loss
+from fastmlp.network import Network
+from fastmlp.optimizers import Optimizer
+from fastmlp.passes import Sums, Watch
+from fastmlp.progress import Progress
+from fastmlp.scoring import Scores
+
+__all__ = ["Run", "Session", "check_callbacks"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class Run:
+    """What ``fit`` is to do; all of it checked."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    validation: tuple[Array, Array, Array | None] | None
+    callbacks: Sequence[Callback]
+    progress: Progress
+    scores: Scores
+    # What the model is made of again, for the files of checkpoints.
+    config: Callable[[], dict[str, Any]]
+    resume: Checkpoint | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The measurements of an epoch that may be looked at."""
+        names = ["loss", "accuracy"] if self.scores.accuracy else ["loss"]
+        names += [metric.name for metric in self.scores.metrics]
+        return names + ["val_" + name for name in names if self.validation is not None]
+
+
+class Session:
+    """A run of ``fit`` as its callbacks see it (``callbacks.RunInfo``).
+
+    Parameters
+    ----------
+    network, loss, optimizer, run, history
+        Those of the run.
+
+    Attributes
+    ----------
+    epochs, epoch, step, history
+        As in ``callbacks.RunInfo``.
+    part : Part or None
+        What is done of the present epoch, unless the run is between two.
+
+    Raises
+    ------
+    ValueError
+        If the run is to be resumed from a checkpoint of another one.
+    """
+
+    def __init__(
+        self, network: Network, loss: Loss, optimizer: Optimizer, run: Run, history: History
+    ) -> None:
+        self._network, self._optimizer, self._run = network, optimizer, run
+        self.history, self.epochs, self.epoch = history, run.epochs, 0
+        self.part: Part | None = None
+        self._batch = min(run.batch_size, len(run.x))
+        self.steps = math.ceil(len(run.x) / self._batch)
+        self._watching = [callback for callback in run.callbacks if callback.watches]
+        # As they are now: callbacks may change some.
+        self._settings: dict[str, Any] | ValueError | None = None
+        if run.callbacks or run.resume is not None:
+            try:
+                self._settings = network.config() | {
+                    "optimizer": optimizers.config(optimizer),
+                    "loss": losses.config(loss),
+                    "metrics": run.names[1:],
+                    "batch_size": run.batch_size,
+                    "shuffle": run.shuffle,
+                }
+            except ValueError as error:
+                self._settings = error
+        self._data: dict[str, Any] | None = None
+        if run.resume is not None:
+            run.resume.check(self._given(), network, optimizer, self._batch)
+            self.part = run.resume.part
+
+    @property
+    def step(self) -> int:
+        """Number of the last complete step."""
+        part = 0 if self.part is None else math.ceil(self.part.sums.done / self._batch)
+        return len(self.history.epochs) * self.steps + part
+
+    def check_checkpoint(self) -> None:
+        """Refuse what no checkpoint can hold."""
+        self._fixed()
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint."""
+        network, run = self._network, self._run
+        state = network.state(self._optimizer)
+        callbacks, settings = run.callbacks, self._given()
+        checkpoint.write(
+            path, network, state, self.history, callbacks, self.part, run.config(), settings
+        )
+
+    def watch(self, began: float, outputs: Array | None, stop: Callable[[], bool]) -> Watch | None:
+        """Return who looks at the network after steps of the epoch; None if nobody does.
+
+        Parameters
+        ----------
+        began : float
+            When the epoch began, by ``time.perf_counter``.
+        outputs : array or None
+            Where its outputs are written, in the order of the epoch.
+        stop : callable
+            Says whether the run is to end after the step.
+        """
+        if not self._watching:
+            return None
+        state = self._network.state(self._optimizer)
+
+        def call(sums: Sums, loss: float) -> bool:
+            given = None if outputs is None else outputs[: sums.done]
+            self.part = Part(sums, time.perf_counter() - began, given)
+            step = self.step
+            for callback in self._watching:
+                if callback.every_steps and step % callback.every_steps == 0:
+                    logs = {"loss": loss, "learning_rate": state.learning_rate}
+                    callback.on_batch_end(step, logs)
+            return stop()
+
+        return Watch(call, math.gcd(*(c.every_steps or 0 for c in self._watching)), self.step)
+
+    def _fixed(self) -> dict[str, Any]:
+        if isinstance(self._settings, ValueError):
+            raise ValueError(f"a checkpoint cannot be: {self._settings}") from None
+        if self._settings is None:
+            raise RuntimeError("a checkpoint is written by a callback.")
+        return self._settings
+
+    def _given(self) -> dict[str, Any]:
+        """Return what another run must have in common with this one."""
+        run, fixed = self._run, self._fixed()
+        if self._data is None:
+            held = run.validation
+            self._data = {
+                "x": fingerprint(run.x),
+                "y": fingerprint(run.y),
+                "sample_weight": fingerprint(run.weights),
+                "validation_data": None if held is None else [fingerprint(part) for part in held],
+            }
+        return fixed | self._data
+
+
+def check_callbacks(run: Run) -> None:
+    """Refuse callbacks that look at what is not measured or ask for impossible steps."""
+    known = dict.fromkeys(run.names)
+    for callback in run.callbacks:
+        name = type(callback).__name__
+        if callback.monitor is not None:
+            _checks.lookup(callback.monitor, known, f"monitor of {name}")
+        if callback.every_steps is not None:
+            _checks.integer(callback.every_steps, f"every_steps of {name}", minimum=1)
