@@ -131,13 +131,13 @@ def test_pandas_alone() -> None:
     frame.columns = ["a", "a"]  # the same label twice
     np.testing.assert_array_equal(model.predict(frame.astype(object)), wanted)
     missing = pandas.DataFrame({"a": [1, 2], "b": pandas.array([1, None], "Int64")})
-    with pytest.raises(ValueError, match="a missing value.* in column 'b' at row 1"):
+    with pytest.raises(ValueError, match=r"a missing value.* in column 'b' at row 1"):
         model.predict(missing)
     with pytest.raises(ValueError, match=r"x must have shape \(N, 2\), got \(2,\)"):
         model.predict(frame.iloc[:, 0])
     with pytest.raises(ValueError, match=r"x must have shape \(N, 2\), got \(2, 1\)"):
         model.predict(frame.iloc[:, :1])
-    with pytest.raises(ValueError, match="y must hold finite numbers, .* at row 1"):
+    with pytest.raises(ValueError, match=r"y must hold finite numbers, .* at row 1"):
         model.fit(frame, pandas.Series([0, np.nan]))
 
 
@@ -153,7 +153,7 @@ def test_frames_of_any_library() -> None:
 
     model = fm.MLP(1, [], 2)
     model.fit(np.zeros((3, 1)), Series([0, 1, 0]), epochs=1)
-    with pytest.raises(TypeError, match="y must hold real numbers, got complex128|got complex128"):
+    with pytest.raises(TypeError, match="y must hold numbers, got complex128"):
         model.fit(np.zeros((2, 1)), Series([1j, 2]))
 
 

@@ -109,9 +109,7 @@ def test_training_takes_the_samples_of_the_order(
     assert model.epochs_begun == 2 and history.history["accuracy"][1] > 0.4
 
 
-def test_both_backends_in_the_same_order(
-    save: Save, points: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_both_backends_in_the_same_order(save: Save, points: tuple[np.ndarray, np.ndarray]) -> None:
     pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
     x, y = points
     mapped = save(x.astype(np.float64))
@@ -196,7 +194,9 @@ def test_divergence_goes_back(
     model = make(backend)
     before = parameters(model)
     with pytest.raises(fm.DivergenceError, match="in epoch 1, step"):
-        model.fit(save(1e30 * x), y.astype(float)[:, None] * [1, 1, 1], loss="mse", optimizer=fm.SGD(1e30))
+        model.fit(
+            save(1e30 * x), y.astype(float)[:, None] * [1, 1, 1], loss="mse", optimizer=fm.SGD(1e30)
+        )
     assert parameters(model) == before
 
 

@@ -54,7 +54,7 @@ def test_seed_decides() -> None:
     assert fm.train_test_split(x, y, 5)[1][0][:, 0].astype(int).tolist() == PINNED
 
 
-PINNED = [73, 44, 27, 90, 59]
+PINNED = [17, 73, 97, 34, 93]
 
 
 def test_arguments() -> None:
