@@ -127,6 +127,22 @@ def test_the_weights_are_those_after_the_step(backend, optimizer, threads, toy, 
         same_bits(outputs, other.predict(x[:2]))
 
 
+def test_predictions_between_steps_are_those_of_the_running_statistics(backend, toy):
+    class Watch(fm.Callback):
+        def on_batch_end(self, step, logs):
+            seen.append(self.model.predict(toy[0]))
+            kept.append(self.model.copy())
+
+    seen: list = []
+    kept: list = []
+    model = fm.Sequential([fm.Dense(9), fm.BatchNorm(), fm.Dropout(0.2), fm.Dense(3)], 6)
+    model.backend = backend
+    model.fit(*toy, epochs=2, batch_size=50, optimizer="adam", callbacks=[Watch()])
+    assert [other.steps_done for other in kept] == [1, 2, 3, 4, 5, 6]
+    for outputs, other in zip(seen, kept, strict=True):
+        same_bits(outputs, other.predict(toy[0]))
+
+
 def test_looking_changes_nothing(backend, toy):
     runs = []
     for callbacks in ([], [Recorder([])], [Recorder([], every_steps=5)]):

@@ -121,25 +121,34 @@ def test_resume_with_all_settings(name, backend, toy, tmp_path):
         assert columns(history) == columns(expected)
 
 
-@pytest.mark.parametrize("layers", ["images", "frozen"])
+@pytest.mark.parametrize("layers", ["images", "frozen", "random"])
 def test_resume_of_other_networks(layers, backend, tmp_path):
     def network():
         if layers == "images":
             model = fm.CNN((6, 6, 1), filters=[3], kernel_size=3, pool=2, hidden=[7], classes=3)
-        else:
+        elif layers == "frozen":
             model = fm.Sequential([fm.Dense(9, trainable=False), fm.Dense(3, l2=0.1)], 36)
+        else:  # what draws numbers in every step, and what has running statistics
+            parts = [fm.Dense(9), fm.BatchNorm(), fm.Dropout(0.4), fm.GaussianNoise(0.1)]
+            model = fm.Sequential([*parts, fm.Dense(3)], 36)
         model.backend = backend
         return model
 
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 255, (40, 6, 6), np.uint8), np.arange(40) % 3
     options = {"epochs": 2, "batch_size": 15, "optimizer": "adam"}
-    plain = network()
-    expected = plain.fit(x, y, callbacks=[every_step(tmp_path)], **options)
+    plain, other = network(), network()
+    expected = other.fit(x, y, **options)
+    assert columns(plain.fit(x, y, callbacks=[every_step(tmp_path)], **options)) == columns(
+        expected
+    )
+    assert weights(plain) == weights(other)
+    assert len(os.listdir(tmp_path)) == 6
     for path in tmp_path.iterdir():
         model = network()
         assert columns(model.fit(x, y, resume=path, **options)) == columns(expected)
         assert weights(model) == weights(plain)
+        assert model.counters == plain.counters
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
