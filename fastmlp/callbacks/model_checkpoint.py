@@ -63,8 +63,8 @@ class ModelCheckpoint(Callback):
     to the disk and renamed: a crash, SIGKILL or a loss of power at any moment leaves one of the
     two. ``load_model`` reads it like any model file.
 
-    Samples that stay in their file (``np.memmap``) are trained without looks between steps, so there
-    ``every_steps`` must be None.
+    Samples that stay in their file (``np.memmap``) are trained without looks between steps, so
+    there ``every_steps`` must be None.
 
     Checkpoints are written after all other callbacks have run, wherever this one stands. None is
     written where a weight is not finite: the next step, or the end of the epoch, raises
