@@ -700,3 +700,26 @@ def test_what_the_dead_left_is_removed(toy, tmp_path):
     make().fit(*toy, epochs=1, callbacks=[fm.ModelCheckpoint(tmp_path / "run.ckpt")])
     expected = {"run.ckpt", names["alive"], names["other"], names["no"]}
     assert set(os.listdir(tmp_path)) == expected
+
+
+# --- Samples that stay in their file --------------------------------------------------------------
+
+
+def test_samples_in_a_file(backend, toy, tmp_path, monkeypatch):
+    from fastmlp import _mapped
+
+    monkeypatch.setattr(_mapped, "BUFFER_BYTES", 1600)
+    monkeypatch.setattr(_mapped, "PIECE_BYTES", 400)
+    x = np.memmap(tmp_path / "x", toy[0].dtype, "w+", shape=toy[0].shape)
+    x[:] = toy[0]
+    x.flush()
+    with pytest.raises(ValueError, match="ModelCheckpoint looks at steps, which takes"):
+        make(backend).fit(x, toy[1], callbacks=[every_step(tmp_path)])
+    options = {"epochs": 3, "batch_size": BATCH, "optimizer": "adam"}
+    plain, saver = make(backend), fm.ModelCheckpoint(tmp_path / "{epoch}", keep=None)
+    expected = plain.fit(x, toy[1], callbacks=[saver], **options)
+    for epoch in (1, 2, 3):
+        model = make(backend)
+        history = model.fit(x, toy[1], resume=tmp_path / str(epoch), **options)
+        assert columns(history) == columns(expected)
+        assert weights(model) == weights(plain)
