@@ -240,6 +240,23 @@ def test_epochs_done_together_draw_as_epochs_done_alone():
     assert bundled.steps_done == single.steps_done == 120
 
 
+def test_a_bundle_that_diverges_is_done_again_with_the_same_masks():
+    # The learning rate grows until the loss is infinite, many epochs after the first bundle.
+    ends = []
+    for callbacks in ([], [fm.Callback()]):
+        layers = [fm.Dense(9, activation="tanh"), fm.Dropout(0.5), fm.Dense(4)]
+        model = fm.Sequential(layers, 11, "float64")
+        optimizer = fm.SGD(lambda step: 0.001 * 1.2**step)
+        with pytest.raises(fm.DivergenceError) as caught, np.errstate(all="ignore"):
+            model.fit(X, X[:, :4], 5000, 20, optimizer=optimizer, loss="mse", callbacks=callbacks)
+        ends.append((caught.value.epoch, caught.value.step, model))
+    (epoch, step, model), (wanted, last, other) = ends
+    assert (epoch, step) == (wanted, last)
+    assert epoch > 5
+    same(model, other)
+    assert model.steps_done == other.steps_done
+
+
 def test_any_number_of_threads_draws_the_same(eager_threads):
     found = set()
     for threads in (1, 2, 3, 5, 8):
