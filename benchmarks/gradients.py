@@ -1,9 +1,10 @@
 """Check the gradients of many random networks and print the worst error.
 
-Run ``python benchmarks/gradients.py [--images] [--count 200] [--backend numpy]``. Every MLP has 1
-to 6 layers, one of the activations and either loss; with ``--images`` a network has 1 to 4
-convolutions and pooling layers, of random sizes, strides and padding, before its dense ones. All
-gradients are compared with sixth-order central differences in float64.
+Run ``python benchmarks/gradients.py [--images | --mixed] [--count 200] [--backend numpy]``. Every
+MLP has 1 to 6 layers, one of the activations and either loss; with ``--images`` a network has 1 to
+4 convolutions and pooling layers, of random sizes, strides and padding, before its dense ones; with
+``--mixed`` it has dropout, noise, norms, penalties or an embedding, and any loss, with settings and
+weights of samples. All gradients are compared with sixth-order central differences in float64.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import numpy as np
 import fastmlp as fm
 from fastmlp.activations import ACTIVATIONS
 
+Drawn = tuple[fm.Sequential, np.ndarray, np.ndarray, str | fm.Loss, np.ndarray | None]
 
-def random_case(index: int) -> tuple[fm.Sequential, np.ndarray, np.ndarray, str]:
+
+def random_case(index: int) -> Drawn:
     """Return random model number ``index`` with four samples, their targets and a loss."""
     rng = np.random.default_rng(index)
     names = sorted(ACTIVATIONS)
@@ -28,11 +31,11 @@ def random_case(index: int) -> tuple[fm.Sequential, np.ndarray, np.ndarray, str]
     model = fm.MLP(inputs, hidden, outputs, activation=names[index % len(names)], seed=index)
     x = rng.standard_normal((4, inputs))
     if rng.integers(2):
-        return model, x, rng.integers(0, outputs, 4), "cross_entropy"
-    return model, x, rng.standard_normal((4, outputs)), "mse"
+        return model, x, rng.integers(0, outputs, 4), "cross_entropy", None
+    return model, x, rng.standard_normal((4, outputs)), "mse", None
 
 
-def random_images(index: int) -> tuple[fm.Sequential, np.ndarray, np.ndarray, str]:
+def random_images(index: int) -> Drawn:
     """Return random network for images number ``index`` with samples, their targets and a loss."""
     rng = np.random.default_rng([1, index])
     names = sorted(ACTIVATIONS)
@@ -65,26 +68,74 @@ def random_images(index: int) -> tuple[fm.Sequential, np.ndarray, np.ndarray, st
     model = fm.Sequential([*layers, fm.Dense(outputs)], shape, seed=index)
     x = rng.standard_normal((3, *shape))
     if rng.integers(2):
-        return model, x, rng.integers(0, outputs, 3), "cross_entropy"
-    return model, x, rng.standard_normal((3, outputs)), "mse"
+        return model, x, rng.integers(0, outputs, 3), "cross_entropy", None
+    return model, x, rng.standard_normal((3, outputs)), "mse", None
+
+
+def random_mixture(index: int) -> Drawn:
+    """Return random network number ``index`` of all other layers, losses and settings."""
+    rng = np.random.default_rng([2, index])
+    names = sorted(ACTIVATIONS)
+    n, outputs = int(rng.integers(6, 10)), int(rng.integers(2, 5))
+
+    def between() -> list[fm.Layer]:
+        kinds = (
+            lambda: fm.Dropout(float(rng.uniform(0.1, 0.6))),
+            lambda: fm.GaussianNoise(0.2),
+            lambda: fm.BatchNorm(epsilon=0.1),
+            lambda: fm.LayerNorm(epsilon=0.1),
+        )
+        return [kinds[rng.integers(4)]() for _ in range(rng.integers(3))]
+
+    layers: list[fm.Layer] = []
+    start = int(rng.integers(3))
+    if start == 0:
+        shape = (int(rng.integers(1, 4)),)
+        x = rng.integers(0, 6, (n, *shape))
+        layers.append(fm.Embedding(6, 3, combine=("sum", "concat")[rng.integers(2)]))
+    elif start == 1:
+        shape = (6, 5, 2)
+        x = rng.standard_normal((n, *shape))
+        layers += [fm.Conv2D(3, 3, activation=names[index % len(names)]), *between()]
+        layers += [fm.AvgPool2D(2), *between(), fm.Flatten()]
+    else:
+        shape = (4,)
+        x = rng.standard_normal((n, *shape))
+    for _ in range(rng.integers(1, 4)):
+        penalty = {"l2": 0.01, "l1": 0.01 * int(rng.integers(2))} if rng.integers(3) == 0 else {}
+        layers.append(fm.Dense(int(rng.integers(2, 7)), names[index % len(names)], **penalty))
+        layers += between()
+    model = fm.Sequential([*layers, fm.Dense(outputs)], shape, seed=index)
+    weights = rng.random(n) + 0.1 if rng.integers(2) else None
+    kind = int(rng.integers(6))
+    if kind < 3:
+        classes = dict(enumerate(rng.random(outputs) + 0.1)) if rng.integers(2) else None
+        loss: fm.Loss = fm.CrossEntropy(0.1 * int(rng.integers(2)), classes)
+        return model, x, rng.integers(0, outputs, n), fm.Hinge() if kind == 0 else loss, weights
+    if kind == 3:
+        return model, x, rng.random((n, outputs)), "binary_cross_entropy", weights
+    return model, x, rng.standard_normal((n, outputs)), ("mae", fm.Huber(0.7))[kind - 4], weights
 
 
 def main() -> int:
     """Check, print one line an activation and the worst of all; return 1 if any failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=200, help="how many models")
-    parser.add_argument("--images", action="store_true", help="convolutions and pooling")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--images", action="store_true", help="convolutions and pooling")
+    kind.add_argument("--mixed", action="store_true", help="all other layers, losses, settings")
     parser.add_argument("--backend", choices=["kernels", "numpy"], help="default: the model's")
     arguments = parser.parse_args()
 
+    draw = random_images if arguments.images else random_mixture if arguments.mixed else random_case
     start = time.perf_counter()
     worst: dict[str, float] = defaultdict(float)
     checked, kinks, failed = 0, 0, 0
     for index in range(arguments.count):
-        model, x, y, loss = (random_images if arguments.images else random_case)(index)
+        model, x, y, loss, weights = draw(index)
         if arguments.backend:
             model.backend = arguments.backend
-        result = fm.gradcheck(model, x, y, loss)
+        result = fm.gradcheck(model, x, y, loss, sample_weight=weights)
         # A dead network may be all kinks: then there is nothing to compare, and that is counted.
         checked += sum(result.checked.values())
         kinks += sum(result.kinks.values())
