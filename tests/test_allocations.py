@@ -39,7 +39,7 @@ PROGRAM = """if True:
         state, counts = model.state(optimizer), {10: [], 1000: []}
         rates = {steps: state.begin_run(steps) for steps in orders}
         tables = {steps: optimizer.coefficients(1, rates[steps]) for steps in orders}
-        state.begin_run = lambda steps, epochs: rates[steps]
+        state.begin_run = lambda steps, epochs, skipped: rates[steps]
         optimizer.coefficients = lambda first, rates: tables[len(rates)]
         for _ in range(4):
             for steps, order in orders.items():
