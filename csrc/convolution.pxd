@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memset
 from column cimport column
 from dispatch cimport FM_MAX_SPARSE, FM_STORE_SET, fm_f32, fm_f64, real
 from matmul cimport lanes_of, pack_panel, store_sums
-from window cimport Window, image_size, is_padded, padded_row, padded_size, places
+from window cimport BYTE_PLACES, Window, is_padded, padded_row, padded_size, places
 
 
 cdef inline Py_ssize_t segment_of(const Window *w, Py_ssize_t lanes) noexcept nogil:
@@ -162,7 +162,7 @@ cdef inline void list_gradient(
 cdef inline bint is_separate(const Window *pool) noexcept nogil:
     """Whether a pixel is in one window of the pool at most, and its place a byte."""
     return (pool.stride_y >= pool.kernel_height and pool.stride_x >= pool.kernel_width
-            and pool.kernel_height * pool.kernel_width <= 256)
+            and pool.kernel_height * pool.kernel_width <= BYTE_PLACES)
 
 
 cdef inline void list_pooled(
@@ -175,8 +175,9 @@ cdef inline void list_pooled(
     """
     cdef Py_ssize_t filters = pool.channels, pixels = places(w), row = padded_row(w)
     cdef Py_ssize_t i, q, n, f, origin, place, window = pool.kernel_height * pool.kernel_width
-    cdef int32_t here[256]      # of each place of the window: how many, then where the next goes
-    cdef int32_t at[256]
+    # of each place of the window: how many, then where the next goes
+    cdef int32_t here[BYTE_PLACES]
+    cdef int32_t at[BYTE_PLACES]
     cdef int32_t begin = 0, j, count
     cdef real *values = <real *>l.here
     cdef real *by_pixel = <real *>l.by_pixel

@@ -1,6 +1,6 @@
 """Convolution and pooling of batches of images (arrays C-contiguous, sizes checked)."""
 
-from libc.stdint cimport int32_t, uint8_t, uintptr_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
@@ -9,7 +9,7 @@ from convolution cimport (
     lists_size, patch_of, segment_of, without_border,
 )
 from dispatch cimport FM_STORE_RELU, FM_STORE_SET, import_tables, real
-from matmul cimport lanes_of, pack_panel, store_sums
+from matmul cimport aligned, lanes_of, pack_panel, store_sums
 from overlap cimport refuse_overlap
 from pooling cimport average_pool as _average_pool
 from pooling cimport average_pool_gradient
@@ -40,8 +40,9 @@ cdef Window window_of(
     return w
 
 
-cdef void *aligned(void *memory) noexcept nogil:
-    return <void *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
+cdef int refuse(const real *x, Py_ssize_t n, const real *out, Py_ssize_t count) except -1:
+    """Raise ValueError if n values at x and `count` at out overlap."""
+    return refuse_overlap(x, n * sizeof(real), out, count * sizeof(real), False)
 
 
 cdef void *memory_for(Py_ssize_t elements, size_t size) except NULL:
@@ -69,10 +70,9 @@ def conv2d(
     cdef void *memory
     if y.shape[0] * pixels * filters == 0:
         return
-    refuse_overlap(&x[0, 0, 0, 0], x.shape[0] * image_size(&window) * sizeof(real), &y[0, 0, 0, 0],
-                   y.shape[0] * pixels * filters * sizeof(real), False)
-    refuse_overlap(&w[0, 0, 0, 0], taps * filters * sizeof(real), &y[0, 0, 0, 0],
-                   y.shape[0] * pixels * filters * sizeof(real), False)
+    refuse(&x[0, 0, 0, 0], x.shape[0] * image_size(&window),
+           &y[0, 0, 0, 0], y.shape[0] * pixels * filters)
+    refuse(&w[0, 0, 0, 0], taps * filters, &y[0, 0, 0, 0], y.shape[0] * pixels * filters)
     lanes = lanes_of(&y[0, 0, 0, 0])
     width = 2 * lanes
     wide = (filters + width - 1) // width * width
@@ -116,10 +116,10 @@ def conv2d_backward_input(
     if pixels * filters == 0:
         dx[...] = 0
         return
-    refuse_overlap(&dy[0, 0, 0, 0], dy.shape[0] * pixels * filters * sizeof(real),
-                   &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window) * sizeof(real), False)
-    refuse_overlap(&w[0, 0, 0, 0], w.shape[0] * taps * filters * sizeof(real),
-                   &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window) * sizeof(real), False)
+    refuse(&dy[0, 0, 0, 0], dy.shape[0] * pixels * filters,
+           &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window))
+    refuse(&w[0, 0, 0, 0], w.shape[0] * taps * filters,
+           &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window))
     lanes = lanes_of(&dx[0, 0, 0, 0])
     patch = patch_of(&window, lanes)
     segment = segment_of(&window, lanes)
@@ -159,10 +159,10 @@ def conv2d_backward_weights(
     if x.shape[0] * pixels == 0:
         dw[...] = 0
         return
-    refuse_overlap(&x[0, 0, 0, 0], x.shape[0] * image_size(&window) * sizeof(real),
-                   &dw[0, 0, 0, 0], dw.shape[0] * taps * filters * sizeof(real), False)
-    refuse_overlap(&dy[0, 0, 0, 0], dy.shape[0] * pixels * filters * sizeof(real),
-                   &dw[0, 0, 0, 0], dw.shape[0] * taps * filters * sizeof(real), False)
+    refuse(&x[0, 0, 0, 0], x.shape[0] * image_size(&window),
+           &dw[0, 0, 0, 0], dw.shape[0] * taps * filters)
+    refuse(&dy[0, 0, 0, 0], dy.shape[0] * pixels * filters,
+           &dw[0, 0, 0, 0], dw.shape[0] * taps * filters)
     lanes = lanes_of(&dw[0, 0, 0, 0])
     patch = patch_of(&window, lanes)
     segment = segment_of(&window, lanes)
@@ -194,9 +194,8 @@ def max_pool2d(
     cdef Py_ssize_t n
     if y.shape[0] * places(&window) * window.channels == 0:
         return
-    refuse_overlap(&x[0, 0, 0, 0], x.shape[0] * image_size(&window) * sizeof(real),
-                   &y[0, 0, 0, 0], y.shape[0] * places(&window) * window.channels * sizeof(real),
-                   False)
+    refuse(&x[0, 0, 0, 0], x.shape[0] * image_size(&window),
+           &y[0, 0, 0, 0], y.shape[0] * places(&window) * window.channels)
     with nogil:
         for n in range(x.shape[0]):
             _max_pool(&window, &x[n, 0, 0, 0], window.channels, &y[n, 0, 0, 0],
@@ -216,8 +215,8 @@ def max_pool2d_backward(
     if places(&window) == 0:
         dx[...] = 0
         return
-    refuse_overlap(&dy[0, 0, 0, 0], dy.shape[0] * places(&window) * window.channels * sizeof(real),
-                   &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window) * sizeof(real), False)
+    refuse(&dy[0, 0, 0, 0], dy.shape[0] * places(&window) * window.channels,
+           &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window))
     with nogil:
         for n in range(dx.shape[0]):
             max_pool_gradient(&window, &dy[n, 0, 0, 0], <const char *>&index[n, 0, 0, 0],
@@ -234,9 +233,8 @@ def avg_pool2d(
     cdef Py_ssize_t n
     if y.shape[0] * places(&window) * window.channels == 0:
         return
-    refuse_overlap(&x[0, 0, 0, 0], x.shape[0] * image_size(&window) * sizeof(real),
-                   &y[0, 0, 0, 0], y.shape[0] * places(&window) * window.channels * sizeof(real),
-                   False)
+    refuse(&x[0, 0, 0, 0], x.shape[0] * image_size(&window),
+           &y[0, 0, 0, 0], y.shape[0] * places(&window) * window.channels)
     with nogil:
         for n in range(x.shape[0]):
             _average_pool(&window, &x[n, 0, 0, 0], &y[n, 0, 0, 0])
@@ -255,8 +253,8 @@ def avg_pool2d_backward(
     if places(&window) == 0:
         dx[...] = 0
         return
-    refuse_overlap(&dy[0, 0, 0, 0], dy.shape[0] * places(&window) * window.channels * sizeof(real),
-                   &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window) * sizeof(real), False)
+    refuse(&dy[0, 0, 0, 0], dy.shape[0] * places(&window) * window.channels,
+           &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window))
     with nogil:
         for n in range(dx.shape[0]):
             average_pool_gradient(&window, &dy[n, 0, 0, 0], &dx[n, 0, 0, 0])

@@ -12,6 +12,8 @@
 # way, so packing costs next to nothing. Where the lanes operand must be transposed, or a panel
 # is not full, it is packed before.
 
+from libc.stdint cimport uintptr_t
+
 from dispatch cimport (
     FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS, FM_STORE_ADD, FM_STORE_RELU,
     FM_STORE_SET, fm_f32, fm_f64, real,
@@ -30,6 +32,11 @@ cdef enum:
     # Row order pays from so many rows, or where the sums are at most so long.
     MANY_ROWS = 128
     SHORT_SUM = 64
+
+
+cdef inline void *aligned(void *memory) noexcept nogil:
+    """The first line of a cache that begins in memory."""
+    return <void *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
 
 
 cdef inline int lanes_of(const real *tag) noexcept nogil:

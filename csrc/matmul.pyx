@@ -1,12 +1,11 @@
 """Matrix products and the dense layer's forward pass (arrays C-contiguous, sizes checked)."""
 
-from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, malloc
 
 from dispatch cimport (
     FM_MAX_LANES, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables, real,
 )
-from matmul cimport SHORT_SUM, WORKSPACE_BYTES, product
+from matmul cimport SHORT_SUM, WORKSPACE_BYTES, aligned, product
 from matmul cimport matmul as _matmul
 from overlap cimport refuse_overlap
 
@@ -15,10 +14,6 @@ import_tables()
 
 cdef enum:
     SMALL_BYTES = 16384
-
-
-cdef inline void *aligned(void *memory) noexcept nogil:
-    return <void *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
 
 
 cdef inline bint is_small(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, size_t size) noexcept nogil:

@@ -5,10 +5,7 @@ from libc.string cimport memset
 
 from dispatch cimport fm_f32, fm_f64, real
 from rows cimport axpy
-from window cimport Window, image_size, places
-
-cdef enum:
-    BYTE_PLACES = 256       # the place of a maximum is a byte in windows of at most so many
+from window cimport BYTE_PLACES, Window, image_size, places
 
 
 cdef inline Py_ssize_t index_bytes(const Window *w) noexcept nogil:

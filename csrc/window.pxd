@@ -1,5 +1,9 @@
 # A window that slides over images: the kernel of a convolution, the pool of a pooling layer.
 
+cdef enum:
+    BYTE_PLACES = 256       # a place in a window of at most so many is a byte, else int32
+
+
 cdef struct Window:
     Py_ssize_t height, width, channels          # of the images it slides over
     Py_ssize_t kernel_height, kernel_width      # of itself

@@ -21,12 +21,20 @@ __all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
 Array = npt.NDArray[Any]
 
 
-class _Pool(Layer):
-    """What the layers with a window have in common."""
+class _Windowed(Layer):
+    """A layer that makes one pixel of each window."""
 
     takes_images = True
 
     window: Window
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+        """Return the buffers for a batch of ``n`` samples."""
+        return _Workspace((n, *(self.input_shape or ())), (n, *(self.output_shape or ())), dtype)
+
+
+class _Pool(_Windowed):
+    """One whose windows have a size and strides."""
 
     def __init__(
         self,
@@ -44,10 +52,6 @@ class _Pool(Layer):
             input_shape, self.pool_size, self.strides, layer=name, argument="pool_size"
         )
         return (window.out_height, window.out_width, window.channels)
-
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
-        """Return the buffers for a batch of ``n`` samples."""
-        return _Workspace((n, *(self.input_shape or ())), (n, *(self.output_shape or ())), dtype)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -188,7 +192,7 @@ class AvgPool2D(_Pool):
         return plan.average_pool_backward(self, x, y, gradient) if need_dx else None
 
 
-class GlobalAvgPool2D(Layer):
+class GlobalAvgPool2D(_Windowed):
     """Take the mean of every channel over the whole image, (N, H, W, C) -> (N, C).
 
     In place of Flatten before the last Dense it leaves one weight a channel and class.
@@ -209,19 +213,11 @@ class GlobalAvgPool2D(Layer):
     (64,)
     """
 
-    takes_images = True
-
-    window: Window
-
     def build(self, input_shape: Shape) -> Shape:
         """Return the number of channels."""
         size = (input_shape[0], input_shape[1]) if len(input_shape) == 3 else 1
         self.window = Window.of(input_shape, size, layer=self.name or "GlobalAvgPool2D")
         return (self.window.channels,)
-
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
-        """Return the buffers for a batch of ``n`` samples."""
-        return _Workspace((n, *(self.input_shape or ())), (n, *(self.output_shape or ())), dtype)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
         """Return the mean of every channel."""

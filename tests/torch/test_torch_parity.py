@@ -8,32 +8,10 @@ import pytest
 import fastmlp as fm
 
 torch = pytest.importorskip("torch")
+from torch_activations import ACTIVATIONS  # noqa: E402 - it needs torch
+
 F = torch.nn.functional
-
-ACTIVATIONS = {
-    "linear": lambda z: z,
-    "relu": torch.relu,
-    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
-    "elu": F.elu,
-    "gelu": None,  # filled below, for it has two definitions
-    "silu": F.silu,
-    "softplus": F.softplus,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "softmax": lambda z: torch.softmax(z, dim=-1),
-}
 RTOL = {"float64": 1e-10, "float32": 1e-5}
-
-
-def gelu(z):
-    """The definition that fastmlp's reference uses."""
-    probe = np.array([[1.0]])
-    exact = F.gelu(torch.tensor(probe)).item()
-    is_exact = abs(float(fm.reference.gelu(probe)[0, 0]) - exact) < 1e-9
-    return F.gelu(z, approximate="none" if is_exact else "tanh")
-
-
-ACTIVATIONS["gelu"] = gelu
 
 
 def torch_loss(parameters, x, y, activation, loss):

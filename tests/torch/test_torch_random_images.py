@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from random_networks import draw_images
 
 import fastmlp as fm
 
 torch = pytest.importorskip("torch")
+from torch_activations import ACTIVATIONS  # noqa: E402 - it needs torch
+
 F = torch.nn.functional
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from random_networks import draw_images  # noqa: E402
-
-ACTIVATIONS = {
-    "linear": lambda z: z,
-    "relu": torch.relu,
-    "leaky_relu": lambda z: F.leaky_relu(z, 0.01),
-    "elu": F.elu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "softplus": F.softplus,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "softmax": lambda z: torch.softmax(z, dim=-1),
-}
 
 
 def channels_first(x):
