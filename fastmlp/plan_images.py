@@ -153,16 +153,20 @@ class ImageOperations(Updates):
         """Add the largest of each window; it joins the convolution before where it can."""
         window = _window(layer)
         columns = window.out_height * window.out_width * window.channels
-        index = self._memory(
-            f"{layer.name}, index",
-            self.rows,
-            -(-columns * _index_bytes(window) // self.dtype.itemsize),
-        )
+        index = None  # where each maximum was: prediction does not ask
+        if self.training is not None:
+            index = self._memory(
+                f"{layer.name}, index",
+                self.rows,
+                -(-columns * _index_bytes(window) // self.dtype.itemsize),
+            )
         before = x.producer
         saves = x.activation.saves if x.activation is not None else "output"
         if before is not None and saves == "output" and _takes_pool(before):
             y = self._output(layer, columns)
-            y.first = y.last = index.first = index.last = before.phase
+            y.first = y.last = before.phase
+            if index is not None:
+                index.first = index.last = before.phase
             before.arguments |= {"y": y, "pool": astuple(window), "index": index}
             before.fused.append(f"max-pool {window.kernel_height}x{window.kernel_width}")
             unused = x.buffer

@@ -79,28 +79,65 @@ static ptrdiff_t FM(nonzero)(ptrdiff_t n, const REAL *x, REAL *values, int32_t *
     return m;
 }
 
-/* y[i] = largest x[r * row + q * pixel + i] of a window of rows x columns; its place r * columns + q
- * goes to index: a byte, or int32 where the window has more than 256 places (NULL: not wanted).
- * The first of equal values; the first NaN, if there is one. i < channels. */
-static void FM(max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,
-                         ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index)
+/* The places of the maxima of a vector: a byte each, or int32 where a window has more than 256. */
+FM_INLINE void FM(store_places)(VI at, ptrdiff_t n, int wide, void *index)
 {
-    const int wide = rows * columns > 256;
-    for (ptrdiff_t i = 0; i < channels; i += FM_LANES) {
+    UINT places[FM_LANES];
+    memcpy(places, &at, sizeof at);
+    if (wide) {
+        for (ptrdiff_t j = 0; j < n; j++) ((int32_t *)index)[j] = (int32_t)places[j];
+        return;
+    }
+    uint8_t bytes[FM_LANES];
+#if defined(FM_LEVEL_AVX2) && !FM_F64
+    __m128i pairs = _mm_packus_epi32(_mm256_castsi256_si128((__m256i)at),
+                                     _mm256_extracti128_si256((__m256i)at, 1));
+    _mm_storel_epi64((__m128i *)bytes, _mm_packus_epi16(pairs, pairs));
+#elif defined(FM_LEVEL_AVX512) && !FM_F64
+    _mm_storeu_si128((__m128i *)bytes, _mm512_cvtepi32_epi8((__m512i)at));
+#else
+    FM_UNROLL
+    for (int j = 0; j < FM_LANES; j++) bytes[j] = (uint8_t)places[j];
+#endif
+    if (n == FM_LANES)
+        memcpy(index, bytes, FM_LANES);
+    else
+        for (ptrdiff_t j = 0; j < n; j++) ((uint8_t *)index)[j] = bytes[j];
+}
+
+/* One more value of each of the windows: the first of equal ones, the first NaN. */
+FM_INLINE void FM(pool_step)(const int indexed, V a, UINT place, V *best, VI *at)
+{
+    VI better = FM(v_lt)(*best, a) | (FM(v_nan)(a) & ~FM(v_nan)(*best));
+    *best = FM(v_select)(better, a, *best);
+    if (indexed) *at = (better & FM(v_seti)(place)) | (~better & *at);
+}
+
+/* `small`: rows and columns are constants of at most 3. */
+FM_INLINE void FM(pool_window)(const int indexed, const int small, ptrdiff_t channels,
+                               const ptrdiff_t rows, const ptrdiff_t columns, const REAL *x,
+                               ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index)
+{
+    for (ptrdiff_t i = 0; i < channels; i += FM_LANES, x += FM_LANES) {
         const ptrdiff_t n = channels - i < FM_LANES ? channels - i : FM_LANES;
-        V best = FM(v_set)(0);
+        const int whole = i + FM_LANES <= pixel;
+        V best = whole ? FM(v_load)(x) : FM(v_load_part)(x, n);
         VI at = FM(v_seti)(0);
-        UINT place = 0, places[FM_LANES];
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            const REAL *from = x + r * row + i;
-            for (ptrdiff_t q = 0; q < columns; q++, from += pixel, place++) {
-                V a = n == FM_LANES ? FM(v_load)(from) : FM(v_load_part)(from, n);
-                VI better = FM(v_lt)(best, a) | (FM(v_nan)(a) & ~FM(v_nan)(best));
-                if (place == 0) {
-                    best = a;
-                } else {
-                    best = FM(v_select)(better, a, best);
-                    at = (better & FM(v_seti)(place)) | (~better & at);
+        if (small && whole) {
+            FM_UNROLL
+            for (int p = 1; p < 9; p++) {
+                if (p < rows * columns) {
+                    V a = FM(v_load)(x + p / columns * row + p % columns * pixel);
+                    FM(pool_step)(indexed, a, (UINT)p, &best, &at);
+                }
+            }
+        } else {
+            UINT place = 0;
+            for (ptrdiff_t r = 0; r < rows; r++) {
+                const REAL *from = x + r * row;
+                for (ptrdiff_t q = 0; q < columns; q++, from += pixel, place++) {
+                    V a = whole ? FM(v_load)(from) : FM(v_load_part)(from, n);
+                    if (place > 0) FM(pool_step)(indexed, a, place, &best, &at);
                 }
             }
         }
@@ -108,14 +145,34 @@ static void FM(max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, 
             FM(v_store)(y + i, best);
         else
             FM(v_store_part)(y + i, best, n);
-        if (index) {
-            memcpy(places, &at, sizeof at);
-            for (ptrdiff_t j = 0; j < n; j++) {
-                if (wide)
-                    ((int32_t *)index)[i + j] = (int32_t)places[j];
-                else
-                    ((uint8_t *)index)[i + j] = (uint8_t)places[j];
-            }
+        if (indexed) {
+            const int wide = rows * columns > 256;
+            FM(store_places)(at, n, wide, index);
+            index = (char *)index + FM_LANES * (wide ? sizeof(int32_t) : 1);
         }
+    }
+}
+
+/* y[i] = largest x[r * row + q * pixel + i] of a window of rows x columns; its place r * columns + q
+ * goes to index: a byte, or int32 where the window has more than 256 places (NULL: not wanted).
+ * The first of equal values; the first NaN, if there is one. i < channels.
+ * Layout    x has whole pixels: what lies behind a pixel's last channel may be read */
+static void FM(max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,
+                         ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index)
+{
+    if (rows == 2 && columns == 2) {
+        if (index)
+            FM(pool_window)(1, 1, channels, 2, 2, x, row, pixel, y, index);
+        else
+            FM(pool_window)(0, 1, channels, 2, 2, x, row, pixel, y, NULL);
+    } else if (rows == 3 && columns == 3) {
+        if (index)
+            FM(pool_window)(1, 1, channels, 3, 3, x, row, pixel, y, index);
+        else
+            FM(pool_window)(0, 1, channels, 3, 3, x, row, pixel, y, NULL);
+    } else if (index) {
+        FM(pool_window)(1, 0, channels, rows, columns, x, row, pixel, y, index);
+    } else {
+        FM(pool_window)(0, 0, channels, rows, columns, x, row, pixel, y, NULL);
     }
 }

@@ -51,7 +51,7 @@ static void NAME(test_max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t co
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
     const ptrdiff_t pixel = channels + 2, row = columns * pixel + 1;
-    const ptrdiff_t size = (rows - 1) * row + (columns - 1) * pixel + channels;
+    const ptrdiff_t size = (rows - 1) * row + columns * pixel;
     const int wide = rows * columns > 256;
     REAL *x = guarded(A, (size_t)size * sizeof(REAL));
     REAL *y = guarded(C, (size_t)channels * sizeof(REAL));
