@@ -13,7 +13,8 @@ another interpreter: ``--peer-python`` for all of them, ``--python NAME=PATH`` f
 ``--threads`` is what every library is told to use, ``--pin`` keeps every process on the first
 core. Workloads are names or groups: steps (the default), variants (Adam, sigmoid, tanh), predict,
 and mnist, which needs MNIST's files (FASTMLP_DATA), trains ``--epochs`` and measures accuracy. Of
-convolutions are cnn (training) and cnn-predict; memory.py measures the memory of training.
+convolutions are cnn (training) and cnn-predict; memory.py measures the memory of training. Words,
+with an embedding and momentum, are words.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ ONLY_TRAIN = ("torch-compile", "jax-step")
 # Without images there is no other layout, and scikit-learn has no layers for them.
 ONLY_IMAGES = ("torch-channels-last",)
 NO_IMAGES = ("sklearn",)
+NO_WORDS = ("sklearn", "onnxruntime")
 
 
 # --- A side's process ---------------------------------------------------------------------------
@@ -81,6 +83,7 @@ def side(name: str, task: str, *arguments: str) -> Any:
         not hasattr(module, function)
         or (workload.kind != "train" and name in ONLY_TRAIN)
         or name in (NO_IMAGES if workload.image else ONLY_IMAGES)
+        or (workload.vocabulary and name in NO_WORDS)
     ):
         return {"skipped": ""}  # nothing to be told about
     cpu, wall = time.process_time(), time.perf_counter()

@@ -80,6 +80,11 @@ def model_of(workload: Workload) -> fm.Sequential:
         layers = stages_of(workload)
         layers += [fm.Dense(width, activation=workload.activation) for width in hidden]
         model = fm.Sequential([*layers, fm.Dense(outputs)], input_shape=workload.image)
+    elif workload.vocabulary:
+        layers = [fm.Embedding(workload.vocabulary, workload.sizes[0], combine="sum")]
+        layers += [fm.Dense(width, activation=workload.activation) for width in hidden]
+        model = fm.Sequential([*layers, fm.Dense(outputs)], input_shape=workload.input_shape)
+        model.set_parameters({"embedding_0.weight": workload.first_table()})
     else:
         model = fm.MLP(workload.sizes[0], hidden, outputs, activation=workload.activation)
     values, counts = {}, {"conv2d": 0, "dense": 0}
@@ -110,6 +115,8 @@ def stages_of(workload: Workload) -> list[fm.Layer]:
 
 
 def optimizer_of(workload: Workload) -> fm.optimizers.Optimizer:
+    if workload.optimizer == "momentum":
+        return fm.SGD(workload.learning_rate, momentum=workload.MOMENTUM)
     kind = {"sgd": "SGD", "adam": "Adam"}[workload.optimizer]
     if not hasattr(fm, kind):
         raise Skipped(f"this version has no {kind}")

@@ -12,6 +12,9 @@ from turns import measure
 
 from frameworks.workloads import Conv, Skipped, Workload, time_epochs
 
+# Parameters, and their velocities if there is momentum.
+State = tuple[Any, Any]
+
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 
 jax.config.update("jax_platforms", "cpu")
@@ -62,6 +65,8 @@ def forward(workload: Workload, params: Any, x: jax.Array, patches: bool = False
             x = largest(x, stage.size, stage.strides, patches)
     if workload.image:
         x = x.reshape(len(x), -1)
+    if workload.vocabulary:
+        x = next(layers).at[x].get(mode="promise_in_bounds").sum(axis=1)
     *hidden, (w, b) = layers
     for weight, bias in hidden:
         x = activation(x @ weight + bias)
@@ -70,12 +75,12 @@ def forward(workload: Workload, params: Any, x: jax.Array, patches: bool = False
 
 def update(
     workload: Workload,
-    params: Any,
+    state: State,
     x: jax.Array,
     y: jax.Array,
     rows: jax.Array | None,
     patches: bool = False,
-) -> tuple[Any, jax.Array]:
+) -> tuple[State, jax.Array]:
     """Return the parameters after a step on ``rows``, and the mean loss before."""
     if rows is not None:
         x = x.at[rows].get(mode="promise_in_bounds", unique_indices=True)
@@ -86,38 +91,47 @@ def update(
         # A product with one-hot rows has a cheaper gradient than an indexed read.
         return -(log_p * jax.nn.one_hot(y, workload.sizes[-1])).sum() / len(y)
 
-    loss, gradients = jax.value_and_grad(loss_of)(params)
+    params, steps = state
+    loss, steps_of = jax.value_and_grad(loss_of)(params)
     rate = workload.learning_rate
-    return jax.tree.map(lambda p, g: p - rate * g, params, gradients), loss
+    if workload.optimizer == "momentum":
+        steps_of = jax.tree.map(lambda v, g: workload.MOMENTUM * v + g, steps, steps_of)
+        steps = steps_of
+    return (jax.tree.map(lambda p, g: p - rate * g, params, steps_of), steps), loss
 
 
-def _start(workload: Workload) -> tuple[Any, jax.Array, jax.Array]:
-    if workload.optimizer != "sgd":
+def _start(workload: Workload) -> tuple[State, jax.Array, jax.Array]:
+    if workload.optimizer not in ("sgd", "momentum"):
         raise Skipped("only SGD is written for it")
     x, y = workload.data()
-    return jax.device_put(workload.first_weights()), jnp.asarray(x), jnp.asarray(y, jnp.int32)
+    params: list[Any] = list(workload.first_weights())
+    if workload.vocabulary:
+        params, x = [workload.first_table(), *params], x.astype(np.int32)
+    params = jax.device_put(params)
+    velocity = jax.tree.map(jnp.zeros_like, params) if workload.optimizer == "momentum" else None
+    return (params, velocity), jnp.asarray(x), jnp.asarray(y, jnp.int32)
 
 
 def train_step(workload: Workload, seconds: float) -> dict[str, Any]:
     """Train with one call a step."""
-    params, x, y = _start(workload)
+    state, x, y = _start(workload)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(
-        params: Any, total: jax.Array, x: jax.Array, y: jax.Array, rows: Any
-    ) -> tuple[Any, jax.Array]:
-        params, loss = update(workload, params, x, y, rows)
-        return params, total + loss
+        state: State, total: jax.Array, x: jax.Array, y: jax.Array, rows: Any
+    ) -> tuple[State, jax.Array]:
+        state, loss = update(workload, state, x, y, rows)
+        return state, total + loss
 
     def epoch(order: np.ndarray | None) -> float:
-        nonlocal params
+        nonlocal state
         total = jnp.zeros(())
         if order is None:
             for _ in range(workload.steps):
-                params, total = step(params, total, x, y, None)
+                state, total = step(state, total, x, y, None)
         else:
             for rows in order.astype(np.int32):
-                params, total = step(params, total, x, y, rows)
+                state, total = step(state, total, x, y, rows)
         return float(total) / workload.steps
 
     return time_epochs(workload, epoch, seconds)
@@ -125,20 +139,20 @@ def train_step(workload: Workload, seconds: float) -> dict[str, Any]:
 
 def train_scan(workload: Workload, seconds: float) -> dict[str, Any]:
     """Train with one call an epoch."""
-    params, x, y = _start(workload)
+    state, x, y = _start(workload)
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def run(params: Any, x: jax.Array, y: jax.Array, order: Any) -> tuple[Any, jax.Array]:
-        def body(params: Any, rows: Any) -> tuple[Any, jax.Array]:
-            return update(workload, params, x, y, rows, True)
+    def run(state: State, x: jax.Array, y: jax.Array, order: Any) -> tuple[State, jax.Array]:
+        def body(state: State, rows: Any) -> tuple[State, jax.Array]:
+            return update(workload, state, x, y, rows, True)
 
-        params, losses = jax.lax.scan(body, params, order, length=workload.steps)
-        return params, losses.mean()
+        state, losses = jax.lax.scan(body, state, order, length=workload.steps)
+        return state, losses.mean()
 
     def epoch(order: np.ndarray | None) -> float:
-        nonlocal params
-        params, loss = run(params, x, y, None if order is None else order.astype(np.int32))
-        jax.block_until_ready(params)
+        nonlocal state
+        state, loss = run(state, x, y, None if order is None else order.astype(np.int32))
+        jax.block_until_ready(state)
         return float(loss)
 
     return time_epochs(workload, epoch, seconds)

@@ -30,6 +30,17 @@ class ChannelsFirst(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
+class Words(nn.Module):
+    """The sum of the rows of a table that the words of each sample name."""
+
+    def __init__(self, table: np.ndarray) -> None:
+        super().__init__()
+        self.table = nn.Embedding.from_pretrained(torch.from_numpy(table), freeze=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.table(x).sum(1)
+
+
 def model_of(workload: Workload, channels_last: bool = False) -> nn.Sequential:
     """Return the network; for images (N, C, H, W), or (N, H, W, C) if ``channels_last``."""
     weights = iter(workload.first_weights(channels_first=True))
@@ -52,6 +63,8 @@ def model_of(workload: Workload, channels_last: bool = False) -> nn.Sequential:
             layers.append(nn.MaxPool2d(stage.size, stage.strides))
     if workload.image:
         layers.append(nn.Flatten())
+    if workload.vocabulary:
+        layers.append(Words(workload.first_table()))
     for inputs, outputs in workload.layers:
         layers += [given(nn.Linear(inputs, outputs)), activation()]
     model = nn.Sequential(*layers[:-1])
@@ -79,6 +92,19 @@ def eager_step(workload: Workload, model: nn.Sequential) -> Callable[..., torch.
 
     if workload.optimizer == "sgd":
         return sgd
+    velocities = [torch.zeros_like(parameter) for parameter in parameters]
+
+    def momentum(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = functional.cross_entropy(model(x), y)
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            torch._foreach_mul_(velocities, workload.MOMENTUM)
+            torch._foreach_add_(velocities, gradients)
+            torch._foreach_add_(parameters, velocities, alpha=-rate)
+        return loss.detach()
+
+    if workload.optimizer == "momentum":
+        return momentum
     optimizer = torch.optim.Adam(parameters, lr=rate, fused=True)
 
     def adam(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

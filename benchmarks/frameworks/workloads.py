@@ -55,7 +55,9 @@ class Workload:
 
     ``sizes`` are the features before, between and after the dense layers. A network for images has
     ``image``, the shape of one, and ``stages`` before them; every Conv is followed by the
-    activation, and the last image is flattened with its channels last.
+    activation, and the last image is flattened with its channels last. One for words has
+    ``vocabulary``, how many there are: a sample is ``WORDS`` of them, and the sum of their rows of
+    a table (vocabulary, sizes[0]) goes to the first dense layer.
 
     In training, ``batch`` rows are a step; all of ``rows`` as one batch is full-batch training,
     where nothing has to be shuffled and a timed epoch is ``WHOLE_PASSES`` steps.
@@ -71,7 +73,10 @@ class Workload:
     learning_rate: float = 0.01
     image: Shape | None = None
     stages: tuple[Conv | Pool, ...] = ()
+    vocabulary: int = 0
 
+    MOMENTUM = 0.85  # of the optimizer "momentum": v = MOMENTUM * v + gradient
+    WORDS = 3
     WHOLE_PASSES = 1000
 
     @property
@@ -90,7 +95,7 @@ class Workload:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of a sample."""
-        return self.image or self.sizes[:1]
+        return (self.WORDS,) if self.vocabulary else self.image or self.sizes[:1]
 
     @property
     def whole(self) -> bool:
@@ -123,7 +128,8 @@ class Workload:
         if self.kind == "predict":
             return 2 * self.rows * sum(products)
         # Forward and weight gradients of all layers, input gradients of all but the first.
-        return 2 * self.batch * (3 * sum(products) - products[0])
+        first = 0 if self.vocabulary else products[0]
+        return 2 * self.batch * (3 * sum(products) - first)
 
     def first_weights(self, channels_first: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return new weights, Glorot uniform, and biases, zero.
@@ -154,9 +160,17 @@ class Workload:
         biases = [np.zeros(shape[-1], np.float32) for shape in shapes]
         return list(zip(weights, biases, strict=True))
 
+    def first_table(self) -> np.ndarray:
+        """Return a new table of the words, (vocabulary, sizes[0])."""
+        rng = np.random.default_rng(3)
+        return 0.1 * rng.standard_normal((self.vocabulary, self.sizes[0]), np.float32)
+
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return random samples, and labels that a random linear map gives them."""
+        """Return random samples, and labels that a random linear map gives them, or of words."""
         rng = np.random.default_rng(1)
+        if self.vocabulary:
+            words = rng.integers(self.vocabulary, size=(self.rows, self.WORDS))
+            return words, words.sum(axis=1) % self.sizes[-1]
         x = rng.standard_normal((self.rows, *self.input_shape), np.float32)
         flat = x.reshape(self.rows, -1)
         teacher = rng.standard_normal((flat.shape[1], self.sizes[-1]), np.float32)
@@ -218,6 +232,21 @@ _CNN_PREDICT = [
     for rows in (1, 10_000)
 ]
 
+_WORDS = [
+    Workload(
+        f"words-{features}-{hidden}",
+        "train",
+        (features, hidden, 250),
+        250,
+        rows=25_000,
+        activation="sigmoid",
+        optimizer="momentum",
+        learning_rate=0.15,
+        vocabulary=250,
+    )
+    for features, hidden in ((8, 64), (32, 256))
+]
+
 GROUPS = {
     "steps": [workload.name for workload in _TRAIN],
     # Their ratio is to the plain step of the same framework, which is measured as well.
@@ -226,11 +255,12 @@ GROUPS = {
     "mnist": ["mnist"],
     "cnn": [workload.name for workload in _CNN],
     "cnn-predict": [workload.name for workload in _CNN_PREDICT],
+    "words": [workload.name for workload in _WORDS],
 }
 
 WORKLOADS = {
     workload.name: workload
-    for workload in _TRAIN + _VARIANTS + _PREDICT + _MNIST + _CNN + _CNN_PREDICT
+    for workload in _TRAIN + _VARIANTS + _PREDICT + _MNIST + _CNN + _CNN_PREDICT + _WORDS
 }
 
 
