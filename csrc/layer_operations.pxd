@@ -12,7 +12,8 @@ from normalization cimport (
     layer_norm_backward_rows, layer_norm_rows, layer_norm_sums, standardize, standardize_backward,
 )
 from operations cimport (
-    Op, Run, apply, apply_backward, apply_gradient, cut, mask_block, row_cut,
+    Op, Run, apply, apply_backward, apply_gradient, cut, fm_prefetch, mask_block, row_cut,
+    sample_of,
 )
 from rows cimport axpy
 
@@ -366,11 +367,6 @@ cdef inline void layer_norm_update(
 # --- Embeddings ---------------------------------------------------------------------------------
 
 
-cdef inline Py_ssize_t sample_at(const Run *run, Py_ssize_t i) noexcept nogil:
-    """Where row i of the batch is among the samples of the call."""
-    return run.order[run.first + i] if run.order != NULL else run.first + i
-
-
 cdef inline void embedding(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
@@ -378,8 +374,11 @@ cdef inline void embedding(
     cdef Py_ssize_t i
     cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
     cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    if run.order != NULL:
+        for i in range(begin, end):  # cache misses, all at once
+            fm_prefetch(<const char *>run.source + sample_of(run, i) * op.inputs * op.index_bytes)
     for i in range(begin, end):
-        embed(op.inputs, op.outputs, run.source, op.index_bytes, sample_at(run, i) * op.inputs,
+        embed(op.inputs, op.outputs, run.source, op.index_bytes, sample_of(run, i) * op.inputs,
               op.sums_rows, <const real *>op.w, <real *>op.z + i * op.z_row)
     finish_rows(op, run, begin, end, 0, op.outputs if op.sums_rows else op.inputs * op.outputs,
                 scratch)
@@ -401,7 +400,7 @@ cdef inline void embedding_update(
     if not few:
         memset(gradients + begin * dim, 0, (end - begin) * dim * sizeof(real))
     for i in range(run.rows):
-        at = sample_at(run, i) * op.inputs
+        at = sample_of(run, i) * op.inputs
         for k in range(op.inputs):
             row = index_at(run.source, op.index_bytes, at + k)
             if begin <= row < end:
@@ -415,7 +414,7 @@ cdef inline void embedding_update(
         apply_gradient(op, run, False, begin * dim, (end - begin) * dim, gradients + begin * dim)
         return
     for i in range(run.rows):
-        at = sample_at(run, i) * op.inputs
+        at = sample_of(run, i) * op.inputs
         for k in range(op.inputs):
             row = index_at(run.source, op.index_bytes, at + k)
             if begin <= row < end and op.marks[row]:

@@ -131,6 +131,22 @@ cdef inline Py_ssize_t cut(Py_ssize_t count, int thread, int threads) noexcept n
     return count * thread // threads
 
 
+cdef extern from * nogil:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define fm_prefetch(address) __builtin_prefetch(address)
+    #else
+    #define fm_prefetch(address) ((void)0)
+    #endif
+    """
+    void fm_prefetch(const void *address)
+
+
+cdef inline Py_ssize_t sample_of(const Run *run, Py_ssize_t i) noexcept nogil:
+    """Where row i of the batch is among the samples of the call."""
+    return run.order[run.first + i] if run.order != NULL else run.first + i
+
+
 cdef inline Py_ssize_t row_cut(Py_ssize_t rows, int thread, int threads) noexcept nogil:
     """The same for rows of samples, in whole lines of eight."""
     return min(rows, cut((rows + 7) // 8, thread, threads) * 8)

@@ -11,16 +11,20 @@ from libc.string cimport memset
 from dispatch cimport FM_BINARY_CROSS_ENTROPY, FM_STORE_SET, fm_f32, fm_f64, real
 from loss_rows cimport cross_entropy_row, element_losses, hinge_row, target_weight
 from matmul cimport lanes_of, store_sums
-from operations cimport Op, Run, fm_flag_set, row_cut
+from operations cimport Op, Run, fm_flag_set, fm_prefetch, row_cut, sample_of
 from rows cimport argmax, row_max
 
 cdef enum:
     FEW_CLASSES = 64           # so many are better computed with a row in each lane
 
 
-cdef inline Py_ssize_t sample_of(const Run *run, Py_ssize_t i) noexcept nogil:
-    """Where among those of the call the sample in row i is."""
-    return run.order[run.first + i] if run.order != NULL else run.first + i
+cdef inline void fetch_labels(const Run *run, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
+    """Ask for the labels of rows: of shuffled samples each is a cache miss, and a row too long a
+    wait for the processor to look ahead to the next one's."""
+    cdef Py_ssize_t i
+    if run.labels != NULL and run.order != NULL:
+        for i in range(begin, end):
+            fm_prefetch(&run.labels[sample_of(run, i)])
 
 
 cdef inline double sum_of_weights(const Run *run) noexcept nogil:
@@ -71,8 +75,7 @@ cdef inline void cross_entropy_lanes(
         else:
             fm_f64.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
         for j in range(rows):
-            label = run.labels[run.order[run.first + i + j] if run.order != NULL
-                               else run.first + i + j]
+            label = run.labels[sample_of(run, i + j)]
             row = x + (i + j) * x_row
             loss = <double>high[j] - <double>row[label] + <double>log_total[j]
             if not isfinite(loss):
@@ -112,6 +115,7 @@ cdef inline void cross_entropy(
     cdef double weight
     cdef const real *target = NULL
     cdef real *dy = NULL
+    fetch_labels(run, begin, end)
     if (run.labels != NULL and n <= FEW_CLASSES and run.weights == NULL
             and class_weight == NULL and op.parameter == 0):
         cross_entropy_lanes(op, run, x, x_row, begin, end, scratch)

@@ -84,6 +84,7 @@ class Builder(LayerOperations):
                 self.rows * outputs,
                 [dy],
                 [transposed],
+                moves=self.rows * outputs,
                 inputs=outputs,
                 outputs=outputs,
                 dy=dy,

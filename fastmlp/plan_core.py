@@ -30,6 +30,8 @@ _LINE = 64  # bytes of a cache line
 _ALIASING = 1024
 # A thread is worth its barrier from so many floating point operations on.
 _GRAIN = 40_000
+# Operations in the time that it takes to move a value on its own.
+_MOVE = 16
 
 
 @dataclass(eq=False)
@@ -374,12 +376,18 @@ class Core:
         writes: list[Buffer | None],
         *,
         moved: int = 0,
+        moves: int = 0,
         barrier: bool = True,
         **arguments: Any,
     ) -> Operation:
+        """Add an operation. ``moved`` are elements that are read or written besides buffers;
+        ``moves`` those that are moved one at a time or looked up.
+        """
         used = [buffer for buffer in (*reads, *writes) if buffer is not None]
         elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
-        threads = 1 if kind == "python" else max(1, min(self.threads, flops // _GRAIN))
+        threads = (
+            1 if kind == "python" else max(1, min(self.threads, (flops + _MOVE * moves) // _GRAIN))
+        )
         before = self.operations[-1] if self.operations else None
         if barrier and before is not None and before.barrier and before.threads == threads == 1:
             if not (before.arguments.get("checks") or "python" in (kind, before.kind)):

@@ -27,6 +27,8 @@ _MASKED_OUTPUTS = ("dense", "batch_norm", "layer_norm", "embedding")
 _MASKED_GRADIENTS = ("dense_backward", "batch_norm_backward", "layer_norm_backward")
 # Activations whose derivative is told by the sign of the output: dropped ones will do.
 _SIGNS = ("relu", "leaky_relu")
+# A row of a table that an integer names costs as much as so many values that are moved.
+_LOOKUP = 8
 
 
 class LayerOperations(ImageOperations):
@@ -433,6 +435,7 @@ class LayerOperations(ImageOperations):
             [],
             [y],
             moved=self.rows * x.columns * dim,
+            moves=_LOOKUP * self.rows * x.columns,
             inputs=x.columns,
             outputs=dim,
             w=self._live(weight),
@@ -465,6 +468,7 @@ class LayerOperations(ImageOperations):
             [gradient.buffer],
             [],
             moved=2 * vocabulary * dim,
+            moves=_LOOKUP * self.rows * x.columns,
             barrier=False,
             inputs=x.columns,
             outputs=dim,
