@@ -380,8 +380,10 @@ class Core:
         barrier: bool = True,
         **arguments: Any,
     ) -> Operation:
-        """Add an operation. ``moved`` are elements that are read or written besides buffers;
-        ``moves`` those that are moved one at a time or looked up.
+        """Add an operation.
+
+        ``moved`` are elements that are read or written besides buffers; ``moves`` those that are
+        moved one at a time or looked up.
         """
         used = [buffer for buffer in (*reads, *writes) if buffer is not None]
         elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
