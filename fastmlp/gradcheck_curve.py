@@ -16,7 +16,7 @@ from fastmlp.layers import Layer
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["STEPS", "GradcheckCurve", "check_steps", "choose", "curve"]
+__all__ = ["STEPS", "GradcheckCurve", "check_choice", "check_steps", "choose", "curve"]
 
 STEPS: tuple[float, ...] = tuple(k * 10**i for i in range(6) for k in (1, 5))
 """The N that are tried unless others are asked for: 1, 5, 10, 50, ..., 500 000."""
@@ -176,7 +176,7 @@ def check_steps(n: Any) -> tuple[float, ...]:
     values = []
     for index, value in enumerate(n):
         number = _checks.positive(value, f"n[{index}]")
-        values.append(int(number) if number.is_integer() else number)
+        values.append(int(number) if number.is_integer() and number < 1e15 else number)
     if not values:
         raise ValueError("n must hold at least one number, got none.")
     return tuple(sorted(set(values)))

@@ -69,7 +69,7 @@ def confusion_matrix(
     counts = metrics.confusion_matrix(true, predicted, labels)
     count = len(names)
     side = min(10.0, max(3.6, 1.6 + 0.42 * count))
-    ax = open_axes(make_axes(ax), side + 0.9, side)
+    ax = open_axes(make_axes(ax), side + 1.1, side, square=True)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = ax.imshow(shares, cmap="Greys", vmin=0.0, vmax=1.0)
     if count <= _NUMBERED:

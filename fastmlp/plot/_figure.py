@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Layout = Literal["constrained", "compressed"]
 
 __all__ = [
     "COLOURS",
@@ -88,16 +90,21 @@ def make_axes(ax: Any) -> Axes | None:
     return ax
 
 
-def open_axes(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return ``ax``, or the axes of a new figure of pyplot, of a size in inches."""
-    return new_figure(width, height).add_subplot() if ax is None else ax
+def open_axes(ax: Axes | None, width: float, height: float, *, square: bool = False) -> Axes:
+    """Return ``ax``, or the axes of a new figure of pyplot, of a size in inches.
+
+    ``square`` is for images, whose pixels keep their shape: the layout then closes up around them.
+    """
+    if ax is not None:
+        return ax
+    return new_figure(width, height, "compressed" if square else "constrained").add_subplot()
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, layout: Layout = "constrained") -> Figure:
     """Return a new figure of pyplot."""
     from matplotlib import pyplot
 
-    return pyplot.figure(figsize=(width, height), layout="constrained")
+    return pyplot.figure(figsize=(width, height), layout=layout)
 
 
 def size_of(ax: Axes) -> tuple[float, float]:
@@ -116,9 +123,9 @@ def clean(ax: Axes) -> None:
 
 
 def colour_bar(ax: Axes, image: Any, label: str, **settings: Any) -> Any:
-    """Add a bar as high as ``ax`` for the shades of an image in it, and return it."""
+    """Add a bar for the shades of an image in ``ax``, and return it."""
     figure: Any = ax.get_figure()
-    bar = figure.colorbar(image, cax=ax.inset_axes((1.03, 0.0, 0.035, 1.0)), **settings)
+    bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, **settings)
     bar.set_label(label)
     return bar
 

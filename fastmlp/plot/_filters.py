@@ -90,7 +90,7 @@ def filters(
     ax = make_axes(ax)
     mosaic, high, wide = _mosaic(tiles)
     rows, columns = tiles.images.shape[:2]
-    ax = open_axes(ax, *_size(mosaic))
+    ax = open_axes(ax, *_size(mosaic), square=True)
     if mosaic.shape[2] == 3:
         ax.imshow(mosaic, interpolation="nearest")
     else:
@@ -220,7 +220,7 @@ def _size(mosaic: Array) -> tuple[float, float]:
     """Return the size of a figure in inches."""
     height, width = mosaic.shape[:2]
     scale = _SIDE / max(height, width)
-    return max(3.0, scale * width) + 1.0, max(1.6, scale * height) + 0.7
+    return max(4.0, scale * width) + 1.0, max(1.6, scale * height) + 0.7
 
 
 def _every(count: int) -> range:

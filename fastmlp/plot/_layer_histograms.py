@@ -193,7 +193,7 @@ def _panels(ax: Axes, count: int, rows: int, columns: int) -> Iterator[Axes]:
 
 
 def _draw(panel: Axes, spread: _Spread) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
+    from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
     edges, shares = spread.edges, spread.counts / max(1, spread.size)
     panel.stairs(shares, edges, fill=True, color=spread.colour, alpha=0.75)
@@ -210,7 +210,7 @@ def _draw(panel: Axes, spread: _Spread) -> None:
         color="0.25",
     )
     panel.set_ylim(bottom=0.0, top=None if shares.any() else 1.0)
-    panel.yaxis.set_major_locator(MaxNLocator(3))
+    panel.yaxis.set_major_locator(MaxNLocator(3) if size_of(panel)[1] > 0.4 else NullLocator())
     panel.xaxis.set_major_locator(MaxNLocator(4))
     panel.yaxis.set_major_formatter(PercentFormatter(1.0))
     panel.tick_params(labelsize=7.5, length=2.5)

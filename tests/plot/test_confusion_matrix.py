@@ -28,7 +28,7 @@ def test_cells_shades_and_names():
     assert names(ax.xaxis) == names(ax.yaxis) == ["0", "1", "2"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
     assert ax.get_title() == "66.67% of 6 right"
-    assert ax.child_axes[0].get_ylabel() == "share of the true class (row)"
+    assert ax.figure.axes[1].get_ylabel() == "share of the true class (row)"
 
 
 def test_numbers_are_legible_on_their_shade():

@@ -38,7 +38,7 @@ def test_filters_of_one_channel(backend):
     )
     low, high = ax.images[0].get_clim()
     assert low == -high
-    assert ax.child_axes[0].get_ylabel() == "weight"
+    assert ax.figure.axes[1].get_ylabel() == "weight"
 
 
 def test_filters_of_colours_are_in_colour():
