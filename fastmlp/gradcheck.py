@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import overload
 
-import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _backend, _checks, _random, losses
-from fastmlp.engine import engine
-from fastmlp.layers.base import Training
-from fastmlp.network import Network, Workspace
+from fastmlp import _checks, _random, losses
+from fastmlp.differences import Subject
+from fastmlp.finding import find_parameter
+from fastmlp.gradcheck_curve import (
+    STEPS,
+    GradcheckCurve,
+    check_choice,
+    check_steps,
+    choose,
+    curve,
+)
+from fastmlp.layers import Layer
+from fastmlp.network import Network
 
-__all__ = ["GradcheckResult", "gradcheck"]
-
-Array = npt.NDArray[Any]
-
-# Steps tried to get away from a kink, each a quarter of the one before.
-_ATTEMPTS = 5
-# Gradients that the rounding of the loss changes by more than 1e-8 of themselves are too small to
-# be measured against themselves.
-_MEASURABLE = 1e8
+__all__ = ["GradcheckCurve", "GradcheckResult", "gradcheck"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class GradcheckResult:
         return "\n".join(lines)
 
 
+@overload
 def gradcheck(
     model: Network,
     x: npt.ArrayLike,
@@ -84,7 +85,44 @@ def gradcheck(
     seed: int = 0,
     tolerance: float = 1e-7,
     sample_weight: npt.ArrayLike | None = None,
-) -> GradcheckResult:
+) -> GradcheckResult: ...
+
+
+@overload
+def gradcheck(
+    model: Network,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    loss: str | losses.Loss | None = None,
+    eps: float = 2.0**-6,
+    max_per_parameter: None = None,
+    seed: int = 0,
+    tolerance: float = 1e-7,
+    sample_weight: npt.ArrayLike | None = None,
+    *,
+    layer: str | int | Layer,
+    n: Sequence[float] | None = None,
+    count: int | None = None,
+    elements: str | None = None,
+) -> GradcheckCurve: ...
+
+
+def gradcheck(
+    model: Network,
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    loss: str | losses.Loss | None = None,
+    eps: float = 2.0**-6,
+    max_per_parameter: int | None = None,
+    seed: int = 0,
+    tolerance: float = 1e-7,
+    sample_weight: npt.ArrayLike | None = None,
+    *,
+    layer: str | int | Layer | None = None,
+    n: Sequence[float] | None = None,
+    count: int | None = None,
+    elements: str | None = None,
+) -> GradcheckResult | GradcheckCurve:
     """Compare the gradients of a model with central differences, in float64.
 
     Parameters
@@ -108,16 +146,29 @@ def gradcheck(
         Largest relative error that passes.
     sample_weight : array of shape (N,), default=None
         What each sample counts for in the loss.
+    layer : str, int or Layer, default=None
+        Look closely at one parameter instead of all: its name ("dense_1.weight"), or the name,
+        the number or the object of a layer, which means its weight.
+    n : list of float, default=None
+        With ``layer``: the N of steps 1/N; None means k * 10**i for i in 0..5 and k in 1, 5.
+    count : int, default=None
+        With ``layer``: how many elements to look at; None means 10. All, if there are fewer.
+    elements : {"first", "random"}, default=None
+        With ``layer``: which ones, the first (None means that too) or some drawn by ``seed``.
 
     Returns
     -------
     result : GradcheckResult
         ``result.passed``, ``result.max_error``, and a table when printed.
+    curve : GradcheckCurve
+        That instead, with ``layer``: for every N in ``curve.n`` the largest difference in
+        ``curve.errors``, ``curve.passed``, ``curve.plot()``; when printed the verdict, a table and
+        which elements are wrong.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above, or x or y does not fit the model.
+        If an argument is not as above, x or y does not fit the model, or there is no such layer.
 
     Notes
     -----
@@ -129,6 +180,13 @@ def gradcheck(
     ``gradients``: Dropout drops the same values in every pass, BatchNorm takes the statistics of
     the batch.
 
+    With ``layer`` the plain central differences ``(L(w + 1/N) - L(w - 1/N)) / (2/N)`` are compared
+    too. Their error is a V over N on log axes: the difference formula is off by a multiple of
+    1/N**2 on the left, the rounding of the losses, multiplied by N, grows on the right, and a wrong
+    gradient shows as a floor that no N gets below. The verdict is not made of these but of the
+    extrapolated ones, so it is the same for any ``n``. If it fails, gradients of layers above are
+    looked at to tell which backward pass may be wrong.
+
     References
     ----------
     Richardson, The approximate arithmetical solution by finite differences, 1911.
@@ -139,6 +197,9 @@ def gradcheck(
     >>> model = fm.MLP(4, [5], 3, activation="tanh")
     >>> fm.gradcheck(model, [[0.5, -1.0, 2.0, 0.1]], [2]).passed
     True
+    >>> curve = fm.gradcheck(model, [[0.5, -1.0, 2.0, 0.1]], [2], layer="dense_1", n=[10, 1000])
+    >>> curve.passed, curve.errors[1] < curve.errors[0]
+    (True, True)
     """
     eps = _checks.number(eps, "eps", minimum=1e-12)
     tolerance = _checks.number(tolerance, "tolerance", minimum=0.0)
@@ -146,137 +207,35 @@ def gradcheck(
     if max_per_parameter is not None:
         limit = _checks.integer(max_per_parameter, "max_per_parameter", minimum=1)
     chosen = losses.get(getattr(model, "loss", "cross_entropy") if loss is None else loss)
-    network = model.copy("float64")
-    samples, targets = network.data(x, y, chosen)
-    network.check_batches(len(samples), len(samples))
-    weights = network.weights(sample_weight, len(samples), chosen)
-    base, gradients = engine(network).gradients(chosen, samples, targets, weights=weights)
-    network.to_plain()
-    real = network.integers_below is None
-    if real and (samples.dtype != network.dtype or network.scale != 1):
-        samples = samples * network.dtype.type(network.scale)
-    probe = _Probe(network, chosen, samples, targets, weights)
+    if layer is not None:
+        if max_per_parameter is not None:
+            raise ValueError("max_per_parameter is for a check without layer; pass count instead.")
+        parameter = find_parameter(model, layer)
+        steps = STEPS if n is None else check_steps(n)
+        how_many = _checks.integer(10 if count is None else count, "count", minimum=1)
+        choice = check_choice("first" if elements is None else elements)
+        subject = Subject(model, x, y, chosen, sample_weight)
+        size = math.prod(subject.network.parameter_shapes[parameter])
+        places = choose(size, how_many, choice, seed)
+        return curve(subject, parameter, places, steps, eps, tolerance)
+    for name, value in {"n": n, "count": count, "elements": elements}.items():
+        if value is not None:
+            known = ", ".join(model.parameter_shapes)
+            raise ValueError(f"{name} needs layer, one of {known} or a layer.")
+    return _all(Subject(model, x, y, chosen, sample_weight), limit, seed, eps, tolerance)
 
-    # A small loss is a difference of large outputs, and as exact as they are.
-    magnitude = max(abs(base), probe.largest_output)
 
+def _all(
+    subject: Subject, limit: float, seed: int, eps: float, tolerance: float
+) -> GradcheckResult:
+    """Compare the gradients of all parameters, of up to ``limit`` elements each."""
     errors, checked, kinks = {}, {}, {}
-    for index, (name, gradient) in enumerate(gradients.items()):
-        value = network.named_parameters[name].plain().reshape(-1)
-        analytic = gradient.reshape(-1)
-        elements = range(value.size)
-        if value.size > limit:
-            elements = _random.permutation(seed, index, value.size)[: int(limit)].tolist()
-        small = 1e-3 * float(np.abs(analytic).max())
-        errors[name], checked[name], kinks[name] = math.nan, 0, 0
-        for element in elements:
-            found = _derivative(probe, value, element, eps, tolerance, small, magnitude)
-            if found is None:
-                kinks[name] += 1
-                continue
-            numeric, rounding = found
-            exact = float(analytic[element])
-            scale = max(abs(exact), abs(numeric), small, _MEASURABLE * rounding)
-            error = abs(exact - numeric) / scale if scale else 0.0
-            errors[name] = error if not checked[name] else max(errors[name], error)
-            checked[name] += 1
+    for index, (name, gradient) in enumerate(subject.gradients.items()):
+        elements: Sequence[int] = range(gradient.size)
+        if gradient.size > limit:
+            elements = _random.permutation(seed, index, gradient.size)[: int(limit)].tolist()
+        compared = subject.compare(name, elements, eps, tolerance)
+        known = [each.error for each in compared if not each.at_a_kink]
+        errors[name] = max(known, default=math.nan)
+        checked[name], kinks[name] = len(known), len(compared) - len(known)
     return GradcheckResult(errors, checked, kinks, tolerance)
-
-
-class _Probe:
-    """The loss as a function of the network's weights, and which side of every kink it is on."""
-
-    def __init__(
-        self, network: Network, loss: losses.Loss, x: Array, y: Array, weights: Array | None
-    ) -> None:
-        # The quotients are those of the definition in numpy, whatever computed the gradients.
-        self._x, self._y, self._weights, self._ops = x, y, weights, _backend.load("numpy")
-        self._network, self._loss = network, loss
-        # A training pass, as that of the gradients: the same masks in every one.
-        training = Training(network.seed, updates=False)
-        self._workspace = Workspace(network, len(self._x), training)
-        self.largest_output = 0.0
-        self.loss()
-        self._sides = [sides.copy() for sides in self._current_sides()]
-
-    def loss(self) -> float:
-        """Return the loss at the current weights."""
-        output = self._network.forward(self._ops, self._x, self._workspace)
-        self.largest_output = max(self.largest_output, float(np.abs(output).max()))
-        self._loss_sides = self._loss.kink_sides(output, self._y)
-        dy, weights = self._workspace.dy, self._weights
-        value = self._loss.measure(self._ops, output, self._y, dy, weights)[0]
-        return value + self._network.penalty(self._ops)
-
-    def crossed_kink(self) -> bool:
-        """Return whether any activation is now on another side of its kink than at first."""
-        pairs = zip(self._current_sides(), self._sides, strict=True)
-        return any(not np.array_equal(now, before) for now, before in pairs)
-
-    def _current_sides(self) -> list[Array]:
-        sides = [layer.kink_sides(buffers) for layer, buffers in self._workspace.pairs]
-        sides += [p.value > 0 for p in self._network.named_parameters.values() if p.penalty[0]]
-        sides.append(self._loss_sides)
-        return [side for side in sides if side is not None]
-
-
-def _derivative(
-    probe: _Probe,
-    value: Array,
-    element: int,
-    eps: float,
-    tolerance: float,
-    small: float,
-    magnitude: float,
-) -> tuple[float, float] | None:
-    """Return the derivative by one element and the rounding in it; None at a kink.
-
-    The step is made smaller as long as the last two orders of the extrapolation differ by more than
-    a tenth of the tolerance, and by less than before: where the loss curves strongly.
-    """
-    here = float(value[element])
-    # A power of two: adding it loses as few bits as possible.
-    step = 2.0 ** round(math.log2(eps * max(1.0, abs(here))))
-
-    def central(h: float) -> float | None:
-        ends = []
-        for point in (here + h, here - h):
-            value[element] = point
-            ends.append(probe.loss())
-            if probe.crossed_kink():
-                return None
-        return (ends[0] - ends[1]) / ((here + h) - (here - h))
-
-    best = None
-    try:
-        for _ in range(_ATTEMPTS):
-            result = _extrapolate(central, step)
-            step /= 4
-            rounding = 2.0**-52 * magnitude / step
-            if result is None:
-                continue
-            derivative, difference = result
-            if best is not None and difference >= best[0]:
-                break
-            best = difference, derivative, rounding
-            if difference <= max(tolerance / 10 * max(abs(derivative), small), 10 * rounding):
-                break
-        return None if best is None else best[1:]
-    finally:
-        value[element] = here
-
-
-def _extrapolate(
-    central: Callable[[float], float | None], step: float
-) -> tuple[float, float] | None:
-    """Return the limit of central differences (Richardson), and how far the order before was off.
-
-    None where one of them has none.
-    """
-    first, second, third = central(step), central(step / 2), central(step / 4)
-    if first is None or second is None or third is None:
-        return None
-    fourth_order = (4 * second - first) / 3
-    finer = (4 * third - second) / 3
-    sixth_order = (16 * finer - fourth_order) / 15
-    return sixth_order, abs(sixth_order - finer)

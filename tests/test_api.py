@@ -161,6 +161,14 @@ def test_examples_in_docstrings_run():
         "cnn",
         "layouts",
         "gradcheck",
+        "plot._confusion_matrix",
+        "plot._decision_boundary",
+        "plot._filters",
+        "plot._gradcheck",
+        "plot._history",
+        "plot._layer_histograms",
+        "plot._learning_curves",
+        "plot._misclassified",
         "_threads",
     ):
         module = __import__(f"fastmlp.{name}", fromlist=["_"])

@@ -1,46 +1,25 @@
-"""Pictures of training; matplotlib, the extra ``plot``, is imported when one is drawn."""
+"""The learning curve of one run: loss and accuracy side by side."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastmlp.history import History
+
+from ._figure import COLOURS, check_path, clean, new_figure, require_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["check_path", "history"]
+__all__ = ["history"]
 
 _SIZE = (9.0, 3.6)  # inches
-_TRAIN: dict[str, Any] = {"color": "#1f5fa8", "label": "training"}
-_VALID: dict[str, Any] = {"color": "#d9661f", "label": "validation"}
+_TRAIN: dict[str, Any] = {"color": COLOURS[0], "label": "training"}
+_VALID: dict[str, Any] = {"color": COLOURS[1], "label": "validation", "linestyle": "--"}
 _FEW = 40  # epochs: up to so many are marked one by one
-
-
-def check_path(path: str | os.PathLike[str]) -> None:
-    """Raise now what ``history(..., path)`` would raise for the path later.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is missing.
-    ValueError
-        If the end of the name is no kind of picture that matplotlib can write.
-    """
-    _require_matplotlib()
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    suffix = Path(path).suffix
-    if suffix[1:].lower() not in kinds:
-        raise ValueError(
-            f"a picture must be named *.png, *.svg, *.pdf or another kind that matplotlib writes, "
-            f"got {os.fspath(path)!r}."
-        )
 
 
 def history(
@@ -110,26 +89,14 @@ def _panel(axes: Axes, name: str, train: Sequence[float], valid: Sequence[float]
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     else:
         axes.set_ylim(bottom=0.0)
-    axes.grid(alpha=0.3, linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    clean(axes)
     axes.legend(frameon=False)
 
 
 def _figure(path: str | os.PathLike[str] | None, width: float) -> Figure:
-    _require_matplotlib()
+    require_matplotlib()
     if path is None:
-        from matplotlib import pyplot
-
-        return pyplot.figure(figsize=(width, _SIZE[1]), layout="constrained")
+        return new_figure(width, _SIZE[1])
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, _SIZE[1]), layout="constrained")
-
-
-def _require_matplotlib() -> None:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            'fastmlp.plot needs matplotlib: pip install "fastmlp[plot]"', name="matplotlib"
-        ) from error

@@ -1,0 +1,228 @@
+"""The weights that look at an image, as images."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks
+from fastmlp.finding import find_layer
+from fastmlp.layers import Conv2D, Dense, Layer
+from fastmlp.network import Network
+
+from ._figure import colour_bar, make_axes, open_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastmlp.model import Sequential
+
+__all__ = ["filters"]
+
+Array = npt.NDArray[Any]
+
+_SIDE = 6.5  # inches
+_COUNT, _CHANNELS = 64, 32
+# Layers that leave every feature where it is: behind them a place is still a place in the image.
+_IN_PLACE = ("Activation", "BatchNorm", "Dropout", "Flatten", "GaussianNoise", "LayerNorm",
+             "Standardize")  # fmt: skip
+
+
+class _Tiles(NamedTuple):
+    """Images to be laid out in rows and columns, (rows, columns, height, width, 1 or 3)."""
+
+    images: Array
+    by_channel: bool
+    title: str
+
+
+def filters(
+    model: Sequential,
+    layer: str | int | Layer | None = None,
+    ax: Axes | None = None,
+    *,
+    count: int = _COUNT,
+) -> Axes:
+    """Draw the filters of a convolution, or the weights of units that see a whole image.
+
+    Parameters
+    ----------
+    model : Sequential
+        The model.
+    layer : str, int or Layer, default=None
+        A Conv2D, or a Dense layer whose inputs are the pixels of the samples, by its name, its
+        number or itself. None means the first that is one.
+    ax : matplotlib Axes, default=None
+        Where; None makes a figure of pyplot.
+    count : int, default=64
+        How many filters or units are drawn at most, the first ones; of those with many channels a
+        quarter of it, and no more than 32 channels.
+
+    Returns
+    -------
+    ax : matplotlib Axes
+        Black is negative, white positive, of one scale for all. Filters over the colours of images
+        (3 channels) are in colour, with 0 in the middle; over other channels each has a row, with
+        an image a channel.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing: ``pip install "fastmlp[plot]"``.
+    ValueError
+        If the model has no such layer; or the layer has no filters and its inputs are no image.
+    TypeError
+        If an argument is of another kind.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> ax = fm.plot.filters(fm.MLP(784, [64], 10))  # doctest: +SKIP
+    """
+    if not isinstance(model, Network):
+        raise TypeError(f"model must be a fastmlp model, got {type(model).__name__}.")
+    most = _checks.integer(count, "count", minimum=1)
+    chosen = _first(model) if layer is None else find_layer(model, layer)
+    tiles = _tiles(model, chosen, most)
+    ax = make_axes(ax)
+    mosaic, high, wide = _mosaic(tiles)
+    rows, columns = tiles.images.shape[:2]
+    ax = open_axes(ax, *_size(mosaic), square=True)
+    if mosaic.shape[2] == 3:
+        ax.imshow(mosaic, interpolation="nearest")
+    else:
+        _draw_grey(ax, mosaic[..., 0], tiles.images)
+    first = 1 if tiles.by_channel else columns
+    sign = "" if tiles.by_channel else "+"
+    across, down = _every(columns), _every(rows)
+    ax.set_xticks([wide * i + (wide - 2) / 2 for i in across], [sign + str(i) for i in across])
+    ax.set_yticks([high * i + (high - 2) / 2 for i in down], [str(i * first) for i in down])
+    ax.tick_params(length=0, labelsize=9)
+    ax.spines[:].set_visible(False)
+    kind = "filter" if isinstance(chosen, Conv2D) else "unit"
+    ax.set_xlabel("input channel" if tiles.by_channel else f"{kind} in the row")
+    ax.set_ylabel(kind)
+    ax.set_title(f"{chosen.name}: {tiles.title}", fontsize=10)
+    return ax
+
+
+def _first(model: Network) -> Layer:
+    for layer in model.layers:
+        if isinstance(layer, Conv2D) or (isinstance(layer, Dense) and _seen(model, layer)):
+            return layer
+    known = ", ".join(f"{layer.name} {layer.input_shape}" for layer in model.layers)
+    raise ValueError(
+        "model must have a Conv2D, or a Dense layer that sees the pixels of an image (its "
+        f"input_shape is {model.input_shape}), got the layers and inputs {known}."
+    )
+
+
+def _seen(model: Network, layer: Layer) -> tuple[int, int, int] | None:
+    """Return (height, width, channels) of the image whose pixels the layer gets, or None.
+
+    A flat input of s * s, or of 3 * s * s that is no square, is taken for an image.
+    """
+    if any(type(below).__name__ not in _IN_PLACE for below in model.layers[: layer.number]):
+        return None
+    shape = model.input_shape
+    if len(shape) == 3 and shape[2] in (1, 3):
+        return shape
+    if len(shape) == 2:
+        return (*shape, 1)
+    if len(shape) != 1:
+        return None
+    for channels in (1, 3):
+        side = math.isqrt(shape[0] // channels)
+        if side > 1 and side * side * channels == shape[0]:
+            return side, side, channels
+    return None
+
+
+def _tiles(model: Network, layer: Layer, most: int) -> _Tiles:
+    values = {p.kind: p.value for p in layer.parameters}
+    if isinstance(layer, Conv2D):
+        weight = np.moveaxis(values["weight"], 3, 0)  # (F, kh, kw, C)
+        # In colour, if its channels are those of the samples.
+        coloured = layer.input_shape == model.input_shape and model.input_shape[2:] == (3,)
+        if layer.number and coloured:
+            coloured = _seen(model, layer) is not None
+        if weight.shape[3] > 1 and not coloured:
+            return _by_channel(weight, most)
+        what = "filters"
+    elif isinstance(layer, Dense) and (shape := _seen(model, layer)) is not None:
+        weight = values["weight"].T.reshape(-1, *shape)
+        what = "units"
+    else:
+        raise ValueError(
+            "layer must be a Conv2D, or a Dense layer that sees the pixels of an image (height, "
+            f"width, 1 or 3), s * s or 3 * s * s, got {layer.name} with inputs {layer.input_shape} "
+            f"in a model of input_shape {model.input_shape}."
+        )
+    total = len(weight)
+    shown = min(total, most)
+    columns = math.ceil(math.sqrt(shown))
+    rows = -(-shown // columns)
+    images = np.full((rows * columns, *weight.shape[1:]), np.nan)
+    images[:shown] = weight[:shown]
+    some = f"{shown} of {total}" if shown < total else f"all {total}"
+    title = f"{some} {what}, {weight.shape[1]} x {weight.shape[2]} weights each"
+    return _Tiles(images.reshape(rows, columns, *weight.shape[1:]), False, title)
+
+
+def _by_channel(weight: Array, most: int) -> _Tiles:
+    """Return a row for each filter, with an image for each channel."""
+    total, height, width, channels = weight.shape
+    shown, seen = min(total, max(1, most // 4)), min(channels, _CHANNELS)
+    images = np.moveaxis(weight[:shown, ..., :seen], 3, 1)[..., None].astype(float)
+    parts = [f"{shown} of {total} filters" if shown < total else f"all {total} filters"]
+    parts.append(f"{seen} of {channels} channels" if seen < channels else f"{channels} channels")
+    return _Tiles(images, True, f"{', '.join(parts)}, {height} x {width} weights each")
+
+
+def _mosaic(tiles: _Tiles) -> tuple[Array, int, int]:
+    """Return the images side by side, and how far apart they begin, with white between them."""
+    images = tiles.images
+    rows, columns, height, width, channels = images.shape
+    if channels == 3:
+        largest = float(np.nanmax(np.abs(images), initial=0.0)) or 1.0
+        images = 0.5 + images / (2 * largest)
+    gap = max(1, round(0.06 * min(height, width)))
+    high, wide = height + gap, width + gap
+    mosaic = np.full((rows * high - gap, columns * wide - gap, channels), np.nan)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = row * high, column * wide
+            mosaic[top : top + height, left : left + width] = images[row, column]
+    if channels == 3:
+        mosaic = np.clip(np.nan_to_num(mosaic, nan=1.0), 0, 1)
+    return mosaic, high, wide
+
+
+def _draw_grey(ax: Axes, mosaic: Array, images: Array) -> None:
+    import matplotlib
+
+    sizes = np.abs(images[np.isfinite(images)])
+    largest = float(sizes.max(initial=0.0))
+    # A few large weights would leave the others grey in grey.
+    limit = float(np.quantile(sizes, 0.995)) if len(sizes) else 0.0
+    limit = limit if 0 < limit < largest else largest or 1.0
+    image = ax.imshow(
+        np.ma.masked_invalid(mosaic), cmap=matplotlib.colormaps["gray"], vmin=-limit, vmax=limit,
+        interpolation="nearest",
+    )  # fmt: skip
+    colour_bar(ax, image, "weight", extend="both" if limit < largest else "neither")
+
+
+def _size(mosaic: Array) -> tuple[float, float]:
+    """Return the size of a figure in inches."""
+    height, width = mosaic.shape[:2]
+    scale = _SIDE / max(height, width)
+    return max(4.0, scale * width) + 1.0, max(1.6, scale * height) + 0.7
+
+
+def _every(count: int) -> range:
+    """Return the numbers that are written at an axis: no more than 16."""
+    return range(0, count, -(-count // 16))
