@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.layers import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from fastmlp.layers import AvgPool2D, GlobalAvgPool2D, Layer, MaxPool2D
 from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network, Workspace
@@ -23,7 +23,7 @@ _POOLS = (MaxPool2D, AvgPool2D, GlobalAvgPool2D)
 
 def inside(
     network: Network, loss: Loss, x: Array, y: Array, weights: Array | None = None
-) -> Iterator[tuple[str, Array]]:
+) -> Iterator[tuple[Layer, str, Array]]:
     """Yield what the layers of a network hold and compute for a batch, one array after another.
 
     Parameters
@@ -41,10 +41,11 @@ def inside(
 
     Yields
     ------
-    name : str
-        "dense_0/weight" and so for every parameter and buffer; "dense_0/weight_gradient";
-        "dense_0/pre_activation", where an activation follows in the same layer;
-        "dense_0/activation", the output; "maxpool2d_0/pooled_activation", that of a pool.
+    layer : Layer
+    kind : str
+        "weight" and so for every parameter and buffer; "weight_gradient"; "pre_activation", where
+        an activation follows in the same layer; "activation", the output, or "pooled_activation",
+        that of a pool.
     values : array
         To be looked at before the next one is asked for, and not to be changed.
 
@@ -62,20 +63,19 @@ def inside(
     workspace = Workspace(network, len(x), Training(network.seed, updates=False))
     for layer in network.layers:
         for stored in (*layer.parameters, *layer.buffers):
-            yield f"{layer.name}/{stored.kind}", stored.value
+            yield layer, stored.kind, stored.value
     x = network.converted(x)
     for layer, buffers in workspace.pairs:
         z = layer.pre_activation(ops, x)
         if z is not None:
-            yield f"{layer.name}/pre_activation", z
+            yield layer, "pre_activation", z
         output = layer.forward(ops, x, buffers)
         if not np.may_share_memory(output, x):
-            kind = "pooled_activation" if isinstance(layer, _POOLS) else "activation"
-            yield f"{layer.name}/{kind}", output
+            yield layer, "pooled_activation" if isinstance(layer, _POOLS) else "activation", output
         x = output
     store = GradientStore(ops)
     _, dy, _ = loss.measure(ops, x, y, workspace.dy, weights)
     network.backward(ops, dy, workspace, store)
-    for name, gradient in store.gradients.items():
-        layer_name, _, kind = name.rpartition(".")
-        yield f"{layer_name}/{kind}_gradient", gradient
+    for layer in network.layers:
+        for each in layer.parameters:
+            yield layer, f"{each.kind}_gradient", store.gradients[each.name]

@@ -17,6 +17,7 @@ from fastmlp.callbacks import Callback
 from fastmlp.checkpoint import Checkpoint, Part, fingerprint
 from fastmlp.history import History
 from fastmlp.inside import inside
+from fastmlp.layers import Layer
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
@@ -135,7 +136,9 @@ class Session:
         weights = None if run.weights is None else run.weights[chosen]
         return run.x[chosen], run.y[chosen], weights
 
-    def inside(self, x: Array, y: Array, weights: Array | None) -> Iterator[tuple[str, Array]]:
+    def inside(
+        self, x: Array, y: Array, weights: Array | None
+    ) -> Iterator[tuple[Layer, str, Array]]:
         """Yield what the layers hold and compute for samples."""
         return inside(self._network, self._loss, x, y, weights)
 

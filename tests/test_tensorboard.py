@@ -115,8 +115,8 @@ def test_steps(model, toy, tmp_path, read):
     due = [each for each in keeper.seen if each[0] % 3 == 0]
     assert [each[0] for each in due] == [3, 6]
     steps, losses, rates = zip(*due, strict=True)
-    assert points(found, "step/loss") == list(zip(steps, as_single(losses), strict=True))
-    assert points(found, "step/learning_rate") == list(zip(steps, as_single(rates), strict=True))
+    assert points(found, "batch/loss") == list(zip(steps, as_single(losses), strict=True))
+    assert points(found, "batch/learning_rate") == list(zip(steps, as_single(rates), strict=True))
     assert found.Tags()["histograms"] == []
 
 
@@ -147,7 +147,7 @@ def test_sets_are_measured_every_so_many_steps(model, toy, tmp_path, read):
             assert points(found, f"{name}/{measure}") == [
                 (step, float(np.float32(value))) for step, value in expected
             ]
-    assert [step for step, _ in points(found, "step/loss")] == [4, 8, 12]
+    assert [step for step, _ in points(found, "batch/loss")] == [4, 8, 12]
 
 
 def test_sets_are_measured_after_epochs_without_validation_steps(model, toy, tmp_path, read):
@@ -171,16 +171,20 @@ def test_histograms_and_statistics_of_every_layer(backend, images, tmp_path, rea
     board = fm.TensorBoard(tmp_path, every_steps=4, probe=probe)
     model.fit(*images, epochs=2, batch_size=50, optimizer="adam", callbacks=[board])
     found = read(tmp_path)
-    sizes = {name.replace(".", "/"): value.size for name, value in model.arrays.items()}
-    sizes |= {
-        name.replace(".", "/") + "_gradient": value.size for name, value in model.parameters.items()
-    }
-    for index, name in enumerate(layer.name for layer in model.layers):
-        size = 32 * int(np.prod(model.layers[index].output_shape))
-        kind = "pooled_activation" if name == "maxpool2d_0" else "activation"
-        if name != "flatten_0":
-            sizes[f"{name}/{kind}"] = size
-    sizes["conv2d_0/pre_activation"] = sizes["conv2d_0/activation"]
+    numbers = {layer.name: layer.number for layer in model.layers}
+
+    def tag_of(name):
+        layer, kind = name.split(".")
+        return f"layer_{numbers[layer]}_{layer}/{kind}"
+
+    sizes = {tag_of(name): value.size for name, value in model.arrays.items()}
+    sizes |= {tag_of(name) + "_gradient": value.size for name, value in model.parameters.items()}
+    for layer in model.layers:
+        size = 32 * int(np.prod(layer.output_shape))
+        kind = "pooled_activation" if layer.name == "maxpool2d_0" else "activation"
+        if layer.name != "flatten_0":
+            sizes[tag_of(f"{layer.name}.{kind}")] = size
+    sizes["layer_0_conv2d_0/pre_activation"] = 32 * 8 * 8 * 4
     assert set(found.Tags()["histograms"]) == set(sizes)
     for tag, size in sizes.items():
         histograms = found.Histograms(tag)
@@ -203,7 +207,7 @@ def test_histograms_and_statistics_of_every_layer(backend, images, tmp_path, rea
     _, gradients = model.gradients(*probe)
     expected = model.arrays | {f"{name}_gradient": value for name, value in gradients.items()}
     for name, value in expected.items():
-        last = found.Histograms(name.replace(".", "/"))[-1].histogram_value
+        last = found.Histograms(tag_of(name))[-1].histogram_value
         tolerance = 1e-5 * float(np.abs(value).max())
         assert last.min == pytest.approx(value.min(), abs=tolerance)
         assert last.max == pytest.approx(value.max(), abs=tolerance)
@@ -218,19 +222,21 @@ def test_inside_is_what_the_layers_compute(activation, backend, toy):
     model.backend = backend
     model.fit(*toy, epochs=1)  # brings the weights to panels
     x, y = model.data(*toy, model.loss)
-    found = {name: values.copy() for name, values in inside(model, model.loss, x, y)}
+    found = {
+        f"{layer.name}.{kind}": values.copy()
+        for layer, kind, values in inside(model, model.loss, x, y)
+    }
     p = model.parameters
     function = getattr(fm.reference, activation)
     z = x @ p["dense_0.weight"] + p["dense_0.bias"]
-    np.testing.assert_allclose(found["dense_0/pre_activation"], z, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(found["dense_0/activation"], function(z), rtol=1e-10, atol=1e-12)
-    assert "dense_2/pre_activation" not in found
+    np.testing.assert_allclose(found["dense_0.pre_activation"], z, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found["dense_0.activation"], function(z), rtol=1e-10, atol=1e-12)
+    assert "dense_2.pre_activation" not in found
     np.testing.assert_allclose(
-        found["dense_2/activation"], model.predict(toy[0]), rtol=1e-10, atol=1e-12
+        found["dense_2.activation"], model.predict(toy[0]), rtol=1e-10, atol=1e-12
     )
     for name, gradient in model.gradients(*toy)[1].items():
-        tag = name.replace(".", "/") + "_gradient"
-        np.testing.assert_allclose(found[tag], gradient, rtol=1e-9, atol=1e-13)
+        np.testing.assert_allclose(found[f"{name}_gradient"], gradient, rtol=1e-9, atol=1e-13)
 
 
 def test_probe_is_taken_at_even_distances(model, toy):
@@ -283,7 +289,7 @@ def test_embeddings_and_losses_of_numbers(backend, tmp_path, read):
         callbacks=[fm.TensorBoard(tmp_path, every_steps=1)],
     )
     found = read(tmp_path)
-    assert found.Histograms("embedding_0/activation")[-1].histogram_value.num == 20 * 12
+    assert found.Histograms("layer_0_embedding_0/activation")[-1].histogram_value.num == 20 * 12
     assert found.Tags()["images"] == []
 
 
@@ -454,7 +460,7 @@ def test_a_resumed_run_goes_on_with_its_steps(model, toy, tmp_path, read):
     again = other.copy()
     with pytest.raises(RuntimeError, match="planned"):
         other.fit(*toy, epochs=4, batch_size=40, callbacks=boards)
-    assert [step for step, _ in points(read(folder), "step/loss")] == [2, 4, 6, 8, 10]
+    assert [step for step, _ in points(read(folder), "batch/loss")] == [2, 4, 6, 8, 10]
     again.fit(*toy, epochs=4, batch_size=40, callbacks=[boards[0], boards[2]], resume=path)
     assert len(list(folder.iterdir())) == 2
 
@@ -473,7 +479,7 @@ def test_a_new_run_replaces_what_an_older_one_left(model, toy, tmp_path, read):
     model.fit(*toy, epochs=3, batch_size=50, callbacks=[board])
     model.fit(*toy, epochs=1, batch_size=50, callbacks=[board])
     found = read(tmp_path)
-    assert [step for step, _ in points(found, "step/loss")] == [1, 2, 3]
+    assert [step for step, _ in points(found, "batch/loss")] == [1, 2, 3]
     assert points(found, "epoch/loss") == [(3, np.float32(model.history.history["loss"][0]))]
 
 
@@ -498,7 +504,7 @@ def test_files_are_closed_and_whole_after_an_error(hook, first, model, toy, tmp_
         model.fit(*toy, epochs=2, batch_size=50, callbacks=both)
     assert open_files() == []
     if hook == "on_epoch_end":
-        assert [step for step, _ in points(read(tmp_path / "run"), "step/loss")] == [1, 2, 3]
+        assert [step for step, _ in points(read(tmp_path / "run"), "batch/loss")] == [1, 2, 3]
 
 
 def test_a_file_is_whole_at_any_time(model, toy, tmp_path, read):
@@ -506,7 +512,7 @@ def test_a_file_is_whole_at_any_time(model, toy, tmp_path, read):
 
     class Reader(fm.Callback):
         def on_batch_end(self, step, logs):
-            found = [step for step, _ in points(read(tmp_path), "step/loss")]
+            found = [step for step, _ in points(read(tmp_path), "batch/loss")]
             assert found == list(range(1, step + 1))
 
     board = fm.TensorBoard(tmp_path, every_steps=1)
@@ -525,7 +531,7 @@ def test_ctrl_c(model, toy, tmp_path, read, capsys):
     assert history.interrupted
     assert open_files() == []
     found = read(tmp_path)
-    assert [step for step, _ in points(found, "step/loss")] == [1, 2, 3, 4]
+    assert [step for step, _ in points(found, "batch/loss")] == [1, 2, 3, 4]
     assert [step for step, _ in points(found, "epoch/loss")] == [3]
 
 
@@ -608,14 +614,14 @@ def test_callbacks_are_closed_in_their_order_also_if_one_fails(model, toy):
         (
             {"validation_data": {"a/b": (1, 2)}},
             ValueError,
-            "a name in validation_data must be of letters, digits and _ . -, and not 'epoch' or "
-            "'step', got 'a/b'.",
+            "a name in validation_data must be of letters, digits and _ . -, and not 'batch' or "
+            "'epoch', got 'a/b'.",
         ),
         (
-            {"validation_data": {"step": (1, 2)}},
+            {"validation_data": {"epoch": (1, 2)}},
             ValueError,
-            "a name in validation_data must be of letters, digits and _ . -, and not 'epoch' or "
-            "'step', got 'step'.",
+            "a name in validation_data must be of letters, digits and _ . -, and not 'batch' or "
+            "'epoch', got 'epoch'.",
         ),
         (
             {"validation_data": {"test": 5}},

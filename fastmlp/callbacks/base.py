@@ -48,7 +48,7 @@ class RunInfo(Protocol):
         At most 512. They are taken at even distances and are the same at any time.
         """
 
-    def inside(self, x: Array, y: Array, weights: Array | None) -> Iterator[tuple[str, Array]]:
+    def inside(self, x: Array, y: Array, weights: Array | None) -> Iterator[tuple[Any, str, Array]]:
         """Yield what the layers hold and compute for samples; see ``fastmlp.inside``.
 
         All as ``probe`` returns it. The model stays as it is.

@@ -15,7 +15,7 @@ from fastmlp.callbacks.base import Callback
 __all__ = ["TensorBoard"]
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
-_TAKEN = ("epoch", "step")  # groups of curves
+_TAKEN = ("batch", "epoch")  # groups of curves
 
 
 class TensorBoard(Callback):
@@ -68,11 +68,11 @@ class TensorBoard(Callback):
     Notes
     -----
     Curves "epoch/loss", "epoch/val_accuracy", "epoch/time" and so on are what ``history`` has of
-    each epoch; "step/loss" and "step/learning_rate" are those of steps; "test/loss" is that of the
-    set called test; "dense_0/weight_gradient/std" is a statistic of a layer, and
-    "dense_0/weight_gradient" its histogram. The axis of all is the number of the last complete
-    step, so that they can be laid over each other. The texts are ``summary()`` of the model and the
-    settings of the run.
+    each epoch; "batch/loss" and "batch/learning_rate" are those of steps; "test/loss" is that of
+    the set called test; "layer_0_dense_0/weight_gradient/std" is a statistic of a layer, the first
+    one, and "layer_0_dense_0/weight_gradient" its histogram. The axis of all is the number of the
+    last complete step, so that they can be laid over each other. The texts are ``summary()`` of the
+    model and the settings of the run.
 
     Everything is of the same moment, after the step, when nothing changes: also gradients and
     activations, which are computed for it, because the plans of a training keep neither. They are
@@ -146,9 +146,10 @@ class TensorBoard(Callback):
         """Write what is due after a step."""
         values = []
         if self._every is not None and step % self._every == 0:
-            values += [_events.scalar(f"step/{name}", value) for name, value in logs.items()]
+            values += [_events.scalar(f"batch/{name}", value) for name, value in logs.items()]
             if self._histograms:
-                for tag, array in self.run.inside(*self._samples):
+                for layer, kind, array in self.run.inside(*self._samples):
+                    tag = f"layer_{layer.number}_{layer.name}/{kind}"
                     values += _events.statistics(tag, array)
                     values += _events.histogram(tag, array)
         if self._validation_steps is not None and step % self._validation_steps == 0:
