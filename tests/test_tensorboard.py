@@ -297,19 +297,29 @@ def test_embeddings_and_losses_of_numbers(backend, tmp_path, read):
 
 
 def of_histogram(values):
-    (found,) = _events.histogram("tag", np.asarray(values))
+    *_, found = _events.distribution("tag", np.asarray(values))
     return found.value[0].histo
 
 
-def test_histogram_counts_as_numpy_does():
-    values = np.random.default_rng(1).standard_normal((40, 50)).astype(np.float32)
+def points_of(values):
+    found = [each.value[0] for each in _events.distribution("t", values)]
+    return {each.tag: each.simple_value for each in found if each.tag != "t"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(7,), (40, 50), (3, 8192), (5, 5, 3, 300)], ids=str)
+def test_histogram_counts_as_numpy_does(shape, dtype):
+    values = np.random.default_rng(1).standard_normal(shape).astype(dtype)
     found = of_histogram(values)
     counts, edges = np.histogram(values.astype(np.float64), bins=len(found.bucket) - 1)
     assert list(found.bucket) == [0, *counts]
     np.testing.assert_allclose(found.bucket_limit, edges, rtol=1e-12, atol=1e-15)
-    assert found.num == 2000
+    assert found.num == values.size
     assert (found.min, found.max) == (values.min(), values.max())
+    assert found.sum == pytest.approx(values.astype(float).sum(), rel=1e-9, abs=1e-9)
     assert found.sum_squares == pytest.approx((values.astype(float) ** 2).sum())
+    expected = [values.min(), values.max(), values.mean(dtype=float), values.std(dtype=float)]
+    assert list(points_of(values).values()) == pytest.approx(expected, rel=1e-6, abs=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -332,16 +342,20 @@ def test_histogram_of_odd_values(values):
     assert np.all(np.diff(found.bucket_limit) >= 0)
 
 
+def test_a_small_deviation_beside_a_large_mean():
+    values = 1e6 + np.random.default_rng(2).standard_normal(100_000)
+    assert points_of(values)["t/std"] == pytest.approx(values.std(), rel=1e-6)
+    assert points_of(np.full(1000, np.float32(0.1)))["t/std"] == 0
+
+
 def test_values_that_are_not_finite():
     values = np.array([np.nan, 1.0, 2.0, np.inf, -np.inf, 1e200])
     found = of_histogram(values)
     assert (found.num, found.min, found.max, sum(found.bucket)) == (2, 1.0, 2.0, 2)
-    assert _events.histogram("tag", np.float32([np.nan, np.inf])) == []
-    shown = {
-        each.value[0].tag: each.value[0].simple_value for each in _events.statistics("t", values)
-    }
-    assert set(shown) == {"t/min", "t/max", "t/mean", "t/std"}
-    assert np.isnan(list(shown.values())).all()
+    assert set(points_of(values)) == {"t/min", "t/max", "t/mean", "t/std"}
+    assert np.isnan(list(points_of(values).values())).all()
+    assert points_of(np.array([1.0, np.inf]))["t/max"] == np.inf
+    assert len(_events.distribution("tag", np.float32([np.nan, np.inf]))) == 4
 
 
 # --- Texts and pictures ---------------------------------------------------------------------------
@@ -385,7 +399,7 @@ def test_picture_of_filters_before_and_after_every_epoch(backend, images, tmp_pa
         path.write_bytes(event.encoded_image_string)
         with Image.open(path) as image:
             shown = np.asarray(image)
-        assert shown.shape == (event.height, event.width, 3)
+        assert shown.shape == (event.height, event.width)
         expected = _filters.picture(np.moveaxis(weight, -1, 0))
         assert np.array_equal(shown, expected)
     assert pictures[0].encoded_image_string != pictures[-1].encoded_image_string
@@ -396,7 +410,7 @@ def test_pixels_of_a_picture():
     filters[1, 0, 1] = -2.0
     filters[2, 1, 0] = 1.0
     shown = _filters.picture(filters)
-    assert shown.shape == (2 * 33 + 1, 2 * 33 + 1, 3)
+    assert shown.shape == (2 * 33 + 1, 2 * 33 + 1)
     assert np.all(shown[0] == 255)
     tiles = shown[1:33, 1:33], shown[1:33, 34:66], shown[34:66, 1:33]
     assert np.all(tiles[0] == 128)
@@ -405,6 +419,10 @@ def test_pixels_of_a_picture():
     assert np.all(tiles[2][16:, :16] == 191)
     assert np.all(shown[34:66, 34:66] == 255)
     assert np.all(_filters.picture(np.full((1, 2, 2, 1), np.nan))[1:-1, 1:-1] == 128)
+    colours = np.zeros((1, 4, 4, 3))
+    colours[0, 0, 0, 2] = 1.0
+    assert _filters.picture(colours).shape == (34, 34, 3)
+    assert _filters.picture(colours)[1, 1].tolist() == [128, 128, 255]
 
 
 @pytest.mark.parametrize(
@@ -412,7 +430,7 @@ def test_pixels_of_a_picture():
     [
         ([fm.Dense(7), fm.Dense(3)], (784,), (7, 28, 28, 1)),
         ([fm.Flatten(), fm.Dense(7)], (6, 8, 3), (7, 6, 8, 3)),
-        ([fm.Dropout(0.1), fm.Dense(200)], (64,), (100, 8, 8, 1)),
+        ([fm.Dropout(0.1), fm.Dense(200)], (64,), (64, 8, 8, 1)),
         ([fm.BatchNorm(), fm.Conv2D(5, (3, 2))], (8, 8, 3), (5, 3, 2, 3)),
         ([fm.Conv2D(5, 3)], (8, 8, 2), (10, 3, 3, 1)),
         ([fm.AvgPool2D(2), fm.Conv2D(5, 3)], (8, 8, 1), (5, 3, 3, 1)),

@@ -7,21 +7,24 @@ a process that is killed loses none, and an error ends the training it would be 
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import socket
 import struct
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["EventFile", "histogram", "image", "require", "scalar", "statistics", "text"]
+__all__ = ["EventFile", "distribution", "image", "require", "scalar", "text"]
 
 Array = npt.NDArray[Any]
 
 _BINS = 50  # of a histogram; TensorBoard draws 30
+_BLOCK = 8192
 _LARGEST = 1e150  # whose square is a number
 
 
@@ -114,54 +117,96 @@ def text(tag: str, value: str) -> Any:
 
 
 def image(tag: str, pixels: Array) -> Any:
-    """Return a picture: uint8 (height, width, 3)."""
-    from tensorboardX import summary
+    """Return a picture: uint8 (height, width) of greys, or (height, width, 3)."""
+    from PIL import Image
+    from tensorboardX.proto.summary_pb2 import Summary
 
-    return summary.image(tag, pixels, dataformats="HWC")
+    # Not tensorboardX's: it makes three channels of one.
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    packed = Summary.Image(
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        colorspace=1 if pixels.ndim == 2 else 3,
+        encoded_image_string=file.getvalue(),
+    )
+    return Summary(value=[Summary.Value(tag=tag, image=packed)])
 
 
-def statistics(tag: str, values: Array) -> list[Any]:
-    """Return least and largest value, mean and standard deviation of an array: four points.
+def distribution(tag: str, values: Array) -> list[Any]:
+    """Return four points, "min", "max", "mean" and "std", and the histogram of an array.
 
-    They are NaN or infinite where the values are.
+    The points are NaN or infinite where values are. The histogram, in equal steps from the least to
+    the largest, leaves out those and what is above 1e150; where nothing is left there is none.
     """
+    flat = values.reshape(-1)
+    found: _Measured | None = None
     with np.errstate(all="ignore"):
-        found = {
-            "min": values.min(),
-            "max": values.max(),
-            "mean": values.mean(dtype=np.float64),
-            "std": values.std(dtype=np.float64),
-        }
-        return [scalar(f"{tag}/{name}", float(value)) for name, value in found.items()]
+        low, high = float(flat.min()), float(flat.max())
+        if abs(low) < _LARGEST and abs(high) < _LARGEST:
+            found = _measure(flat, low, high)
+            points = found.points
+        else:
+            mean, deviation = flat.mean(dtype=np.float64), flat.std(dtype=np.float64)
+            points = {"min": low, "max": high, "mean": float(mean), "std": float(deviation)}
+            flat = flat[np.abs(flat) < _LARGEST]
+            if flat.size:
+                found = _measure(flat, float(flat.min()), float(flat.max()))
+    summaries = [scalar(f"{tag}/{name}", value) for name, value in points.items()]
+    return summaries if found is None else [*summaries, found.histogram(tag)]
 
 
-def histogram(tag: str, values: Array) -> list[Any]:
-    """Return how many of the values are where, in equal steps from the least to the largest.
+class _Measured(NamedTuple):
+    """What there is to say of some numbers; ``counts`` are those of equal steps."""
 
-    Values that are not finite, or above 1e150, are left out; where there is no other there is no
-    histogram.
+    points: dict[str, float]
+    size: int
+    total: float
+    squares: float
+    counts: list[int]
+
+    def histogram(self, tag: str) -> Any:
+        from tensorboardX import summary
+
+        low, high = self.points["min"], self.points["max"]
+        if low == high:
+            edges = [low - 0.5, high + 0.5]
+        else:
+            edges = [low + place / _BINS * (high - low) for place in range(_BINS)] + [high]
+        # A bin is known by its upper end. One without values before them says where the first
+        # begins.
+        counts = [0, *self.counts]
+        return summary.histogram_raw(
+            tag, low, high, self.size, self.total, self.squares, edges, counts
+        )
+
+
+def _measure(flat: Array, low: float, high: float) -> _Measured:
+    """Measure numbers from ``low`` to ``high`` in one pass, in blocks that stay in the cache.
+
+    Not numpy.histogram: it is slower, and refuses numbers that lie very close together, which is no
+    reason to end a training. Sums are of the distances from ``low``: those of the numbers
+    themselves would lose a small deviation beside a large mean.
     """
-    from tensorboardX import summary
-
-    flat = values.reshape(-1).astype(np.float64)
-    kept = np.abs(flat) < _LARGEST
-    if not kept.all():
-        flat = flat[kept]
-    if not flat.size:
-        return []
-    low, high = float(flat.min()), float(flat.max())
-    total, squares = float(flat.sum()), float(flat @ flat)
-    # Not numpy.histogram, which is slower, and refuses values that lie very close together: no
-    # reason to end a training.
-    if low == high:
-        edges, counts = [low - 0.5, high + 0.5], [flat.size]
-    else:
-        width = high - low
-        flat -= low
-        flat /= width
-        flat *= _BINS
-        places = np.minimum(flat.astype(np.int64), _BINS - 1)
-        counts = np.bincount(places, minlength=_BINS).tolist()
-        edges = [*(low + place / _BINS * width for place in range(_BINS)), high]
-    # A bin is known by its upper end. One without values before them says where the first begins.
-    return [summary.histogram_raw(tag, low, high, flat.size, total, squares, edges, [0, *counts])]
+    width, size = high - low, flat.size
+    first = second = 0.0
+    counts = np.zeros(_BINS + 1, np.int64)
+    for start in range(0, size, _BLOCK):
+        block = flat[start : start + _BLOCK].astype(np.float64)
+        block -= low
+        first += float(block.sum())
+        second += float(block @ block)
+        if width:
+            block /= width
+            block *= _BINS
+            counts += np.bincount(block.astype(np.int64), minlength=_BINS + 1)
+    counts[-2] += counts[-1]  # ``high`` itself
+    mean = first / size
+    points = {
+        "min": low,
+        "max": high,
+        "mean": low + mean,
+        "std": math.sqrt(max(second / size - mean * mean, 0.0)),
+    }
+    total, squares = size * low + first, second + low * (2 * first + size * low)
+    return _Measured(points, size, total, squares, counts[:-1].tolist() if width else [size])

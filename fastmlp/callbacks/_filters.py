@@ -12,7 +12,7 @@ __all__ = ["first_filters", "picture"]
 
 Array = npt.NDArray[Any]
 
-_MOST = 100  # filters in a picture
+_MOST = 64  # filters in a picture
 _PIXELS = 32  # of a side of a filter, about
 _SMALLEST = 5  # pixels a side: four features, say, are a square number too, but no image
 _BETWEEN = 255  # grey of the lines between filters
@@ -30,7 +30,7 @@ def first_filters(model: Any) -> Array | None:
     Returns
     -------
     filters : array of shape (F, h, w, 1) or (F, h, w, 3), or None
-        At most 100. Filters of other than 1 or 3 channels are shown channel by channel.
+        At most 64. Filters of other than 1 or 3 channels are shown channel by channel.
     """
     same = True  # whether the features are still the pixels of the samples
     for layer in model.layers:
@@ -65,22 +65,22 @@ def _image_shape(shape: tuple[int, ...], features: int) -> tuple[int, int, int] 
 
 
 def picture(filters: Array) -> Array:
-    """Return filters side by side, uint8 (height, width, 3): 0 is grey, the largest weight white.
+    """Return filters side by side: 0 is grey, the largest weight white, or black if it is negative.
 
-    All have the same scale, that of the largest absolute weight.
+    All have the same scale. The picture is uint8, (height, width), or (height, width, 3) of filters
+    with three channels.
     """
-    count, height, width, _ = filters.shape
-    with np.errstate(invalid="ignore"):
-        largest = float(np.abs(filters).max())
-        scaled = filters / largest if 0 < largest < math.inf else np.zeros_like(filters)
+    count, height, width, channels = filters.shape
+    largest = float(np.abs(filters).max())
+    scaled = filters / largest if 0 < largest < math.inf else np.zeros_like(filters)
     levels = np.rint(127.5 + 127.5 * scaled).astype(np.uint8)
     times = max(1, round(_PIXELS / max(height, width)))
     levels = levels.repeat(times, axis=1).repeat(times, axis=2)
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     down, right = levels.shape[1] + 1, levels.shape[2] + 1
-    result = np.full((rows * down + 1, columns * right + 1, 3), _BETWEEN, np.uint8)
+    result = np.full((rows * down + 1, columns * right + 1, channels), _BETWEEN, np.uint8)
     for index, level in enumerate(levels):
         top, left = index // columns * down + 1, index % columns * right + 1
         result[top : top + down - 1, left : left + right - 1] = level
-    return result
+    return result[..., 0] if channels == 1 else result

@@ -150,8 +150,7 @@ class TensorBoard(Callback):
             if self._histograms:
                 for layer, kind, array in self.run.inside(*self._samples):
                     tag = f"layer_{layer.number}_{layer.name}/{kind}"
-                    values += _events.statistics(tag, array)
-                    values += _events.histogram(tag, array)
+                    values += _events.distribution(tag, array)
         if self._validation_steps is not None and step % self._validation_steps == 0:
             values += self._measured()
         self._write(values)
