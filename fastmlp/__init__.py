@@ -17,6 +17,7 @@ from fastmlp.callbacks import (
     EarlyStopping,
     LearningRateLogger,
     ModelCheckpoint,
+    TensorBoard,
 )
 from fastmlp.cnn import CNN
 from fastmlp.errors import DivergenceError, FastmlpFormatError
@@ -98,6 +99,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Sequential",
     "StepDecay",
+    "TensorBoard",
     "Warmup",
     "datasets",
     "get_num_threads",

@@ -379,6 +379,16 @@ class Network:
                     f"batch_size or leave out {left} of the samples."
                 )
 
+    def converted(self, x: Array) -> Array:
+        """Return samples in the network's dtype, scaled; integers as they are."""
+        if self.integers_below is not None:
+            return x
+        if x.dtype == self.dtype and self.scale == 1:
+            return np.ascontiguousarray(x)
+        result = empty(x.shape, self.dtype)
+        np.multiply(x, self.dtype.type(self.scale), out=result, dtype=self.dtype)
+        return result
+
     def forward(self, ops: ModuleType, x: Array, workspace: Workspace) -> Array:
         """Return the output for ``x`` (n, *input_shape), which may be a buffer of the workspace."""
         for layer, buffers in workspace.pairs:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _backend
-from fastmlp._arrays import empty
 from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network, Workspace
@@ -91,7 +90,7 @@ class ReferenceEngine:
                 workspace = self._workspace(stop - start)
                 targets = y[rows]
                 self._training.step = first + done + 1
-                output = network.forward(ops, self._samples(x[rows]), workspace)
+                output = network.forward(ops, network.converted(x[rows]), workspace)
                 if out is not None:
                     out[start:stop] = output
                 of_rows = None if weights is None else weights[rows]
@@ -134,7 +133,7 @@ class ReferenceEngine:
         mean, correct, done, value = _Mean(), 0, 0, 0.0
         for rows, workspace in self._chunks(total):
             targets = y[rows]
-            output = network.forward(ops, self._samples(x[rows]), workspace)
+            output = network.forward(ops, network.converted(x[rows]), workspace)
             if out is not None:
                 out[rows] = output
             of_rows = None if weights is None else weights[rows]
@@ -151,7 +150,7 @@ class ReferenceEngine:
         network = self._network
         network.to_plain()
         for rows, workspace in self._chunks(len(x)):
-            out[rows] = network.forward(self._ops, self._samples(x[rows]), workspace)
+            out[rows] = network.forward(self._ops, network.converted(x[rows]), workspace)
 
     def gradients(
         self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
@@ -161,7 +160,7 @@ class ReferenceEngine:
         network.to_plain()
         training = Training(network.seed, updates=False)
         workspace, store = Workspace(network, len(x), training), GradientStore(self._ops)
-        output = network.forward(self._ops, self._samples(x), workspace)
+        output = network.forward(self._ops, network.converted(x), workspace)
         value, dy, _ = loss.measure(self._ops, output, y, workspace.dy, weights)
         network.backward(self._ops, dy, workspace, store)
         value += network.penalty()
@@ -184,14 +183,3 @@ class ReferenceEngine:
                 self._workspaces.clear()
             self._workspaces[rows] = Workspace(self._network, rows, self._training)
         return self._workspaces[rows]
-
-    def _samples(self, x: Array) -> Array:
-        """Return samples in the network's dtype, scaled."""
-        network = self._network
-        if network.integers_below is not None:
-            return x
-        if x.dtype == network.dtype and network.scale == 1:
-            return np.ascontiguousarray(x)
-        result = empty(x.shape, network.dtype)
-        np.multiply(x, network.dtype.type(network.scale), out=result, dtype=network.dtype)
-        return result

@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, checkpoint, losses, optimizers
 from fastmlp.callbacks import Callback
 from fastmlp.checkpoint import Checkpoint, Part, fingerprint
 from fastmlp.history import History
+from fastmlp.inside import inside
+from fastmlp.layers import Layer
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
-from fastmlp.passes import Sums, Watch
+from fastmlp.passes import CHUNK, Sums, Watch
 from fastmlp.progress import Progress
 from fastmlp.scoring import Scores
 
@@ -77,7 +80,7 @@ class Session:
     def __init__(
         self, network: Network, loss: Loss, optimizer: Optimizer, run: Run, history: History
     ) -> None:
-        self._network, self._optimizer, self._run = network, optimizer, run
+        self._network, self._loss, self._optimizer, self._run = network, loss, optimizer, run
         self.history, self.epochs, self.epoch = history, run.epochs, 0
         self.part: Part | None = None
         self._batch = min(run.batch_size, len(run.x))
@@ -106,6 +109,38 @@ class Session:
         """Number of the last complete step."""
         part = 0 if self.part is None else math.ceil(self.part.sums.done / self._batch)
         return len(self.history.epochs) * self.steps + part
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """How the model is trained, as text."""
+        run, network = self._run, self._network
+        given = {
+            "optimizer": repr(self._optimizer),
+            "loss": repr(self._loss),
+            "metrics": ", ".join(name for name in run.names[1:] if name[:4] != "val_"),
+            "epochs": run.epochs,
+            "batch_size": run.batch_size,
+            "shuffle": run.shuffle,
+            "samples": f"{len(run.x):,}",
+            "dtype": network.dtype,
+            "seed": network.seed,
+            "backend": network.backend,
+        }
+        return {name: str(value) for name, value in given.items()}
+
+    def probe(self) -> tuple[Array, Array, Array | None]:
+        """Return samples of the training, as many as a batch has."""
+        run, n = self._run, len(self._run.x)
+        count = min(self._batch, CHUNK)
+        chosen = np.arange(count) * n // count
+        weights = None if run.weights is None else run.weights[chosen]
+        return run.x[chosen], run.y[chosen], weights
+
+    def inside(
+        self, x: Array, y: Array, weights: Array | None
+    ) -> Iterator[tuple[Layer, str, Array]]:
+        """Yield what the layers hold and compute for samples."""
+        return inside(self._network, self._loss, x, y, weights)
 
     def check_checkpoint(self) -> None:
         """Refuse what no checkpoint can hold."""

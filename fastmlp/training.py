@@ -5,6 +5,7 @@ Everything here takes checked arrays: ``Sequential`` checks and converts them on
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
@@ -35,6 +36,13 @@ _LARGEST_BUNDLE = 4096
 
 def fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, session: Session) -> None:
     """Train until there have been ``run.epochs`` epochs, and record them in the history."""
+    with contextlib.ExitStack() as ends:
+        for callback in reversed(run.callbacks):
+            ends.callback(callback.close)
+        _fit(network, loss, optimizer, run, session)
+
+
+def _fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, session: Session) -> None:
     progress, history = run.progress, session.history
     network.stop_training = False
     if run.resume is not None:

@@ -8,6 +8,7 @@ from fastmlp.callbacks.base import Callback, RunInfo
 from fastmlp.callbacks.early_stopping import EarlyStopping
 from fastmlp.callbacks.loggers import CSVLogger, LearningRateLogger
 from fastmlp.callbacks.model_checkpoint import ModelCheckpoint
+from fastmlp.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "CSVLogger",
@@ -16,4 +17,5 @@ __all__ = [
     "LearningRateLogger",
     "ModelCheckpoint",
     "RunInfo",
+    "TensorBoard",
 ]

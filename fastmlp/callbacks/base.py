@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy.typing as npt
@@ -36,6 +37,22 @@ class RunInfo(Protocol):
     @property
     def step(self) -> int:
         """The last complete step."""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """How the model is trained, by name, as text to be read."""
+
+    def probe(self) -> tuple[Array, Array, Array | None]:
+        """Return samples of the training, their targets and weights: as many as a batch has.
+
+        At most 512. They are taken at even distances and are the same at any time.
+        """
+
+    def inside(self, x: Array, y: Array, weights: Array | None) -> Iterator[tuple[Any, str, Array]]:
+        """Yield what the layers hold and compute for samples; see ``fastmlp.inside``.
+
+        All as ``probe`` returns it. The model stays as it is.
+        """
 
     def check_checkpoint(self) -> None:
         """Refuse what no checkpoint can hold: classes of your own.
@@ -79,7 +96,7 @@ class Callback:
     -----
     A callback that raises ends the training: the error passes on to who called ``fit``, the model
     has the weights after the last complete step, ``model.history`` the complete epochs, and
-    nothing more is called, not even ``on_train_end``.
+    nothing more is called, not even ``on_train_end``, but ``close``.
 
     Without an ``on_batch_end`` a whole epoch is one call of the compiled plan. With one, the
     threads meet and wait for Python after each of its steps.
@@ -123,6 +140,12 @@ class Callback:
 
     def on_train_end(self) -> None:
         """Run after the last epoch, and after Ctrl-C; not after an error."""
+
+    def close(self) -> None:
+        """Give back files and the like; run when ``fit`` ends, however it does, also by an error.
+
+        It is the last of the hooks and leaves the model alone.
+        """
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of the callback: plain values and arrays of floats.

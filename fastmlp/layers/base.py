@@ -210,6 +210,10 @@ class Layer:
         """Add the backward pass, given the gradient by ``y``; return the one by ``x``."""
         return plan.custom_backward(self, x, y, gradient, need_dx)
 
+    def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
+        """Return what its activation is applied to, for ``x``; None if it has none."""
+        return None
+
     def kink_sides(self, workspace: Any) -> Array | None:
         """Return on which side of the points where a derivative jumps it is; None if none does.
 

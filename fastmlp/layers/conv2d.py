@@ -175,6 +175,15 @@ class Conv2D(Layer):
         bias = self._bias if self.use_bias else None
         return plan.convolution_backward(self, x, y, gradient, self._weight, bias, need_dx)
 
+    def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
+        """Return the convolution with the bias; None if the activation is linear."""
+        if self.activation.name == "linear":
+            return None
+        bias = self._bias.value if self.use_bias else None
+        options: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
+        z: Array = ops.conv2d(x, self._weight.value, bias, **options)
+        return z
+
     def kink_sides(self, workspace: _Workspace) -> Array | None:
         """Return which outputs are positive, if the activation has a kink."""
         return workspace.y > 0 if self.activation.kinked else None

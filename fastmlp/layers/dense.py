@@ -144,6 +144,14 @@ class Dense(Layer):
         plan.dense_update(self, x, gradient, self._weight, bias)
         return dx
 
+    def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
+        """Return ``x @ weight + bias``; None if the activation is linear."""
+        if self.activation.name == "linear":
+            return None
+        bias = self._bias.value if self.use_bias else None
+        z: Array = ops.dense(x, self._weight.value, bias)
+        return z
+
     def kink_sides(self, workspace: _Workspace) -> Array | None:
         """Return which outputs are positive, if the activation has a kink."""
         return workspace.y > 0 if self.activation.kinked else None
