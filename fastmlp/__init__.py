@@ -36,6 +36,7 @@ from fastmlp.layers import (
     Layer,
     LayerNorm,
     MaxPool2D,
+    Standardize,
 )
 from fastmlp.losses import (
     BinaryCrossEntropy,
@@ -97,6 +98,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "Sequential",
+    "Standardize",
     "StepDecay",
     "Warmup",
     "datasets",
