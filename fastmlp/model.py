@@ -337,9 +337,9 @@ class Sequential(Network):
         if isinstance(x, (np.ndarray, str, bytes, dict)) or not (
             isinstance(x, (list, tuple)) or gives_batches(x)
         ):
-            raise ValueError(
-                "y must have the targets of x, got None. Only an iterable of batches (x, y), or a "
-                "function that returns one, goes without."
+            raise TypeError(
+                "y must be an array, got None. Only an iterable of batches (x, y), or a function "
+                "that returns one, goes without."
             )
         loss.check_output(self.output_shape)
         if batch_size != _BATCH_SIZE:

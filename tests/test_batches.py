@@ -445,9 +445,9 @@ def test_a_batch_too_small_for_a_layer(backend):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"x": X}, "y must have the targets of x, got None"),
-        ({"x": "abc"}, "y must have the targets of x"),
-        ({"x": 3}, "y must have the targets of x"),
+        ({"x": X}, "y must be an array, got None"),
+        ({"x": "abc"}, "y must be an array, got None"),
+        ({"x": 3}, "y must be an array, got None"),
         ({"batch_size": 16}, "batch_size must be left out: x gives batches, got 16"),
         ({"sample_weight": np.ones(4)}, "sample_weight must be left out: x gives batches"),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1, got 0"),
