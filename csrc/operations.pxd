@@ -14,6 +14,7 @@ from dispatch cimport (
 )
 from masks cimport fm_counter_key, mask_rows
 from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
+from normalization cimport standardize
 from rows cimport row_affine, softmax_backward_rows, softmax_rows
 from window cimport Window
 
@@ -255,7 +256,7 @@ cdef inline void mask_block(
 cdef inline void gather(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """x (rows, I) = the samples of this batch, converted and scaled."""
+    """x (rows, I) = the samples of this batch, converted and scaled; (x - s0) * w + b if w is."""
     cdef Py_ssize_t i, j, row, n = op.inputs
     cdef real scale = <real>op.scale
     cdef real *to
@@ -272,6 +273,8 @@ cdef inline void gather(
             row_affine(n, scale, source + row * n, <real>0, to)
         else:
             memcpy(to, source + row * n, n * sizeof(real))
+        if op.w != NULL:
+            standardize(n, to, <const real *>op.s0, <const real *>op.w, <const real *>op.b, to)
 
 
 cdef inline void output(

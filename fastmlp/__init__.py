@@ -37,6 +37,7 @@ from fastmlp.layers import (
     Layer,
     LayerNorm,
     MaxPool2D,
+    Standardize,
 )
 from fastmlp.losses import (
     BinaryCrossEntropy,
@@ -98,6 +99,7 @@ __all__ = [
     "RMSprop",
     "ReduceOnPlateau",
     "Sequential",
+    "Standardize",
     "StepDecay",
     "TensorBoard",
     "Warmup",

@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _FEW_VALUES = 8192
+_BATCH_VALUES = 1 << 20
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
@@ -261,14 +262,18 @@ def features(
         type(value) is np.ndarray
         and value.dtype is dtype
         and value.shape[1:] == input_shape
-        and 0 < value.size <= _FEW_VALUES
+        and 0 < value.size <= _BATCH_VALUES
         and value.flags.carray
     ):
-        # The usual case of a few samples, in a microsecond: a sum of squares is finite unless a
-        # value is not, or it overflows.
-        squares: Any = np.vdot(value, value)
-        if math.isfinite(squares):
-            return value
+        # The usual case of a batch, and quickest of a few samples: a sum of squares is finite
+        # unless a value is not, or it overflows.
+        if value.size > _FEW_VALUES:
+            if np.isfinite(value).all():
+                return value
+        else:
+            squares: Any = np.vdot(value, value)
+            if math.isfinite(squares):
+                return value
     x = array(value, name)
     if not _fits(x.shape[1:], input_shape) or x.ndim < 2:
         expected = "(" + ", ".join(["N", *map(str, input_shape)]) + ")"

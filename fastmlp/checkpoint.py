@@ -68,6 +68,7 @@ def write(
     history: History,
     callbacks: Sequence[Callback],
     part: Part | None,
+    steps: int,
     config: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> None:
@@ -80,6 +81,8 @@ def write(
         Those of the run, as they are now.
     part : Part or None
         What is done of the present epoch, unless the run is between two.
+    steps : int
+        Steps of the run so far.
     config : dict
         What the model is made of again, for ``load_model``.
     settings : dict
@@ -114,6 +117,7 @@ def write(
             }
         ),
         "columns": list(history.history),
+        "steps": steps,
         "part": None if part is None else _encoded([*part.sums, part.seconds]),
         "callbacks": kept,
         "runs_on": _runs_on(network),
@@ -204,6 +208,8 @@ class Checkpoint:
                 _checks.integer(correct, "correct", minimum=0),
             )
             self.part = Part(sums, float(seconds), arrays.get("outputs"))
+        # Files of before have none; only runs with batches from Python ask.
+        self.steps = _checks.integer(training.get("steps", 0), "steps", minimum=0)
         self._runs_on = str(training["runs_on"])
 
     def check(

@@ -9,7 +9,14 @@ __all__ = ["engine"]
 
 
 def engine(network: Network) -> Engine:
-    """Return what runs a network, by its backend; it is kept with the network."""
+    """Return what runs a network, by its backend; it is kept with the network.
+
+    Raises
+    ------
+    ValueError
+        If the first layer has not seen the data that it needs.
+    """
+    network.check_ready()
     kept: tuple[str, Engine] | None = network.engine
     if kept is None or kept[0] != network.backend:
         kept = network.engine = (network.backend, _make(network))

@@ -17,7 +17,7 @@ from fastmlp.network import Network
 from fastmlp.optimizers import State
 from fastmlp.passes import CHUNK, Epochs, Outcome, Poll
 
-__all__ = ["evaluate", "is_large", "predict", "train"]
+__all__ = ["Total", "evaluate", "is_large", "predict", "train"]
 
 Array = npt.NDArray[Any]
 
@@ -39,7 +39,7 @@ def train(
     poll: Poll | None = None,
 ) -> tuple[Outcome, Array]:
     """Do an epoch, in the order of number ``epoch`` or of the file; return also that order."""
-    total = _Total(network, loss)
+    total = Total(network, loss)
     order = []
     for group in _mapped.groups(x, _dtype(network, x), batch, network.seed, epoch):
         targets = y[group.rows]
@@ -75,7 +75,7 @@ def evaluate(
     poll: Poll | None = None,
 ) -> Outcome:
     """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
-    total = _Total(network, loss)
+    total = Total(network, loss)
     for group in _mapped.groups(x, _dtype(network, x), CHUNK):
         here = slice(total.done, total.done + len(group.rows))
         of_rows = None if weights is None else weights[here]
@@ -104,8 +104,8 @@ def _dtype(network: Network, x: Array) -> np.dtype[Any]:
     return network.dtype if network.integers_below is None else x.dtype
 
 
-class _Total:
-    """What the groups of a pass come to."""
+class Total:
+    """What the parts of a pass come to."""
 
     def __init__(self, network: Network, loss: Loss) -> None:
         self.done = 0
@@ -115,7 +115,7 @@ class _Total:
         self._bad = False
 
     def poll(self, poll: Poll | None) -> Poll | None:
-        """Return what is asked in a group, where ``poll`` is asked in the whole pass."""
+        """Return what is asked in a part, where ``poll`` is asked in the whole pass."""
         if poll is None:
             return None
         asked = poll
@@ -132,7 +132,7 @@ class _Total:
         return self._sum / self._weight if self._weight > 0 else self._sum
 
     def add(self, outcome: Outcome, targets: Array, weights: Array | None) -> bool:
-        """Add a group; return whether it was passed to its end."""
+        """Add a part; return whether it was passed to its end."""
         n = len(targets)
         if outcome.done < n or outcome.bad:
             targets, weights = targets[:0], None if weights is None else weights[:0]

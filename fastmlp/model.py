@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, checkpoint, io, losses, optimizers, scoring, training
+from fastmlp import _checks, batches, checkpoint, io, losses, optimizers, scoring, training
+from fastmlp.batches import Source, gives_batches
 from fastmlp.callbacks import Callback
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
-from fastmlp.layers import Dense, Layer
+from fastmlp.layers import Dense, Layer, Standardize
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
@@ -27,6 +28,8 @@ from fastmlp.session import Run, Session
 __all__ = ["MLP", "Sequential", "load_model"]
 
 Array = npt.NDArray[Any]
+
+_BATCH_SIZE = 32
 
 
 class Sequential(Network):
@@ -134,19 +137,23 @@ class Sequential(Network):
 
     def fit(
         self,
-        x: npt.ArrayLike,
-        y: npt.ArrayLike,
+        x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]],
+        y: npt.ArrayLike | None = None,
         epochs: int = 10,
-        batch_size: int = 32,
+        batch_size: int = _BATCH_SIZE,
         optimizer: str | Optimizer | None = None,
         loss: str | Loss | None = None,
-        validation_data: tuple[npt.ArrayLike, ...] | None = None,
+        validation_data: tuple[npt.ArrayLike, ...]
+        | Iterable[Any]
+        | Callable[[], Iterable[Any]]
+        | None = None,
         shuffle: bool = True,
         callbacks: Iterable[Callback] | None = None,
         verbose: Verbosity = "auto",
         sample_weight: npt.ArrayLike | None = None,
         metrics: Sequence[Given] | None = None,
         resume: str | os.PathLike[str] | None = None,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train by mini-batches.
 
@@ -155,20 +162,24 @@ class Sequential(Network):
         x : array of shape (N, *input_shape)
             Samples: any real dtype and layout, finite. Converted once if need be, never changed. A
             data frame of pandas or polars will do, and series for ``y`` and ``sample_weight``.
+            Without ``y``, batches: an iterable of tuples (x, y) or (x, y, sample_weight), such as a
+            generator, or a function without arguments that returns one.
         y : array of shape (N,), (N, classes) or (N, *output_shape)
             Integer labels or one-hot rows for cross_entropy and hinge, numbers from 0 to 1 for
             binary_cross_entropy, targets for mse, mae and huber. (N,) will do for one output.
         epochs : int, default=10
             Passes over the data, at least 1.
         batch_size : int, default=32
-            Samples a step, at least 1. A last, shorter batch is trained with its own mean.
+            Samples a step, at least 1. A last, shorter batch is trained with its own mean. To be
+            left out where ``x`` gives batches.
         optimizer : str or Optimizer, default=None
             None means that of ``compile`` or the last ``fit``, at first ``SGD(0.01)``. The same
             object goes on where it was; another one begins with states of zero.
         loss : str or Loss, default=None
             None likewise, at first "cross_entropy".
         validation_data : tuple (x, y) or (x, y, sample_weight), default=None
-            Evaluated after every epoch.
+            Evaluated after every epoch. Or batches, which must begin again each time: a function
+            or an iterable, but no iterator, list or tuple.
         shuffle : bool, default=True
             Whether every epoch has a new order, which (seed, number of the epoch) decides.
         callbacks : iterable of Callback, default=None
@@ -184,6 +195,8 @@ class Sequential(Network):
         resume : str or path, default=None
             A checkpoint (``ModelCheckpoint``) to go on from, also in the middle of an epoch, until
             there have been ``epochs`` epochs in all. Everything else must be what it was.
+        steps_per_epoch : int, default=None
+            Where ``x`` gives batches: how many an epoch, at least 1. None means all there are.
 
         Returns
         -------
@@ -194,7 +207,9 @@ class Sequential(Network):
         ------
         ValueError, TypeError
             If an argument is not as above, or the checkpoint is of other data, layers or settings:
-            the message says what differs. Then nothing has changed.
+            the message says what differs. Then nothing has changed. If a batch from ``x`` does not
+            fit, or there are too few: the message has its number, and the weights are those of the
+            last complete step.
         FastmlpFormatError
             If the checkpoint is damaged or none.
         OSError
@@ -222,6 +237,16 @@ class Sequential(Network):
         be sorted by its targets. It is read once more before the training, for values that are not
         finite. Batches are whole, except for one, which is not always the last.
 
+        Batches are taken one at a time, each after the step before it, and in the order in which
+        they come; they may be of different sizes. Each is checked as by ``train_on_batch``, and
+        trained with the same bits. What the first one is (the type of its samples, labels or rows,
+        weights or none) the others must be. An iterator goes on from epoch to epoch, so it needs
+        ``steps_per_epoch`` if there are several; one that ends too early is an error that says how
+        many came. Everything else begins again with every epoch. An error raised by a generator
+        passes through ``fit``, and the weights are those of the last complete step. Checkpoints can
+        be resumed from the end of an epoch: what a source gives from then on is up to you, and if
+        it is what it would have given, the run ends with the same bits.
+
         A run that is resumed ends with the same bits as one that was never stopped: weights, states
         of the optimizer and history, but for "time". That holds for any number of threads, on the
         same backend and instruction set; on another one there is a warning. ``epochs`` may be
@@ -236,38 +261,104 @@ class Sequential(Network):
         chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
         used = self.loss if loss is None else losses.get(loss)
         given = self.metrics if metrics is None else scoring.accepted(metrics)
-        samples, targets = self.data(x, y, used, in_pieces=True)
-        validation = None
-        if validation_data is not None:
+        n_epochs = _checks.integer(epochs, "epochs", minimum=1)
+        batch = _checks.integer(batch_size, "batch_size", minimum=1)
+        source, steps, weights = None, None, None
+        if y is None:
+            source, steps = self._source(x, used, n_epochs, batch, sample_weight, steps_per_epoch)
+            samples, targets = np.empty((0, *self.input_shape)), np.empty(0)
+        else:
+            if steps_per_epoch is not None or gives_batches(x):
+                if steps_per_epoch is None:
+                    raise ValueError("y must be left out: x gives batches (x, y).")
+                raise ValueError(
+                    "steps_per_epoch must be left out unless x gives batches, got "
+                    f"{steps_per_epoch!r}."
+                )
+            samples, targets = self.data(x, y, used, in_pieces=True)
+        validation: Any = None
+        if validation_data is not None and gives_batches(validation_data):
+            validation = Source(validation_data, self, used, "validation_data")
+            if not validation.begins_again:
+                raise ValueError(
+                    "validation_data must begin again after every epoch, got an iterator. Pass a "
+                    "function that returns one."
+                )
+        elif validation_data is not None:
             x_held, y_held, third = _checks.pair_or_triple(validation_data, "validation_data")
             names = "validation_data[0]", "validation_data[1]"
             pair = self.data(x_held, y_held, used, *names, in_pieces=True)
             third = self.weights(third, len(pair[0]), used, "validation_data[2]")
             validation = (*pair, third)
-        n_epochs = _checks.integer(epochs, "epochs", minimum=1)
-        batch = _checks.integer(batch_size, "batch_size", minimum=1)
-        self.check_batches(len(samples), batch)
+        if source is None:
+            self.check_batches(len(samples), batch)
+            weights = self.weights(sample_weight, len(samples), used)
         run = Run(
             x=samples,
             y=targets,
-            weights=self.weights(sample_weight, len(samples), used),
+            weights=weights,
             epochs=n_epochs,
             batch_size=batch,
             shuffle=_checks.boolean(shuffle, "shuffle"),
             validation=validation,
             callbacks=_check_callbacks(callbacks),
-            progress=Progress(_checks.verbosity(verbose), n_epochs, len(samples)),
+            progress=Progress(
+                _checks.verbosity(verbose), n_epochs, len(samples) if source is None else None
+            ),
             scores=scoring.scores(given, used, self.output_shape),
             config=self._saved,
             resume=None if resume is None else checkpoint.read(resume),
+            source=source,
+            steps=steps,
         )
         training.check_monitors(chosen, run)
         history = History()
         session = Session(self, used, chosen, run, history)
+        first = self.layers[0]
+        if run.resume is None:
+            if isinstance(first, Standardize) and source is None and not first.is_adapted:
+                first.adapt_checked(samples)
+            self.check_ready()
         self.optimizer, self.loss, self.metrics = chosen, used, given
         self.history = history
         training.fit(self, used, chosen, run, session)
         return history
+
+    def _source(
+        self,
+        x: Any,
+        loss: Loss,
+        epochs: int,
+        batch_size: int,
+        sample_weight: Any,
+        steps_per_epoch: int | None,
+    ) -> tuple[Source, int | None]:
+        """Return where batches come from and how many an epoch, checked."""
+        if isinstance(x, (np.ndarray, str, bytes, dict)) or not (
+            isinstance(x, (list, tuple)) or gives_batches(x)
+        ):
+            raise TypeError(
+                "y must be an array, got None. Only an iterable of batches (x, y), or a function "
+                "that returns one, goes without."
+            )
+        loss.check_output(self.output_shape)
+        if batch_size != _BATCH_SIZE:
+            raise ValueError(f"batch_size must be left out: x gives batches, got {batch_size}.")
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight must be left out: x gives batches, which may be tuples "
+                f"(x, y, sample_weight), got {type(sample_weight).__name__}."
+            )
+        steps = None
+        if steps_per_epoch is not None:
+            steps = _checks.integer(steps_per_epoch, "steps_per_epoch", minimum=1)
+        source = Source(x, self, loss)
+        if steps is None and epochs > 1 and not source.begins_again:
+            raise ValueError(
+                f"steps_per_epoch must be given for {epochs} epochs of an iterator, which does not "
+                "begin again, got None. Or pass a function that returns one."
+            )
+        return source, steps
 
     def train_on_batch(
         self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -359,14 +450,17 @@ class Sequential(Network):
     # --- Use ------------------------------------------------------------------------------------
 
     def evaluate(
-        self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]],
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> dict[str, float]:
         """Return the mean loss over all of ``x``, and the metrics of ``compile`` or ``fit``.
 
         Parameters
         ----------
         x, y : array
-            As for ``fit``.
+            As for ``fit``; without ``y``, batches, all that there are.
         sample_weight : array of shape (N,), default=None
             What each sample counts for in the loss: finite, at least 0, not all 0.
 
@@ -380,18 +474,22 @@ class Sequential(Network):
         ValueError, TypeError
             If an argument does not fit the model.
         """
+        chosen = scoring.scores(self.metrics, self.loss, self.output_shape)
+        if y is None:
+            source, _ = self._source(x, self.loss, 1, _BATCH_SIZE, sample_weight, None)
+            return training.evaluate_batches(self, self.loss, source, scores=chosen)
         samples, targets = self.data(x, y, self.loss, in_pieces=True)
         weights = self.weights(sample_weight, len(samples), self.loss)
-        chosen = scoring.scores(self.metrics, self.loss, self.output_shape)
         return training.evaluate(self, self.loss, samples, targets, weights, scores=chosen)
 
-    def predict(self, x: npt.ArrayLike) -> Array:
+    def predict(self, x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]]) -> Array:
         """Return the raw outputs; for a classifier, the logits.
 
         Parameters
         ----------
         x : array of shape (N, *input_shape)
-            Samples, as for ``fit``.
+            Samples, as for ``fit``. Or batches: an iterator, or a function that returns an
+            iterable, of samples or of tuples that begin with them.
 
         Returns
         -------
@@ -407,12 +505,18 @@ class Sequential(Network):
         -----
         Any number of threads may predict at once: every call has its own buffers.
         """
+        if gives_batches(x):
+            return batches.predict(
+                self, x, lambda samples, out: training.predict(self, samples, out)
+            )
         samples = self.samples(x, in_pieces=True)
         result = np.empty((len(samples), *self.output_shape), self.dtype)
         training.predict(self, samples, result)
         return result
 
-    def predict_proba(self, x: npt.ArrayLike) -> Array:
+    def predict_proba(
+        self, x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]]
+    ) -> Array:
         """Return probabilities: the softmax of the outputs, or the sigmoid of each.
 
         The sigmoid is for a single output, and for models trained with binary_cross_entropy. If the

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastmlp import _backend, _checks, losses
 from fastmlp._arrays import empty
-from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer
+from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer, Standardize
 from fastmlp.layers.base import GradientSink, Training
 from fastmlp.optimizers import Optimizer, State
 from fastmlp.parameter import Parameter
@@ -109,7 +109,11 @@ class Network:
         counts: dict[str, int] = {}
         self._parameters: dict[str, Parameter] = {}
         self._buffers: dict[str, Parameter] = {}
-        if len(self.input_shape) == 2 and self.layers[0].takes_images:
+        first = self.layers[0]
+        if isinstance(first, Standardize):
+            first.input_scale = self.scale
+            first = self.layers[min(1, len(self.layers) - 1)]
+        if len(self.input_shape) == 2 and first.takes_images:
             self.input_shape = (*self.input_shape, 1)
         shape = self.input_shape
         for number, layer in enumerate(self.layers):
@@ -131,11 +135,12 @@ class Network:
     def lowest(self, *, trainable: bool) -> int:
         """Return the first layer with parameters (that are trained): none below needs a gradient.
 
-        Buffers count as trained: they change in the backward pass. The number of layers where there
-        is none.
+        Buffers that steps change count as trained: they do in the backward pass. The number of
+        layers where there is none.
         """
         for index, layer in enumerate(self.layers):
-            if (layer.parameters and (layer.trainable or not trainable)) or layer.buffers:
+            moved = layer.buffers and layer.moves_buffers
+            if (layer.parameters and (layer.trainable or not trainable)) or moved:
                 return index
         return len(self.layers)
 
@@ -355,6 +360,16 @@ class Network:
         if below is not None:
             return _checks.indices(x, self.input_shape, below, name)
         return _checks.features(x, self.input_shape, self.dtype, name, in_pieces=in_pieces)
+
+    def check_ready(self) -> None:
+        """Refuse a pass before the first layer has seen the data that it needs.
+
+        Raises
+        ------
+        ValueError
+            If it has not.
+        """
+        self.layers[0].check_ready()
 
     def check_batches(self, n: int, batch: int) -> None:
         """Refuse training on ``n`` samples in batches of which one is too small for a layer.

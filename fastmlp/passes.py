@@ -120,11 +120,11 @@ class Engine(Protocol):
     ) -> Outcome:
         """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite.
 
-        ``weights`` are those of the samples of ``x``, float64 (N,). With several epochs their
-        orders follow each other in ``order``. The outputs, each from before its step, are written
-        to ``out`` (N, *output_shape), in the order in which they come. The pass begins after what
-        is ``begun``, fewer than all samples of an epoch in whole batches; its sums go on from
-        there.
+        ``order`` says which samples an epoch has, some perhaps several times; with several epochs
+        their orders follow each other in it. ``weights`` are those of the samples of ``x``, float64
+        (N,). The outputs, each from before its step, are written to ``out`` (N, *output_shape), in
+        the order in which they come. The pass begins after what is ``begun``, fewer than all
+        samples of an epoch in whole batches; its sums go on from there.
         """
 
     def evaluate(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp._arrays import empty
 from fastmlp._kernels import plan as compiled
 from fastmlp.activations import ActivationFunction
 from fastmlp.layers.base import Layer
@@ -21,6 +22,7 @@ from fastmlp.optimizers import GradientStore, UpdatingSink
 from fastmlp.parameter import Parameter
 from fastmlp.plan_core import Buffer, Gradient, Operation, Value
 from fastmlp.plan_layers import LayerOperations
+from fastmlp.stored import Derived
 
 __all__ = ["Buffer", "Builder", "Gradient", "Operation", "Value"]
 
@@ -292,6 +294,49 @@ class Builder(LayerOperations):
         )
         operation.fused += ["uint8"] * bytes_ + [f"scale {scale:.4g}"] * (scale != 1)
         return Value(columns, y)
+
+    def standardize(
+        self,
+        layer: Layer,
+        x: Value,
+        sources: tuple[Parameter, Parameter],
+        rows: Callable[[], tuple[Array, Array]],
+    ) -> Value:
+        """Add ``(x - mean) * scale``: to the copy of the batch, while a sample is in the cache.
+
+        ``rows`` returns both, of every column, as computed from the ``sources``.
+        """
+        three = empty((3, x.columns), self.dtype)
+        three[2] = 0
+
+        def compute() -> None:
+            three[0], three[1] = rows()
+
+        self.derived.append(Derived(sources, compute))
+        self.storage += [(stored, stored.plain()) for stored in sources]
+        arguments = {"s0": three[0], "w": three[1], "b": three[2]}
+        before = self.operations[-1] if self.operations else None
+        if before is not None and before.kind == "gather":
+            before.arguments |= arguments
+            before.flops += 2 * self.rows * x.columns
+            before.fused.append(layer.name)
+            return x
+        y = self._output(layer, x.columns)
+        self._add(
+            "scale_shift",
+            layer,
+            f"({self.rows}, {x.columns})",
+            3 * self.rows * x.columns,
+            [x.buffer],
+            [y],
+            inputs=x.columns,
+            outputs=x.columns,
+            x=x.buffer,
+            z=y,
+            y=y,
+            **arguments,
+        )
+        return Value(x.columns, y)
 
     def output(self, x: Value) -> None:
         """Add the copy of the outputs to the caller's array."""

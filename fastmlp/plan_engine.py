@@ -252,7 +252,7 @@ class Plan:
 
         ``first_step`` is the number that the first step has in the life of the network.
         """
-        total = len(x)
+        total = len(x) if order is None else len(order) // epochs
         batch = self.rows if batch is None else batch
         skipped = 0 if begun is None else begun.done // batch
         coefficients = None

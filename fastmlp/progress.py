@@ -20,11 +20,13 @@ class Progress:
     verbose : {"auto", 0, 1, 2}
         0 shows nothing, 1 a bar and a line an epoch, 2 lines only. "auto" is 1 in a terminal and
         0 elsewhere. The bar goes to stderr, the lines to stdout.
-    epochs, samples : int
-        The size of the run.
+    epochs : int
+        Epochs of the run.
+    samples : int or None
+        Samples of an epoch; None: nobody knows yet.
     """
 
-    def __init__(self, verbose: Verbosity, epochs: int, samples: int) -> None:
+    def __init__(self, verbose: Verbosity, epochs: int, samples: int | None) -> None:
         if verbose == "auto":
             verbose = 1 if sys.stderr is not None and sys.stderr.isatty() else 0
         self._verbose = verbose
@@ -45,18 +47,21 @@ class Progress:
         """Open the bar, or let it show the next epoch."""
         if self._verbose != 1:
             return
-        self._begun = (epoch - 1) * self._samples
+        known = self._samples is not None
+        self._begun = (epoch - 1) * (self._samples or 0)
         if self._bar is None:
             from tqdm import tqdm  # type: ignore[import-untyped]  # here: slow to import
 
             self._bar = tqdm(
-                total=self._epochs * self._samples,
+                total=self._epochs * (self._samples or 0) if known else None,
                 unit=" samples",
                 unit_scale=True,
                 leave=False,
                 mininterval=0,
             )
             self.next_update = 0.0  # short runs show something, too
+        elif known and self._bar.total is None:
+            self._bar.total = self._epochs * (self._samples or 0)
         self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
 
     def update(self, done: int, loss: float, accuracy: float | None) -> None:
@@ -71,15 +76,19 @@ class Progress:
         self._bar.update(self._begun + done - self._bar.n)
         self.next_update = time.perf_counter() + _BAR_INTERVAL
 
-    def end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Print the line of a finished epoch, above the bar if there is one."""
+    def end(self, epoch: int, logs: dict[str, float], samples: int | None = None) -> None:
+        """Print the line of a finished epoch, above the bar if there is one.
+
+        ``samples`` tells how many it had, where that was not known.
+        """
+        self._samples = self._samples if samples is None else samples
         self._metrics = {
             name: f"{value:.4f}"
             for name, value in logs.items()
             if name.removeprefix("val_") not in ("loss", "accuracy", "learning_rate", "time")
         }
         if self._verbose:
-            rate = self._samples / max(logs["time"], 1e-9)
+            rate = (self._samples or 0) / max(logs["time"], 1e-9)
             values = "  ".join(
                 f"{name} {value:.4f}"
                 for name, value in logs.items()

@@ -78,7 +78,7 @@ class ReferenceEngine:
         if self._sink is None or self._sink[0] is not state:
             self._sink = state, UpdatingSink(ops, state)
         sink = self._sink[1]
-        begun, value, total = begun or Sums(), 0.0, len(x)
+        begun, value, total = begun or Sums(), 0.0, len(x if order is None else order)
         mean, correct, done = _Mean(begun.loss, begun.weight), begun.correct, begun.done // batch
         state.begin_run(-(-total // batch), done=done)
         before = 0 if watch is None else watch.before - done

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, checkpoint, losses, optimizers
+from fastmlp.batches import Source
 from fastmlp.callbacks import Callback
 from fastmlp.checkpoint import Checkpoint, Part, fingerprint
 from fastmlp.history import History
@@ -32,7 +33,19 @@ Array = npt.NDArray[Any]
 
 @dataclass
 class Run:
-    """What ``fit`` is to do; all of it checked."""
+    """What ``fit`` is to do; all of it checked.
+
+    Attributes
+    ----------
+    x, y, weights
+        The data; empty where ``source`` gives batches.
+    source : Source or None
+    steps : int or None
+        Batches of the source an epoch; None: all there are.
+    validation : tuple of arrays, Source or None
+    config : callable
+        Returns what the model is made of again, for the files of checkpoints.
+    """
 
     x: Array
     y: Array
@@ -40,13 +53,14 @@ class Run:
     epochs: int
     batch_size: int
     shuffle: bool
-    validation: tuple[Array, Array, Array | None] | None
+    validation: tuple[Array, Array, Array | None] | Source | None
     callbacks: Sequence[Callback]
     progress: Progress
     scores: Scores
-    # What the model is made of again, for the files of checkpoints.
     config: Callable[[], dict[str, Any]]
     resume: Checkpoint | None = None
+    source: Source | None = None
+    steps: int | None = None
 
     @property
     def names(self) -> list[str]:
@@ -84,7 +98,8 @@ class Session:
         self.history, self.epochs, self.epoch = history, run.epochs, 0
         self.part: Part | None = None
         self._batch = min(run.batch_size, len(run.x))
-        self.steps = math.ceil(len(run.x) / self._batch)
+        self._steps = math.ceil(len(run.x) / self._batch) if run.source is None else 0
+        self._before = 0 if run.resume is None else run.resume.steps
         self._watching = [callback for callback in run.callbacks if callback.watches]
         # As they are now: callbacks may change some.
         self._settings: dict[str, Any] | ValueError | None = None
@@ -97,6 +112,8 @@ class Session:
                     "batch_size": run.batch_size,
                     "shuffle": run.shuffle,
                 }
+                if run.source is not None:
+                    self._settings["steps_per_epoch"] = run.steps
             except ValueError as error:
                 self._settings = error
         self._data: dict[str, Any] | None = None
@@ -107,8 +124,10 @@ class Session:
     @property
     def step(self) -> int:
         """Number of the last complete step."""
+        if self._run.source is not None:
+            return self._before + self._run.source.trained
         part = 0 if self.part is None else math.ceil(self.part.sums.done / self._batch)
-        return len(self.history.epochs) * self.steps + part
+        return len(self.history.epochs) * self._steps + part
 
     @property
     def settings(self) -> dict[str, str]:
@@ -152,7 +171,15 @@ class Session:
         state = network.state(self._optimizer)
         callbacks, settings = run.callbacks, self._given()
         checkpoint.write(
-            path, network, state, self.history, callbacks, self.part, run.config(), settings
+            path,
+            network,
+            state,
+            self.history,
+            callbacks,
+            self.part,
+            self.step,
+            run.config(),
+            settings,
         )
 
     def watch(self, began: float, outputs: Array | None, stop: Callable[[], bool]) -> Watch | None:
@@ -195,11 +222,17 @@ class Session:
         run, fixed = self._run, self._fixed()
         if self._data is None:
             held = run.validation
+            known = run.source is None
             self._data = {
-                "x": fingerprint(run.x),
-                "y": fingerprint(run.y),
+                # What a source gives, nobody knows before it does.
+                "x": fingerprint(run.x) if known else "batches",
+                "y": fingerprint(run.y) if known else None,
                 "sample_weight": fingerprint(run.weights),
-                "validation_data": None if held is None else [fingerprint(part) for part in held],
+                "validation_data": "batches"
+                if isinstance(held, Source)
+                else None
+                if held is None
+                else [fingerprint(part) for part in held],
             }
         return fixed | self._data
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, _random, large
+from fastmlp import _checks, _random, batches, large
+from fastmlp.batches import Source
 from fastmlp.checkpoint import Part
 from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
@@ -26,7 +27,7 @@ from fastmlp.passes import Epochs, Outcome, Poll, Sums
 from fastmlp.scoring import Scores
 from fastmlp.session import Run, Session, check_callbacks
 
-__all__ = ["check_monitors", "evaluate", "fit", "predict"]
+__all__ = ["check_monitors", "evaluate", "evaluate_batches", "fit", "predict"]
 
 Array = npt.NDArray[Any]
 
@@ -72,7 +73,7 @@ def _fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, session: 
                     break
                 session.part = None
                 history.append(logs)
-                progress.end(epoch, logs)
+                progress.end(epoch, logs, trainer.samples)
                 for callback in run.callbacks:
                     callback.on_epoch_end(epoch, logs)
         finally:
@@ -95,6 +96,12 @@ def check_monitors(optimizer: Optimizer, run: Run) -> None:
     if monitor is not None:
         _checks.lookup(monitor, dict.fromkeys(run.names), "monitor of the learning rate")
     check_callbacks(run)
+    if run.source is not None and run.resume is not None and run.resume.part is not None:
+        # What the source would have given next, nobody knows.
+        raise ValueError(
+            "resume: the checkpoint was written within an epoch, and batches of a source cannot be "
+            "taken up there. Take one from the end of an epoch (every_epochs)."
+        )
     if large.is_large(run.x):
         # It is passed group by group, and a step of one is not a step of the epoch.
         for callback in run.callbacks:
@@ -131,11 +138,12 @@ class _Trainer:
         self._shuffle = run.shuffle and self._batch < len(run.x)
         self._outputs = _outputs(network, run.x, run.scores)
         self._large = large.is_large(run.x)
+        self.samples = len(run.x)  # of the last epoch
         alone = run.validation is None and not run.callbacks and run.progress.silent
         state = network.state(optimizer)
         # A schedule that looks at what an epoch measured must see each.
         alone = alone and getattr(optimizer.learning_rate, "monitor", None) is None
-        alone = alone and self._outputs is None and not self._large
+        alone = alone and self._outputs is None and not self._large and run.source is None
         self._may_bundle = alone and engine(network).bundles(loss, state)
         self._bundle = 1
 
@@ -199,7 +207,7 @@ class _Trainer:
         """Train one epoch, or the rest of one; return its measurements, or None if interrupted."""
         began = time.perf_counter()
         network, run, progress = self._network, self._run, self._run.progress
-        n, part = len(run.x), self._session.part
+        part = self._session.part
         if part is None:
             network.epochs_begun += 1
         else:
@@ -211,12 +219,13 @@ class _Trainer:
         snapshot = network.snapshot()
         progress.begin(epoch)
         try:
-            outcome, order = self._pass(state, index, part, began)
+            outcome, outputs, targets = self._pass(epoch, state, index, part, began)
         finally:
             state.epoch += 1
+        n = self.samples = outcome.done
         if outcome.bad:
             what = f"the loss is {outcome.loss}"
-            raise self._divergence(epoch, outcome.done, snapshot, what, part)
+            raise self._divergence(epoch, n, snapshot, what, part)
         if self._interrupt.requested:
             return None
         if not network.is_finite():
@@ -224,17 +233,10 @@ class _Trainer:
         logs = {"loss": outcome.mean}
         if self._counts:
             logs["accuracy"] = outcome.correct / (n * self._answers)
-        if self._outputs is not None:
-            targets = run.y if order is None else run.y[order]
-            logs |= run.scores.measure(targets, self._outputs)
+        if outputs is not None and targets is not None:
+            logs |= run.scores.measure(targets, outputs)
         if run.validation is not None:
-            measured = evaluate(
-                network,
-                self._loss,
-                *run.validation,
-                scores=run.scores,
-                poll=self._interrupted,
-            )
+            measured = self._validate(run.validation)
             if self._interrupt.requested:
                 return None
             logs |= {"val_" + name: value for name, value in measured.items()}
@@ -244,17 +246,39 @@ class _Trainer:
         self._adapt(logs["time"])
         return logs
 
-    def _pass(
-        self, state: State, index: int | None, part: Part | None, began: float
-    ) -> tuple[Outcome, Array | None]:
-        """Train an epoch, or what is left of it; return its outcome and its order.
+    def _validate(self, validation: tuple[Array, Array, Array | None] | Source) -> dict[str, float]:
+        network, loss, scores = self._network, self._loss, self._run.scores
+        if isinstance(validation, Source):
+            return evaluate_batches(
+                network, loss, validation, scores=scores, poll=self._interrupted
+            )
+        return evaluate(network, loss, *validation, scores=scores, poll=self._interrupted)
 
-        ``index`` is the number of the order, ``began`` the time when the epoch did.
+    def _pass(
+        self, epoch: int, state: State, index: int | None, part: Part | None, began: float
+    ) -> tuple[Outcome, Array | None, Array | None]:
+        """Train an epoch, or what is left of it; return its outcome, and outputs and targets.
+
+        These two where metrics need them. ``index`` is the number of the order, ``began`` the time
+        when the epoch did.
         """
         network, run, loss, batch = self._network, self._run, self._loss, self._batch
         weights, counts, out = run.weights, self._counts, self._outputs
+        if run.source is not None:
+            run.source.begin(epoch)
+            return batches.train(
+                network,
+                loss,
+                state,
+                run.source,
+                run.steps,
+                counts=counts,
+                outputs=out is not None,
+                poll=self._poll,
+                watch=self._session.watch(began, None, self._is_interrupted),
+            )
         if self._large:
-            return large.train(
+            outcome, passed = large.train(
                 network,
                 loss,
                 state,
@@ -267,9 +291,10 @@ class _Trainer:
                 out=out,
                 poll=self._poll,
             )
+            return outcome, out, None if out is None else run.y[passed]
         order = None if index is None else self._order(index)
         if part is not None and part.sums.done == len(run.x):
-            return _complete(part.sums), order
+            return _complete(part.sums), out, self._targets(order)
         outcome = engine(network).train(
             loss,
             state,
@@ -284,7 +309,14 @@ class _Trainer:
             begun=None if part is None else part.sums,
             watch=self._session.watch(began, out, self._is_interrupted),
         )
-        return outcome, order
+        return outcome, out, self._targets(order)
+
+    def _targets(self, order: Array | None) -> Array | None:
+        """Return the targets in the order of the outputs, if there are outputs."""
+        if self._outputs is None or order is None:
+            return self._run.y
+        targets: Array = self._run.y[order]
+        return targets
 
     def _poll(self, done: int, loss: float, correct: int) -> bool:
         progress = self._run.progress
@@ -307,8 +339,11 @@ class _Trainer:
         rate = network.state(self._optimizer).learning_rate
         network.restore(snapshot)
         network.forget()
-        steps = math.ceil(len(run.x) / self._batch)
-        step = (epoch - 1) * steps + start // self._batch + 1
+        if run.source is None:
+            steps = math.ceil(len(run.x) / self._batch)
+            step = (epoch - 1) * steps + start // self._batch + 1
+        else:
+            step = self._session.step + 1
         where = f"the start of epoch {epoch}" if part is None else "the checkpoint"
         return DivergenceError(
             f"Training diverged: {what} in epoch {epoch}, step {step}, at learning rate {rate:g}. "
@@ -350,11 +385,35 @@ def evaluate(
         outcome = engine(network).evaluate(
             loss, x, y, weights=weights, counts=counts, out=outputs, poll=poll
         )
+    complete = outcome.done == len(x)
+    return _measured(network, loss, scores, outcome, outputs if complete else None, y)
+
+
+def evaluate_batches(
+    network: Network, loss: Loss, source: Source, *, scores: Scores, poll: Poll | None = None
+) -> dict[str, float]:
+    """Return what ``evaluate`` does, over all batches of a source."""
+    counts, wanted = scores.accuracy, bool(scores.metrics)
+    outcome, outputs, targets = batches.evaluate(
+        network, loss, source, counts=counts, outputs=wanted, poll=poll
+    )
+    return _measured(network, loss, scores, outcome, outputs, targets)
+
+
+def _measured(
+    network: Network,
+    loss: Loss,
+    scores: Scores,
+    outcome: Outcome,
+    outputs: Array | None,
+    targets: Array | None,
+) -> dict[str, float]:
     measured = {"loss": outcome.mean + network.penalty()}
-    if counts:
-        measured["accuracy"] = outcome.correct / (len(x) * loss.answers(network.output_shape))
-    if outputs is not None and outcome.done == len(x):
-        measured |= scores.measure(y, outputs)
+    if scores.accuracy:
+        answers = max(outcome.done, 1) * loss.answers(network.output_shape)
+        measured["accuracy"] = outcome.correct / answers
+    if outputs is not None and targets is not None:
+        measured |= scores.measure(targets, outputs)
     return measured
 
 

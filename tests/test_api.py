@@ -71,6 +71,7 @@ def test_signature_of_fit():
         "sample_weight": None,
         "metrics": None,
         "resume": None,
+        "steps_per_epoch": None,
     }
 
 

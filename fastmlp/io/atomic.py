@@ -9,6 +9,19 @@ import re
 
 __all__ = ["remove_stale", "write_atomically"]
 
+_FREE = "free some space, or write to another disk"
+_RIGHTS = "you may not write to its folder; choose another one"
+_TO_DO = {
+    errno.ENOSPC: _FREE,
+    errno.EDQUOT: _FREE.replace("space", "space of your quota"),
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EIO: "the disk fails; write to another one",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "the disk is read-only; write to another one",
+    errno.ENOENT: "its folder does not exist; make it first",
+    errno.EINTR: "a signal came; write it again",
+}
 _TEMPORARY = re.compile(r"\.(?P<name>.*)\.(?P<process>\d+)-[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
@@ -21,8 +34,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        If that fails. The old file is intact and nothing else is left, unless only the last step
-        failed: then the new file stands but may not outlast a loss of power, as the message says.
+        If that fails; it names ``path`` and says what to do. The old file is intact and nothing
+        else is left, unless only the last step failed: then the new file stands but may not outlast
+        a loss of power, as the message says.
 
     References
     ----------
@@ -35,8 +49,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     flags |= getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(temporary, flags, 0o666)
-    except OSError as error:  # of the path asked for, not of a name the user has never seen
-        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+    except OSError as error:
+        raise _not_written(error, os.fspath(path)) from None
     try:
         try:
             view = memoryview(data)
@@ -44,13 +58,29 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
                 view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            _close(descriptor)
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise _not_written(error, os.fspath(path)) from error
         raise
     _sync_directory(directory, os.fspath(path))
+
+
+def _not_written(error: OSError, path: str) -> OSError:
+    """Return an error of the path asked for, not of a name the user has never seen."""
+    todo = _TO_DO.get(error.errno or 0, "look at the folder, or write to another one")
+    message = f"{error.strerror}; nothing was written, a file of before is intact: {todo}"
+    return OSError(error.errno, message, path)
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except InterruptedError:  # it is closed all the same, and the data are on the disk
+        pass
 
 
 def remove_stale(folder: str, name: re.Pattern[str]) -> None:
@@ -86,9 +116,12 @@ def _sync_directory(directory: str, path: str) -> None:
         try:
             os.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            _close(descriptor)
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOTSUP):  # a file system without such a thing
             return
-        message = f"{error.strerror}; the file is written but may not outlast a loss of power"
+        message = (
+            f"{error.strerror}; the file is written but may not outlast a loss of power: write it "
+            "again"
+        )
         raise OSError(error.errno, message, path) from error

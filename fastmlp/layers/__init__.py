@@ -13,6 +13,7 @@ from fastmlp.layers.flatten import Flatten
 from fastmlp.layers.noise import GaussianNoise
 from fastmlp.layers.normalization import BatchNorm, LayerNorm
 from fastmlp.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from fastmlp.layers.standardize import Standardize
 
 __all__ = [
     "LAYERS",
@@ -29,6 +30,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "MaxPool2D",
+    "Standardize",
 ]
 
 # What a model file may name.
@@ -45,4 +47,5 @@ LAYERS: dict[str, type[Layer]] = {
     "BatchNorm": BatchNorm,
     "LayerNorm": LayerNorm,
     "Embedding": Embedding,
+    "Standardize": Standardize,
 }

@@ -111,11 +111,13 @@ class Layer:
     parameters : list of Parameter
         The trainable arrays, in the order of their names in the network.
     buffers : list of Parameter
-        Arrays that training changes but no gradient does, such as running means.
+        Arrays that no gradient changes, such as running means.
     smallest_batch : int
         Samples that a training step needs at least.
     integers_below : int or None
         For a first layer whose samples are integers, not real numbers: they lie from 0 to one less.
+    moves_buffers : bool
+        Whether training steps change the buffers.
     takes_images : bool
         Whether samples are images (height, width, channels): as the first layer of a network it
         then takes (height, width) for one channel.
@@ -128,6 +130,7 @@ class Layer:
     """
 
     integers_below: int | None = None
+    moves_buffers = True
     takes_images = False
 
     trainable = _Setting(True)
@@ -213,6 +216,15 @@ class Layer:
     def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
         """Return what its activation is applied to, for ``x``; None if it has none."""
         return None
+
+    def check_ready(self) -> None:
+        """Refuse a pass that the layer is not ready for; most always are.
+
+        Raises
+        ------
+        ValueError
+            If something has to be done before.
+        """
 
     def kink_sides(self, workspace: Any) -> Array | None:
         """Return on which side of the points where a derivative jumps it is; None if none does.

@@ -1,0 +1,52 @@
+"""Let every system call of a save fail and count what is left of the file.
+
+    python benchmarks/faults.py
+
+Builds the library of tests/c/failing_calls.c with gcc and runs tests/faults.py under it: open,
+write, fsync, close, rename and unlink, one call after the other, of saving a model and a checkpoint
+over an old one, failing with ENOSPC, EIO, EINTR and EDQUOT, once or from then on, writing half, or
+killing the process. Then the same with a file that is overwritten in place. Exits with 1 if a save
+of ours tore or lost a file, left something behind, or said that all was well when it was not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+BAD = ("torn", "lost", "false_ok", "leftovers", "unnamed", "unexpected")
+
+
+def main() -> int:
+    """Print both tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder, "failing_calls.so")
+        source = str(TESTS / "c" / "failing_calls.c")
+        command = ["gcc", "-O1", "-shared", "-fPIC", source, "-o", str(library), "-ldl"]
+        subprocess.run(command, check=True)
+        environment = {**os.environ, "LD_PRELOAD": str(library)}
+        worst = 0
+        for name, options in (("fastmlp", []), ("overwritten in place", ["--naive"])):
+            files = Path(folder, name.replace(" ", "-"))
+            files.mkdir()
+            began = time.perf_counter()
+            command = [sys.executable, str(TESTS / "faults.py"), str(files), *options]
+            done = subprocess.run(command, env=environment, check=True, capture_output=True)
+            found = json.loads(done.stdout)
+            calls = found.pop("calls")
+            print(f"{name}: {time.perf_counter() - began:.1f} s")
+            print("  " + "  ".join(f"{key} {value}" for key, value in found.items()))
+            print("  calls: " + "  ".join(f"{key} {value}" for key, value in calls.items()))
+            if not options:
+                worst = sum(found[key] for key in BAD)
+    return 1 if worst else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
