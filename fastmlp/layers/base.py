@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp.parameter import Parameter
+from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
     from fastmlp.plan import Builder, Gradient, Value
@@ -116,6 +116,10 @@ class Layer:
         Samples that a training step needs at least.
     integers_below : int or None
         For a first layer whose samples are integers, not real numbers: they lie from 0 to one less.
+    init : Initializer
+        Initial weights, of a layer that has some.
+    own_init : bool
+        Whether a model's ``init`` is not for the layer: it was made with one, or has no weights.
     takes_images : bool
         Whether samples are images (height, width, channels): as the first layer of a network it
         then takes (height, width) for one channel.
@@ -129,6 +133,9 @@ class Layer:
 
     integers_below: int | None = None
     takes_images = False
+    own_init = True
+
+    init: Initializer
 
     trainable = _Setting(True)
     learning_rate_multiplier = _Setting(1.0)
