@@ -589,7 +589,9 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         steps = config.get("steps_done", 0)  # files of before have none
         model.steps_done = _checks.integer(steps, "steps_done", minimum=0)
         file.check(model.shapes, model.dtype)
-        model.assign(file.read()[0])
+        values = file.read()[0]
+        model.check_ranges(values)
+        model.assign(values)
     return model
 
 

@@ -245,13 +245,26 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If a name is unknown, a shape is wrong or a value is not a finite number. Then nothing
-            has changed.
+            If a name is unknown, a shape is wrong, a value is not a finite number or a running
+            variance is negative. Then nothing has changed.
         """
         checked = _checks.parameter_values(parameters, self.shapes, self.dtype)
+        self.check_ranges(checked)
         stored = self._stored()
         for name, value in checked.items():
             stored[name].write(value)
+
+    def check_ranges(self, values: Mapping[str, Array]) -> None:
+        """Refuse values by name that lie below what their parameter or buffer may be.
+
+        Raises
+        ------
+        ValueError
+            If a running variance is negative.
+        """
+        stored = self._stored()
+        for name, value in values.items():
+            stored[name].check(value)
 
     def snapshot(self) -> list[Array]:
         """Return a copy of all parameters and buffers, as they lie in memory now."""
