@@ -12,7 +12,7 @@ from dispatch cimport FM_BINARY_CROSS_ENTROPY, FM_STORE_SET, fm_f32, fm_f64, rea
 from loss_rows cimport cross_entropy_row, element_losses, hinge_row, target_weight
 from matmul cimport lanes_of, store_sums
 from operations cimport Op, Run, fm_flag_set, fm_prefetch, row_cut, sample_of
-from rows cimport argmax, row_max
+from rows cimport argmax, row_dot, row_max, row_sum
 
 cdef enum:
     FEW_CLASSES = 64           # so many are better computed with a row in each lane
@@ -56,31 +56,57 @@ cdef inline void cross_entropy_lanes(
     const Op *op, Run *run, const real *x, Py_ssize_t x_row, Py_ssize_t begin, Py_ssize_t end,
     real *scratch,
 ) noexcept nogil:
-    # Integer labels of few classes, all of one weight: `lanes` rows at a time.
+    # loss_rows.cross_entropy_row for labels of few classes: `lanes` rows at a time.
     cdef Py_ssize_t lanes = lanes_of(x)
-    cdef Py_ssize_t i, j, c, rows, label
+    cdef Py_ssize_t i, j, c, rows, label, sample
     cdef Py_ssize_t n = op.inputs
     cdef Py_ssize_t padded = min((n + 3) // 4 * 4, (n + lanes - 1) // lanes * lanes)
     cdef real *high = scratch + padded * lanes
     cdef real *log_total = high + lanes
+    # Factors of a row: of the softmax, of the smoothed classes, and what the label's loses.
+    cdef real *factor = log_total + lanes
+    cdef real *spread = factor + lanes
+    cdef real *at_label = spread + lanes
+    cdef const real *class_weight = <const real *>op.class_weight
+    cdef bint plain = run.weights == NULL and class_weight == NULL and op.parameter == 0
     cdef real inverse = <real>1 / <real>run.rows
+    cdef double even = op.parameter / <double>n, kept = 1 - op.parameter
+    cdef double even_sum = op.parameter
+    cdef double loss, own, share, weight
     cdef const real *row
-    cdef double loss
+    cdef real v
+    if class_weight != NULL:
+        even_sum = even * <double>row_sum(n, class_weight)
     memset(scratch + n * lanes, 0, (padded - n) * lanes * sizeof(real))
     i = begin
     while i < end:
         rows = min(lanes, end - i)
+        v = inverse if plain else <real>1
         if real is float:
-            fm_f32.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
+            fm_f32.softmax_lanes(rows, n, x + i * x_row, x_row, v, scratch, high, log_total)
         else:
-            fm_f64.softmax_lanes(rows, n, x + i * x_row, x_row, inverse, scratch, high, log_total)
+            fm_f64.softmax_lanes(rows, n, x + i * x_row, x_row, v, scratch, high, log_total)
         for j in range(rows):
-            label = run.labels[sample_of(run, i + j)]
+            sample = sample_of(run, i + j)
+            label = run.labels[sample]
             row = x + (i + j) * x_row
-            loss = <double>high[j] - <double>row[label] + <double>log_total[j]
-            if not isfinite(loss):
-                fm_flag_set(run.bad, 1)
-            run.losses[i + j] = loss
+            loss = <double>high[j] - <double>row[label]
+            if plain:
+                loss += <double>log_total[j]
+                scratch[label * lanes + j] -= inverse
+            else:
+                weight = weight_of(run, sample)
+                share = share_of(run, weight)
+                own = kept if class_weight == NULL else kept * <double>class_weight[label]
+                loss *= own
+                if op.parameter != 0:
+                    loss += even_sum * <double>high[j] - even * <double>(
+                        row_sum(n, row) if class_weight == NULL else row_dot(n, class_weight, row))
+                loss = weight * (loss + (own + even_sum) * <double>log_total[j])
+                factor[j] = <real>(share * (own + even_sum))
+                spread[j] = <real>(share * even)
+                at_label[j] = <real>(share * own)
+            note(run, i + j, loss)
             if run.counts:
                 # The first of the largest: what argmax finds.
                 c = label
@@ -91,7 +117,13 @@ cdef inline void cross_entropy_lanes(
                     run.correct[i + j] = c == label
                 else:
                     run.correct[i + j] = False
-            scratch[label * lanes + j] -= inverse
+        if op.dy != NULL and not plain:
+            for c in range(n):
+                v = class_weight[c] if class_weight != NULL else <real>1
+                for j in range(rows):
+                    scratch[c * lanes + j] = scratch[c * lanes + j] * factor[j] - spread[j] * v
+            for j in range(rows):
+                scratch[run.labels[sample_of(run, i + j)] * lanes + j] -= at_label[j]
         if op.dy != NULL:
             # Whole blocks of the transposition: rows of dy have zeros behind them.
             store_sums(padded, rows, scratch, lanes, <real *>op.dy + i * op.dy_row, 1, op.dy_row,
@@ -116,10 +148,6 @@ cdef inline void cross_entropy(
     cdef const real *target = NULL
     cdef real *dy = NULL
     fetch_labels(run, begin, end)
-    if (run.labels != NULL and n <= FEW_CLASSES and run.weights == NULL
-            and class_weight == NULL and op.parameter == 0):
-        cross_entropy_lanes(op, run, x, x_row, begin, end, scratch)
-        return
     if class_weight != NULL:
         # The classes' weights count as those of the samples do.
         run.weight = 0
@@ -130,6 +158,9 @@ cdef inline void cross_entropy(
             else:
                 target = <const real *>run.targets + sample * n
             run.weight += weight_of(run, sample) * target_weight(n, label, target, class_weight)
+    if run.labels != NULL and n <= FEW_CLASSES:
+        cross_entropy_lanes(op, run, x, x_row, begin, end, scratch)
+        return
     for i in range(begin, end):
         sample = sample_of(run, i)
         if run.labels != NULL:

@@ -257,6 +257,7 @@ class Checkpoint:
         for known, arrays in ((expected, self._values), (slots, self._slots)):
             if known != {name: (value.shape, value.dtype) for name, value in arrays.items()}:
                 raise ValueError(f"resume: the arrays in {self._path} do not fit the model.")
+        network.check_ranges(self._values)
 
     def apply(self, network: Network, optimizer: Optimizer, history: History) -> None:
         """Give the network, the state of the optimizer and the history what they had then."""

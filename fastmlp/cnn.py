@@ -83,13 +83,13 @@ def CNN(
         )
     layers: list[Layer] = []
     for number, kernel, window in zip(numbers, kernels, pools, strict=True):
-        layers.append(Conv2D(number, kernel, padding=padding, activation=activation, init=init))
+        layers.append(Conv2D(number, kernel, padding=padding, activation=activation))
         if window is not None and _checks.sizes(window, "pool") != (1, 1):
             layers.append(MaxPool2D(window))
     layers.append(Flatten())
-    layers += [Dense(n, activation=activation, init=init) for n in units]
-    layers.append(Dense(_checks.integer(classes, "classes", minimum=1), init=init))
-    return Sequential(layers, input_shape=shape, dtype=dtype, seed=seed, scale=scale)
+    layers += [Dense(n, activation=activation) for n in units]
+    layers.append(Dense(_checks.integer(classes, "classes", minimum=1)))
+    return Sequential(layers, input_shape=shape, dtype=dtype, seed=seed, scale=scale, init=init)
 
 
 def _integers(values: Any, name: str) -> list[int]:

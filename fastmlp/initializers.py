@@ -287,8 +287,12 @@ INITIALIZERS: dict[str, type[_Scheme]] = {
 }
 
 
-def get(init: str | dict[str, Any] | Array | Initializer) -> Initializer:
+def get(
+    init: str | dict[str, Any] | Array | Initializer, argument: str = "initializer"
+) -> Initializer:
     """Return an initializer from its name, its ``config()``, an array or itself.
+
+    ``argument`` is what messages call it.
 
     Raises
     ------
@@ -301,10 +305,10 @@ def get(init: str | dict[str, Any] | Array | Initializer) -> Initializer:
         return Given(init)
     if isinstance(init, (str, dict)):
         arguments = dict(init) if isinstance(init, dict) else {"name": init}
-        return _checks.lookup(arguments.pop("name", None), INITIALIZERS, "initializer")(**arguments)
+        return _checks.lookup(arguments.pop("name", None), INITIALIZERS, argument)(**arguments)
     if not callable(init) or isinstance(init, type):
         raise TypeError(
-            "initializer must be a name or a function (shape, fan_in, fan_out, seed, index) -> "
+            f"{argument} must be a name or a function (shape, fan_in, fan_out, seed, index) -> "
             f"array, or an array, got {init!r}."
         )
     return init

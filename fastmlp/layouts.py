@@ -7,7 +7,12 @@ images            (N, H, W, C)             (N, C, H, W)
 filters           (kh, kw, C, F)           (F, C, kh, kw)
 dense weights     (in, out)                (out, in)
 after a Flatten   rows ordered (H, W, C)   columns ordered (C, H, W)
+embeddings        (V, D)                   (V, D)
+normalisation     gamma, beta              weight, bias
+running ones      mean, variance           running_mean, running_var
 ================  =======================  ============================
+
+Whole models: ``from_torch`` and ``to_torch``, ``from_keras`` and ``to_keras``.
 
 All functions return new C-contiguous arrays of the same dtype, and take anything that numpy makes
 an array of; PyTorch's tensors too.
@@ -16,14 +21,15 @@ an array of; PyTorch's tensors too.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.layers import Conv2D, Dense, Flatten, Layer
+from fastmlp.layers import BatchNorm, Conv2D, Dense, Embedding, Flatten, Layer, LayerNorm
 from fastmlp.network import Network
+from fastmlp.parameter import Parameter
 
 __all__ = [
     "dense_from_torch",
@@ -34,10 +40,15 @@ __all__ = [
     "from_torch",
     "images_from_torch",
     "images_to_torch",
+    "to_keras",
     "to_torch",
 ]
 
 Array = npt.NDArray[Any]
+_Image = tuple[int, int, int]
+
+_ELEMENTWISE = (BatchNorm, LayerNorm)
+_COUNTER = "num_batches_tracked"
 
 
 def images_from_torch(x: Any) -> Array:
@@ -138,15 +149,16 @@ def dense_to_torch(weight: Any, image_shape: tuple[int, int, int] | None = None)
 
 
 def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array]:
-    """Return the parameters of a PyTorch model as ``model.set_parameters`` takes them.
+    """Return parameters and buffers of a PyTorch model as ``model.set_parameters`` takes them.
 
     Parameters
     ----------
     model : Sequential
-        Of the same layers, in the same order.
+        Of the same layers, in the same order; those without parameters do not matter.
     state_dict : dict of str to tensor or array
         What ``module.state_dict()`` returns: for each layer with parameters a "....weight" and,
-        if it has one, a "....bias", layer after layer. Other names do not matter.
+        if it has one, a "....bias", layer after layer; for BatchNorm also "....running_mean" and
+        "....running_var". Other parts of the names do not matter, nor does "num_batches_tracked".
 
     Returns
     -------
@@ -156,14 +168,18 @@ def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array
     Raises
     ------
     ValueError
-        If the layers of the two differ: in their number, in having a bias, or in a shape.
+        If the layers of the two differ: in their number, in what they have, or in a shape.
     TypeError
-        If ``model`` has parameters in a layer other than Conv2D and Dense, or ``state_dict`` is not
-        a mapping.
+        If ``model`` has parameters in a layer of another class than Conv2D, Dense, BatchNorm,
+        LayerNorm and Embedding, or ``state_dict`` is not a mapping.
 
     Notes
     -----
-    ``padding=k // 2`` of PyTorch is ``padding="same"`` for odd k and strides of 1, not for others.
+    Behind a Flatten of images PyTorch has the order (C, H, W): what comes before the first Dense
+    there, and the rows of its weight, are put into ours. ``padding=k // 2`` of PyTorch is
+    ``padding="same"`` for odd k and strides of 1, not for others. ``fm.BatchNorm(0.9)`` is
+    PyTorch's ``momentum=0.1``. A LayerNorm of images is another thing there: over their last axis,
+    the width.
 
     Examples
     --------
@@ -180,7 +196,8 @@ def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array
     theirs: dict[str, dict[str, Any]] = {}
     for name, value in state_dict.items():
         prefix, _, kind = name.rpartition(".")
-        theirs.setdefault(prefix, {})[kind] = value
+        if kind != _COUNTER:
+            theirs.setdefault(prefix, {})[kind] = value
     ours = _with_parameters(model)
     if len(theirs) != len(ours):
         raise ValueError(
@@ -189,36 +206,32 @@ def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array
         )
     result = {}
     for (layer, image), (prefix, values) in zip(ours, theirs.items(), strict=True):
-        kinds = {parameter.kind for parameter in layer.parameters}
-        if kinds != set(values):
+        kinds = [_torch_kind(stored) for stored in _stored(layer)]
+        if set(kinds) != set(values):
             raise ValueError(
                 f"{layer.name} has {_listed(kinds)}, but layer {prefix!r} of state_dict has "
                 f"{_listed(values)}."
             )
-        for parameter in layer.parameters:
-            value = _array(values[parameter.kind])
-            shape = _torch_shape(parameter.shape)
-            if value.shape != shape:
+        for stored, kind in zip(_stored(layer), kinds, strict=True):
+            value, order = _array(values[kind]), _Order(layer, stored, image)
+            if value.shape != order.torch_shape:
                 raise ValueError(
-                    f"{prefix}.{parameter.kind} must have shape {shape}, that of {parameter.name} "
+                    f"{prefix}.{kind} must have shape {order.torch_shape}, that of {stored.name} "
                     f"in PyTorch's order, got {value.shape}."
                 )
-            if len(shape) == 4:
-                value = filters_from_torch(value)
-            elif len(shape) == 2:
-                value = dense_from_torch(value, image)
-            result[parameter.name] = np.array(value)
+            result[stored.name] = np.array(order.from_torch(value))
     return result
 
 
-def to_torch(model: Network, names: Sequence[str]) -> dict[str, Array]:
-    """Return the parameters of a model in PyTorch's order: the inverse of ``from_torch``.
+def to_torch(model: Network, names: Iterable[str]) -> dict[str, Array]:
+    """Return parameters and buffers in PyTorch's order: the inverse of ``from_torch``.
 
     Parameters
     ----------
     model : Sequential
     names : list of str
-        Names for them, in order: ``module.state_dict()`` or its keys.
+        Names for them, in order: ``module.state_dict()`` or its keys. What is called
+        "....num_batches_tracked" gets the number of the model's steps.
 
     Returns
     -------
@@ -228,9 +241,9 @@ def to_torch(model: Network, names: Sequence[str]) -> dict[str, Array]:
     Raises
     ------
     ValueError
-        If the number of names is not that of the parameters.
+        If the number of names is not that of the parameters and buffers.
     TypeError
-        If ``model`` has parameters in a layer other than Conv2D and Dense.
+        If ``model`` has parameters in a layer of another class than ``from_torch`` takes.
 
     Examples
     --------
@@ -239,21 +252,20 @@ def to_torch(model: Network, names: Sequence[str]) -> dict[str, Array]:
     >>> fm.layouts.to_torch(model, ["0.weight"])["0.weight"].shape
     (8, 2, 3, 3)
     """
-    values = []
-    for layer, image in _with_parameters(model):
-        for parameter in layer.parameters:
-            value = parameter.value
-            if value.ndim == 4:
-                value = filters_to_torch(value)
-            elif value.ndim == 2:
-                value = dense_to_torch(value, image)
-            values.append(np.array(value))
+    values = [
+        np.array(_Order(layer, stored, image).to_torch(stored.value))
+        for layer, image in _with_parameters(model)
+        for stored in _stored(layer)
+    ]
     wanted = list(names)
-    if len(wanted) != len(values):
+    counters = [name for name in wanted if name.rpartition(".")[2] == _COUNTER]
+    if len(wanted) - len(counters) != len(values):
         raise ValueError(
-            f"names must be one for each of the {len(values)} parameters, got {len(wanted)}."
+            f"names must be one for each of the {len(values)} parameters, got "
+            f"{len(wanted) - len(counters)}."
         )
-    return dict(zip(wanted, values, strict=True))
+    rest = iter(values)
+    return {name: np.array(model.steps_done) if name in counters else next(rest) for name in wanted}
 
 
 def from_keras(model: Network, weights: Sequence[Any]) -> dict[str, Array]:
@@ -277,30 +289,96 @@ def from_keras(model: Network, weights: Sequence[Any]) -> dict[str, Array]:
     ValueError
         If the number of arrays or a shape is not that of the model.
     TypeError
-        If ``model`` has parameters in a layer other than Conv2D and Dense.
+        If ``model`` has parameters in a layer of another class than ``from_torch`` takes.
+
+    Notes
+    -----
+    Keras adds 1e-3 to variances by default: ``fm.BatchNorm(epsilon=1e-3)``, likewise LayerNorm.
     """
-    parameters = [
-        parameter for layer, _ in _with_parameters(model) for parameter in layer.parameters
-    ]
-    if len(weights) != len(parameters):
+    wanted = [stored for layer, _ in _with_parameters(model) for stored in _stored(layer)]
+    if len(weights) != len(wanted):
         raise ValueError(
-            f"weights must be the {len(parameters)} arrays of the model, got {len(weights)}."
+            f"weights must be the {len(wanted)} arrays of the model, got {len(weights)}."
         )
     result = {}
-    for index, (parameter, value) in enumerate(zip(parameters, weights, strict=True)):
+    for index, (stored, value) in enumerate(zip(wanted, weights, strict=True)):
         array = np.array(_array(value))
-        if array.shape != parameter.shape:
+        if array.shape != stored.shape:
             raise ValueError(
-                f"weights[{index}] must have shape {parameter.shape}, that of {parameter.name}, "
+                f"weights[{index}] must have shape {stored.shape}, that of {stored.name}, "
                 f"got {array.shape}."
             )
-        result[parameter.name] = array
+        result[stored.name] = array
     return result
 
 
-def _with_parameters(model: Network) -> list[tuple[Layer, tuple[int, int, int] | None]]:
+def to_keras(model: Network) -> list[Array]:
+    """Return parameters and buffers as ``keras_model.set_weights`` takes them.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` has parameters in a layer of another class than ``from_torch`` takes.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> model = fm.Sequential([fm.Dense(4), fm.BatchNorm(), fm.Dense(2)], input_shape=3)
+    >>> [array.shape for array in fm.layouts.to_keras(model)]
+    [(3, 4), (4,), (4,), (4,), (4,), (4,), (4, 2), (2,)]
+    """
+    return [
+        np.array(stored.value) for layer, _ in _with_parameters(model) for stored in _stored(layer)
+    ]
+
+
+class _Order:
+    """How one array of a layer lies here and in PyTorch.
+
+    Attributes
+    ----------
+    torch_shape : tuple of int
+        Its shape there.
+    """
+
+    def __init__(self, layer: Layer, stored: Parameter, image: _Image | None) -> None:
+        self._image = image
+        shape = stored.shape
+        self._is_table = isinstance(layer, Embedding)
+        self._ndim = len(shape)
+        turned = {4: (3, 2, 0, 1), 2: (1, 0)}.get(0 if self._is_table else self._ndim)
+        self.torch_shape = shape if turned is None else tuple(shape[axis] for axis in turned)
+        # The bias of a layer is one number an output: only what is one an input is in image order.
+        self._by_input = isinstance(layer, _ELEMENTWISE)
+
+    def from_torch(self, value: Array) -> Array:
+        """Return an array of theirs in our order."""
+        if self._is_table:
+            return value
+        if self._ndim == 4:
+            return filters_from_torch(value)
+        if self._ndim == 2:
+            return dense_from_torch(value, self._image)
+        if self._by_input and self._image is not None:
+            return np.ravel(dense_from_torch(value[None], self._image))
+        return value
+
+    def to_torch(self, value: Array) -> Array:
+        """Return an array of ours in their order."""
+        if self._is_table:
+            return value
+        if self._ndim == 4:
+            return filters_to_torch(value)
+        if self._ndim == 2:
+            return dense_to_torch(value, self._image)
+        if self._by_input and self._image is not None:
+            return np.ravel(dense_to_torch(value[:, None], self._image))
+        return value
+
+
+def _with_parameters(model: Network) -> list[tuple[Layer, _Image | None]]:
     """Return the layers with parameters; beside each, the image whose flattened pixels it takes."""
-    found: list[tuple[Layer, tuple[int, int, int] | None]] = []
+    found: list[tuple[Layer, _Image | None]] = []
     image = None
     for layer in model.layers:
         if isinstance(layer, Flatten) and len(layer.input_shape or ()) == 3:
@@ -308,19 +386,25 @@ def _with_parameters(model: Network) -> list[tuple[Layer, tuple[int, int, int] |
             image = height, width, channels
         if not layer.parameters:
             continue
-        if type(layer) not in (Conv2D, Dense):
+        if type(layer) not in (Conv2D, Dense, Embedding, *_ELEMENTWISE):
             raise TypeError(
-                f"model must have its parameters in Conv2D and Dense layers, got {layer.name} "
-                f"{layer!r}."
+                "model must have its parameters in Conv2D, Dense, BatchNorm, LayerNorm and "
+                f"Embedding layers, got {layer.name} {layer!r}."
             )
-        found.append((layer, image if isinstance(layer, Dense) else None))
-        image = None
+        found.append((layer, image))
+        if not isinstance(layer, _ELEMENTWISE):
+            image = None
     return found
 
 
-def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    order = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[len(shape)]
-    return tuple(shape[axis] for axis in order)
+def _stored(layer: Layer) -> list[Parameter]:
+    return [*layer.parameters, *layer.buffers]
+
+
+def _torch_kind(stored: Parameter) -> str:
+    """Return the last part of its name in a state dict."""
+    names = {"gamma": "weight", "beta": "bias", "running_variance": "running_var"}
+    return names.get(stored.kind, stored.kind)
 
 
 def _check_image(image_shape: tuple[int, int, int], inputs: int) -> tuple[int, int, int]:
@@ -347,5 +431,5 @@ def _array(value: Any) -> Array:
     return np.asarray(value)
 
 
-def _listed(kinds: Any) -> str:
+def _listed(kinds: Iterable[str]) -> str:
     return " and ".join(sorted(kinds, reverse=True))

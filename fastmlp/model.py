@@ -50,6 +50,10 @@ class Sequential(Network):
     scale : float, default=1.0
         Factor of all samples, here and in every later call. Images of bytes with ``scale=1/255``
         stay bytes in memory and are converted a batch at a time.
+    init : str, array or initializer, default=None
+        Initial weights of all layers that were made without ``init``; see
+        ``fastmlp.initializers``. None: "glorot_uniform", of an Embedding "normal". Biases, and the
+        factors of normalisation, are not concerned.
 
     Attributes
     ----------
@@ -90,9 +94,12 @@ class Sequential(Network):
         seed: int = 0,
         *,
         scale: float = 1.0,
+        init: str | Array | Initializer | None = None,
         initialize: bool = True,
     ) -> None:
-        super().__init__(layers, input_shape, dtype, seed, scale=scale, initialize=initialize)
+        super().__init__(
+            layers, input_shape, dtype, seed, scale=scale, init=init, initialize=initialize
+        )
         self.optimizer: Optimizer = optimizers.SGD()
         self.loss: Loss = losses.CrossEntropy()
         self.metrics: tuple[Given, ...] | None = None
@@ -641,10 +648,12 @@ def MLP(
     """
     if isinstance(hidden, (str, bytes)) or not isinstance(hidden, Iterable):
         raise TypeError(f"hidden must be a list of integers, got {hidden!r}.")
-    layers = [Dense(units, activation=activation, init=init) for units in hidden]
-    layers.append(Dense(out_features, init=init))
+    layers = [Dense(units, activation=activation) for units in hidden]
+    layers.append(Dense(out_features))
     features = _checks.integer(in_features, "in_features", minimum=1)
-    return Sequential(layers, input_shape=(features,), dtype=dtype, seed=seed, scale=scale)
+    return Sequential(
+        layers, input_shape=(features,), dtype=dtype, seed=seed, scale=scale, init=init
+    )
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:
@@ -684,7 +693,9 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         steps = config.get("steps_done", 0)  # files of before have none
         model.steps_done = _checks.integer(steps, "steps_done", minimum=0)
         file.check(model.shapes, model.dtype)
-        model.assign(file.read()[0])
+        values = file.read()[0]
+        model.check_ranges(values)
+        model.assign(values)
     return model
 
 

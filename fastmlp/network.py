@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _backend, _checks, losses
+from fastmlp import _backend, _checks, initializers, losses
 from fastmlp._arrays import empty
 from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer, Standardize
 from fastmlp.layers.base import GradientSink, Training
 from fastmlp.optimizers import Optimizer, State
-from fastmlp.parameter import Parameter
+from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
@@ -67,6 +67,8 @@ class Network:
         Key of the initial weights, of the batch orders and of what layers draw, at least 0.
     scale : float, default=1.0
         Factor of the samples: 1/255 for images of bytes, which then stay bytes in memory.
+    init : str, array or initializer, default=None
+        Initial weights of the layers that were made without ``init``; None leaves each its own.
     initialize : bool, default=True
         Without it the parameters have shapes but no memory yet, for a loader to give them.
 
@@ -84,9 +86,15 @@ class Network:
         seed: int = 0,
         *,
         scale: float = 1.0,
+        init: str | Array | Initializer | None = None,
         initialize: bool = True,
     ) -> None:
         self.layers = _check_layers(layers)
+        if init is not None:
+            chosen = initializers.get(init, "init")
+            for layer in self.layers:
+                if not layer.own_init:
+                    layer.init = chosen
         self.input_shape = _checks.shape(input_shape, "input_shape")
         self.dtype = _checks.float_dtype(dtype)
         self.seed = _checks.integer(seed, "seed", minimum=0)
@@ -242,13 +250,26 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If a name is unknown, a shape is wrong or a value is not a finite number. Then nothing
-            has changed.
+            If a name is unknown, a shape is wrong, a value is not a finite number or a running
+            variance is negative. Then nothing has changed.
         """
         checked = _checks.parameter_values(parameters, self.shapes, self.dtype)
+        self.check_ranges(checked)
         stored = self._stored()
         for name, value in checked.items():
             stored[name].write(value)
+
+    def check_ranges(self, values: Mapping[str, Array]) -> None:
+        """Refuse values by name that lie below what their parameter or buffer may be.
+
+        Raises
+        ------
+        ValueError
+            If a running variance is negative.
+        """
+        stored = self._stored()
+        for name, value in values.items():
+            stored[name].check(value)
 
     def snapshot(self) -> list[Array]:
         """Return a copy of all parameters and buffers, as they lie in memory now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -42,6 +43,8 @@ class Parameter(Stored):
         Gives the first values; see ``fastmlp.initializers``.
     fan_in, fan_out : int
         How many inputs an output sums, and how many outputs an input feeds.
+    minimum : float, default=-inf
+        The least value that a user or a file may give it.
 
     Attributes
     ----------
@@ -53,12 +56,20 @@ class Parameter(Stored):
         The values. Missing until the network fills it.
     """
 
-    __slots__ = ("fan_in", "fan_out", "initializer", "kind", "layer", "name")
+    __slots__ = ("fan_in", "fan_out", "initializer", "kind", "layer", "minimum", "name")
 
     def __init__(
-        self, kind: str, shape: tuple[int, ...], initializer: Initializer, fan_in: int, fan_out: int
+        self,
+        kind: str,
+        shape: tuple[int, ...],
+        initializer: Initializer,
+        fan_in: int,
+        fan_out: int,
+        *,
+        minimum: float = -math.inf,
     ) -> None:
         super().__init__(shape)
+        self.minimum = minimum
         self.kind = kind
         self.name = kind
         self.initializer = initializer
@@ -94,6 +105,15 @@ class Parameter(Stored):
         self.assign(value, dtype)
         if not np.isfinite(self.value).all():
             raise ValueError(f"{self.name}: the initializer returned NaN or infinity.")
+
+    def check(self, value: Array) -> None:
+        """Refuse values below the minimum."""
+        if value.size and value.min() < self.minimum:
+            index = tuple(map(int, np.unravel_index(int(value.argmin()), value.shape)))
+            raise ValueError(
+                f"{self.name} must be at least {self.minimum:g}, got {value[index]} at index "
+                f"{index}."
+            )
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape})"

@@ -110,6 +110,78 @@ def test_weights_of_keras_only_need_names():
         assert value is not weight
 
 
+def normalised():
+    layers = [
+        fm.Conv2D(4, 3, use_bias=False),
+        fm.BatchNorm(),
+        fm.Activation("relu"),
+        fm.MaxPool2D(2),
+        fm.Flatten(),
+        fm.BatchNorm(),
+        fm.Dropout(0.5),
+        fm.LayerNorm(),
+        fm.Dense(5),
+        fm.LayerNorm(),
+        fm.Dense(2),
+    ]
+    return fm.Sequential(layers, input_shape=(8, 10, 3))
+
+
+def normalised_state():
+    shapes = {"c.weight": (4, 3, 3, 3)}
+    for name, size in (("n.", 4), ("m.1.", 48)):
+        kinds = ("weight", "bias", "running_mean", "running_var")
+        shapes |= {f"{name}{kind}": (size,) for kind in kinds} | {f"{name}num_batches_tracked": ()}
+    shapes |= {"l.weight": (48,), "l.bias": (48,), "d.weight": (5, 48), "d.bias": (5,)}
+    shapes |= {"k.weight": (5,), "k.bias": (5,), "e.weight": (2, 5), "e.bias": (2,)}
+    return {name: np.asarray(counted(*shape)) for name, shape in shapes.items()}
+
+
+def test_normalisation_and_its_running_statistics():
+    model, theirs = normalised(), normalised_state()
+    found = layouts.from_torch(model, theirs)
+    assert {name: value.shape for name, value in found.items()} == model.shapes
+    np.testing.assert_array_equal(found["batchnorm_0.gamma"], theirs["n.weight"])
+    np.testing.assert_array_equal(found["batchnorm_0.running_variance"], theirs["n.running_var"])
+    # Behind the Flatten in the order of the image, (3, 4, 4), up to the first dense layer.
+    moved = theirs["l.weight"].reshape(4, 3, 4).transpose(1, 2, 0).ravel()
+    for name in ("batchnorm_1.running_mean", "batchnorm_1.gamma", "layernorm_0.beta"):
+        np.testing.assert_array_equal(found[name], moved)
+    np.testing.assert_array_equal(
+        found["dense_0.weight"], layouts.dense_from_torch(theirs["d.weight"], (3, 4, 4))
+    )
+    np.testing.assert_array_equal(found["layernorm_1.gamma"], theirs["k.weight"])
+    model.set_parameters(found)
+    back = layouts.to_torch(model, theirs)
+    assert list(back) == list(theirs)
+    for name, value in back.items():
+        np.testing.assert_array_equal(value, theirs[name])
+    assert back["n.num_batches_tracked"].shape == ()
+    keras = layouts.to_keras(model)
+    again = normalised()
+    again.set_parameters(layouts.from_keras(again, keras))
+    for name, value in model.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], value)
+    keras[0][...] = -1
+    assert model.parameters["conv2d_0.weight"].min() >= 0
+
+
+def test_an_embedding_is_not_turned():
+    layers = [fm.Embedding(6, 3, combine="concat"), fm.Dense(2)]
+    model = fm.Sequential(layers, input_shape=4)
+    state = {"a.weight": counted(6, 3), "b.weight": counted(2, 12), "b.bias": counted(2)}
+    found = layouts.from_torch(model, state)
+    np.testing.assert_array_equal(found["embedding_0.weight"], state["a.weight"])
+    np.testing.assert_array_equal(found["dense_0.weight"], state["b.weight"].T)
+    model.set_parameters(found)
+    for name, value in layouts.to_torch(model, state).items():
+        np.testing.assert_array_equal(value, state[name])
+
+
+def without(*names):
+    return {name: value for name, value in normalised_state().items() if name not in names}
+
+
 def changed(**changes):
     return {**state(), **changes}
 
@@ -138,10 +210,13 @@ class Own(fm.Layer):
         (lambda: layouts.from_torch(network(), {"0.weight": 1}), ValueError, "state_dict must have the parameters of 3 layers, as the model has, got those of 1: 0.weight."),
         (lambda: layouts.from_torch(network(), changed(**{"4.bias": 1})), ValueError, "dense_0 has weight, but layer '4' of state_dict has weight and bias."),
         (lambda: layouts.from_torch(network(), changed(**{"4.weight": np.ones((48, 5))})), ValueError, "4.weight must have shape (5, 48), that of dense_0.weight in PyTorch's order, got (48, 5)."),
+        (lambda: layouts.from_torch(normalised(), without("n.running_var")), ValueError, "batchnorm_0 has weight and running_var and running_mean and bias, but layer 'n' of state_dict has weight and running_mean and bias."),
+        (lambda: layouts.from_torch(normalised(), {**normalised_state(), "m.1.bias": np.ones(4)}), ValueError, "m.1.bias must have shape (48,), that of batchnorm_1.beta in PyTorch's order, got (4,)."),
+        (lambda: layouts.to_torch(normalised(), without("c.weight")), ValueError, "names must be one for each of the 17 parameters, got 16."),
         (lambda: layouts.to_torch(network(), ["a", "b"]), ValueError, "names must be one for each of the 5 parameters, got 2."),
         (lambda: layouts.from_keras(network(), [1]), ValueError, "weights must be the 5 arrays of the model, got 1."),
         (lambda: layouts.from_keras(network(), list(state().values())), ValueError, "weights[0] must have shape (3, 3, 3, 4), that of conv2d_0.weight, got (4, 3, 3, 3)."),
-        (lambda: layouts.to_torch(fm.Sequential([Own()], 3), ["a"]), TypeError, "model must have its parameters in Conv2D and Dense layers, got own_0 Own()."),
+        (lambda: layouts.to_torch(fm.Sequential([Own()], 3), ["a"]), TypeError, "model must have its parameters in Conv2D, Dense, BatchNorm, LayerNorm and Embedding layers, got own_0 Own()."),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(call, kind, message):

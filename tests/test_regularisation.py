@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -443,6 +444,68 @@ def test_gains():
     assert model.parameters["dense_0.weight"].std() == pytest.approx(
         5 / 3 * (2 / 70) ** 0.5, rel=0.1
     )
+
+
+def layers_of_all_kinds():
+    return [
+        fm.Embedding(9, 4, "concat"),
+        fm.Dense(6, bias_init="normal"),
+        fm.BatchNorm(),
+        fm.Dense(5, init="zeros"),
+        fm.Dense(2, init="glorot_uniform"),
+    ]
+
+
+def test_one_initializer_for_a_whole_model(tmp_path):
+    plain = fm.Sequential(layers_of_all_kinds(), 3)
+    model = fm.Sequential(layers_of_all_kinds(), 3, init=fm.initializers.Normal(0.01))
+    assert 0.005 < model.parameters["embedding_0.weight"].std() < 0.02
+    assert 0.005 < model.parameters["dense_0.weight"].std() < 0.02
+    # Those that name their own keep it, even if it is the one they would have had.
+    for name in ("dense_0.bias", "dense_1.weight", "dense_2.weight", "batchnorm_0.gamma"):
+        np.testing.assert_array_equal(model.parameters[name], plain.parameters[name])
+    named = fm.Sequential([fm.Dense(6), fm.Dense(2)], 3, init="he_normal")
+    each = fm.Sequential([fm.Dense(6, init="he_normal"), fm.Dense(2, init="he_normal")], 3)
+    for name, value in each.parameters.items():
+        np.testing.assert_array_equal(named.parameters[name], value)
+    model.save(tmp_path / "m.safetensors")
+    again = fm.load_model(tmp_path / "m.safetensors")
+    assert repr(again.layers[0].init) == repr(again.layers[1].init) == "Normal(std=0.01)"
+    assert repr(plain.layers[0].init) == "Normal(std=1.0)"
+    assert repr(plain.layers[1].init) == repr(again.layers[4].init) == "GlorotUniform(gain=1.0)"
+
+    def ones(shape, fan_in, fan_out, seed, index):
+        return np.ones(shape)
+
+    for made in (
+        fm.MLP(3, [4], 2, init=ones),
+        fm.CNN((6, 6), [2], 3, None, [3], 2, init=ones),
+        fm.Sequential([fm.Dense(3)], 3, init=np.ones((3, 3))),
+    ):
+        for name, value in made.parameters.items():
+            assert (value == name.endswith("weight")).all()
+
+
+@pytest.mark.parametrize(
+    ("init", "kind", "message"),
+    [
+        ("he", ValueError, "init must be one of zeros, normal, "),
+        (3, TypeError, "init must be a name or a function (shape, fan_in, fan_out, seed, index)"),
+        (fm.initializers.Normal, TypeError, "init must be a name or a function"),
+    ],
+)
+def test_the_initializer_of_a_model_is_checked(init, kind, message):
+    for make in (
+        lambda: fm.Sequential([fm.Dense(2)], 3, init=init),
+        lambda: fm.MLP(3, [4], 2, init=init),
+        lambda: fm.CNN((6, 6), [2], init=init),
+    ):
+        with pytest.raises(kind, match="^" + re.escape(message)):
+            make()
+    with pytest.raises(
+        ValueError, match=r"^dense_1\.weight: the initializer must return an array of"
+    ):
+        fm.Sequential([fm.Dense(3), fm.Dense(2)], 3, init=np.ones((3, 3)))
 
 
 def test_arrays_are_initial_values(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp.parameter import Parameter
+from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
     from fastmlp.plan import Builder, Gradient, Value
@@ -118,6 +118,10 @@ class Layer:
         For a first layer whose samples are integers, not real numbers: they lie from 0 to one less.
     moves_buffers : bool
         Whether training steps change the buffers.
+    init : Initializer
+        Initial weights, of a layer that has some.
+    own_init : bool
+        Whether a model's ``init`` is not for the layer: it was made with one, or has no weights.
     takes_images : bool
         Whether samples are images (height, width, channels): as the first layer of a network it
         then takes (height, width) for one channel.
@@ -132,6 +136,9 @@ class Layer:
     integers_below: int | None = None
     moves_buffers = True
     takes_images = False
+    own_init = True
+
+    init: Initializer
 
     trainable = _Setting(True)
     learning_rate_multiplier = _Setting(1.0)

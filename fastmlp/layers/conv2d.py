@@ -40,8 +40,9 @@ class Conv2D(Layer):
         with zeros around the image, of an odd number more below and to the right.
     activation : str or None, default="linear"
         Name of the activation; see ``fastmlp.activations``. Softmax is over the channels.
-    init : str, array or initializer, default="glorot_uniform"
-        Initial weights; an output sums kh * kw * C inputs. See ``fastmlp.initializers``.
+    init : str, array or initializer, default=None
+        Initial weights; an output sums kh * kw * C inputs. See ``fastmlp.initializers``. None means
+        those of the model's ``init``, else "glorot_uniform".
     use_bias : bool, default=True
         Whether a bias is added.
     bias_init : str, array or initializer, default="zeros"
@@ -88,7 +89,7 @@ class Conv2D(Layer):
         strides: int | tuple[int, int] = 1,
         padding: str = "valid",
         activation: str | None = "linear",
-        init: str | npt.NDArray[Any] | Initializer = "glorot_uniform",
+        init: str | npt.NDArray[Any] | Initializer | None = None,
         use_bias: bool = True,
         bias_init: str | npt.NDArray[Any] | Initializer = "zeros",
         *,
@@ -106,7 +107,8 @@ class Conv2D(Layer):
         _checks.lookup(padding, dict.fromkeys(("valid", "same")), "padding")
         self.padding = padding
         self.activation = activations.get(activation)
-        self.init = initializers.get(init)
+        self.own_init = init is not None
+        self.init = initializers.get("glorot_uniform" if init is None else init)
         self.use_bias = _checks.boolean(use_bias, "use_bias")
         self.bias_init = initializers.get(bias_init)
 

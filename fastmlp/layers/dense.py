@@ -30,8 +30,9 @@ class Dense(Layer):
         Number of outputs O, at least 1.
     activation : str or None, default="linear"
         Name of the activation; see ``fastmlp.activations``. None means "linear".
-    init : str, array or initializer, default="glorot_uniform"
-        Initial weights; see ``fastmlp.initializers``.
+    init : str, array or initializer, default=None
+        Initial weights; see ``fastmlp.initializers``. None means those of the model's ``init``,
+        else "glorot_uniform".
     use_bias : bool, default=True
         Whether a bias is added.
     bias_init : str, array or initializer, default="zeros"
@@ -64,7 +65,7 @@ class Dense(Layer):
         self,
         units: int,
         activation: str | None = "linear",
-        init: str | npt.NDArray[Any] | Initializer = "glorot_uniform",
+        init: str | npt.NDArray[Any] | Initializer | None = None,
         use_bias: bool = True,
         bias_init: str | npt.NDArray[Any] | Initializer = "zeros",
         *,
@@ -78,7 +79,8 @@ class Dense(Layer):
         )
         self.units = _checks.integer(units, "units", minimum=1)
         self.activation = activations.get(activation)
-        self.init = initializers.get(init)
+        self.own_init = init is not None
+        self.init = initializers.get("glorot_uniform" if init is None else init)
         self.use_bias = _checks.boolean(use_bias, "use_bias")
         self.bias_init = initializers.get(bias_init)
 

@@ -36,8 +36,9 @@ class Embedding(Layer):
     combine : {None, "concat", "sum"}, default=None
         What becomes of the L rows of a sample: (L, D) as they are, one after the other, (L * D,),
         or summed, (D,).
-    init : str or initializer, default="normal"
-        Initial rows; see ``fastmlp.initializers``.
+    init : str or initializer, default=None
+        Initial rows; see ``fastmlp.initializers``. None means those of the model's ``init``, else
+        "normal".
     trainable, learning_rate_multiplier, l1, l2
         How it is trained, as for every ``Layer``.
 
@@ -74,7 +75,7 @@ class Embedding(Layer):
         vocabulary: int,
         dim: int,
         combine: str | None = None,
-        init: str | Initializer = "normal",
+        init: str | Initializer | None = None,
         *,
         trainable: bool = True,
         learning_rate_multiplier: float = 1.0,
@@ -89,7 +90,8 @@ class Embedding(Layer):
         if combine is not None:
             _checks.lookup(combine, dict.fromkeys(("concat", "sum")), "combine")
         self.combine = combine
-        self.init = initializers.get(init)
+        self.own_init = init is not None
+        self.init = initializers.get("normal" if init is None else init)
         self.integers_below = self.vocabulary
 
     def build(self, input_shape: Shape) -> Shape:

@@ -106,7 +106,7 @@ class BatchNorm(Layer):
         self._gamma = Parameter("gamma", shape, _ones, *shape, *shape)
         self._beta = Parameter("beta", shape, _zeros, *shape, *shape)
         self._mean = Parameter("running_mean", shape, _zeros, *shape, *shape)
-        self._variance = Parameter("running_variance", shape, _ones, *shape, *shape)
+        self._variance = Parameter("running_variance", shape, _ones, *shape, *shape, minimum=0.0)
         self.parameters = [self._gamma, self._beta]
         self.buffers = [self._mean, self._variance]
         self.smallest_batch = 2 if all(size == 1 for size in input_shape[:-1]) else 1

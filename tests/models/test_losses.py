@@ -212,6 +212,33 @@ def test_weights_of_classes_are_weights_of_their_samples(backend):
             near(value, runs[0][1][name], 1e-10)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [2, 3, 10, 17, 64, 65])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("of_classes", [False, True])
+@pytest.mark.parametrize("how", [None, "all", "some"])
+def test_labels_with_settings_and_weights(classes, dtype, smoothing, of_classes, how):
+    # Up to 64 classes the plan has a sample in each lane; 13 samples leave some lanes empty.
+    rng = np.random.default_rng(classes)
+    x, y = rng.standard_normal((13, 6)), rng.integers(0, classes, 13)
+    weights = weights_of(how, 13, rng)
+    class_weight = rng.permutation(classes) + 0.5 if of_classes else None
+    loss = fm.CrossEntropy(smoothing, class_weight)
+    found, wanted = network("kernels", classes, dtype), network("numpy", classes, dtype)
+    limit = 1e-12 if dtype == "float64" else 3e-6
+    for order in (slice(None), rng.permutation(13)):
+        value, gradients = found.gradients(x[order], y, loss, weights)
+        expected = wanted.gradients(x[order], y, loss, weights)
+        assert value == pytest.approx(expected[0], rel=limit)
+        for name in gradients:
+            near(gradients[name], expected[1][name], 10 * limit)
+    for model in (found, wanted):
+        model.compile(loss=loss)
+    measured = [model.evaluate(x, y, weights) for model in (found, wanted)]
+    assert measured[0]["loss"] == pytest.approx(measured[1]["loss"], rel=limit)
+    assert measured[0]["accuracy"] == measured[1]["accuracy"]
+
+
 @pytest.mark.parametrize("loss", [fm.CrossEntropy(), fm.CrossEntropy(0.1, {1: 3.0}), fm.Huber()])
 def test_history_has_the_weighted_mean_of_the_epoch(loss, backend):
     rng = np.random.default_rng(4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -205,6 +207,27 @@ def test_buffers_are_no_parameters(backend):
     np.testing.assert_array_equal(model.buffers[names[0]], np.arange(11))
     with pytest.raises(ValueError, match=r"running_mean must have shape \(11,\), got \(3,\)"):
         model.set_parameters({names[0]: np.arange(3)})
+
+
+def test_a_negative_variance_is_refused(backend, tmp_path):
+    model = fm.Sequential([fm.BatchNorm(), fm.Dense(2)], 3)
+    model.backend = backend
+    name = "batchnorm_0.running_variance"
+    before = model.arrays
+    for value, message in (
+        ([1, -2, 3], f"{name} must be at least 0, got -2.0 at index (1,)."),
+        ([1, 2, np.nan], f"{name} must hold finite float32 numbers, got nan at index (2,)."),
+    ):
+        with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+            model.set_parameters({"dense_0.bias": [5, 5], name: value})
+        for key, kept in before.items():
+            np.testing.assert_array_equal(model.arrays[key], kept)
+    model.set_parameters({name: [0, 0, 1], "batchnorm_0.gamma": [-1, -1, -1]})
+    assert np.isfinite(model.predict(np.ones((2, 3)))).all()
+    forged = model.arrays | {name: np.array([-0.5, 1, 1], np.float32)}
+    fm.io.write_model(tmp_path / "m.safetensors", model._saved(), forged)
+    with pytest.raises(fm.errors.FastmlpFormatError, match=f"{name} must be at least 0, got -0.5"):
+        fm.load_model(tmp_path / "m.safetensors")
 
 
 def test_set_parameters_makes_an_equal_network(backend):

@@ -1,0 +1,31 @@
+"""Gradients by central differences, by the names of CS231n."""
+
+import numpy as np
+
+
+def rel_error(x, y):
+    """Return the largest ``abs(x - y) / max(1e-8, abs(x) + abs(y))``."""
+    return np.max(np.abs(x - y) / np.maximum(1e-8, np.abs(x) + np.abs(y)))
+
+
+def eval_numerical_gradient(f, x, verbose=False, h=1e-5):
+    """Return the gradient at x of a function with one number for a result.
+
+    x is changed in place while f is called, and is what it was in the end: f may read it without
+    using its argument. verbose is accepted and prints nothing.
+    """
+    return eval_numerical_gradient_array(f, x, 1.0, h)
+
+
+def eval_numerical_gradient_array(f, x, df, h=1e-5):
+    """Return the gradient at x of ``sum(f(x) * df)``: of a function with an array for a result."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(x.shape):
+        kept = x[index]
+        x[index] = kept + h
+        above = np.array(f(x))
+        x[index] = kept - h
+        below = np.array(f(x))
+        x[index] = kept
+        gradient[index] = np.sum((above - below) * df) / (2 * h)
+    return gradient
