@@ -112,10 +112,16 @@ def _sides(wanted: list[str] | None) -> list[str]:
     for name in wanted or ():
         if name not in _SIDES:
             raise ValueError(f"--sides must be some of {','.join(_SIDES)}, got {name!r}.")
-        if util.find_spec(_SIDES[name]) is None:
+        if not _is_installed(_SIDES[name]):
             raise ImportError(f"--sides {name}: {_SIDES[name]} is not installed here.")
-    found = [name for name, package in _SIDES.items() if util.find_spec(package) is not None]
+    found = [name for name, package in _SIDES.items() if _is_installed(package)]
     return [name for name in found if wanted is None or name in wanted or name == "fastmlp"]
+
+
+def _is_installed(package: str) -> bool:
+    """Return whether there is a package of a name; a mere folder of that name is none."""
+    found = util.find_spec(package)
+    return found is not None and found.origin is not None
 
 
 class _Bench:

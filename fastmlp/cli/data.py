@@ -118,7 +118,8 @@ def _check_settings(name: str, chosen: Mapping[str, Any]) -> None:
         "target": (of_tables, "*.csv files"),
     }
     for setting, (does, what) in fits.items():
-        if chosen[setting] not in (None, False) and not does:
+        given = chosen[setting] is not None and chosen[setting] is not False
+        if given and not does:
             raise ValueError(f"--{setting} is for {what}, but DATA is {name}.")
     if chosen["y"] is not None and chosen["x"] is None:
         raise ValueError("--y needs --x: the name of the array with the samples.")

@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
     optimizer = recipe.make_optimizer(
         chosen, math.ceil(len(train.x) / max(chosen["batch_size"], 1))
     )
+    model.compile(optimizer, loss, chosen["metrics"])
     if args.save_config:
         write_atomically(args.save_config, to_toml(SETTINGS, chosen).encode())
     if not chosen["quiet"]:
@@ -130,9 +131,6 @@ def run(args: argparse.Namespace) -> int:
         _labels(train),
         epochs=chosen["epochs"],
         batch_size=chosen["batch_size"],
-        optimizer=optimizer,
-        loss=loss,
-        metrics=chosen["metrics"],
         validation_data=(valid.x, _labels(valid)),
         callbacks=callbacks,
         resume=resume,

@@ -37,7 +37,6 @@ def lines(
     *,
     percent: bool = False,
     from_zero: bool = False,
-    logarithmic: bool = False,
 ) -> str:
     """Return a chart of values over epochs 1, 2, ...; those that are not finite are left out.
 
@@ -51,8 +50,6 @@ def lines(
         Whether to write 0.5 as 50 %.
     from_zero : bool, default=False
         Whether the axis begins at 0.
-    logarithmic : bool, default=False
-        Whether the axis has powers of ten, if all values are above 0.
     """
     kept = {
         name: [(n, v) for n, v in enumerate(values, 1) if math.isfinite(v)]
@@ -61,16 +58,8 @@ def lines(
     every = [value for pairs in kept.values() for _, value in pairs]
     if not every:
         return ""
-    log = logarithmic and min(every) > 0
     low, high = min(every), max(every)
-    if log:
-        marks = [
-            10.0**n for n in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        ]
-        if len(marks) == 1:
-            marks.append(10 * marks[0])
-    else:
-        marks = ticks(0.0 if from_zero and low >= 0 else low, high)
+    marks = ticks(0.0 if from_zero and low >= 0 else low, high)
     count = max(max(n for n, _ in pairs) for pairs in kept.values() if pairs)
 
     def place_x(number: float) -> float:
@@ -79,16 +68,12 @@ def lines(
 
     def place_y(value: float) -> float:
         low, high = marks[0], marks[-1]
-        if log:
-            value, low, high = math.log10(value), math.log10(low), math.log10(high)
         return _TOP + (1 - (value - low) / (high - low)) * (_HEIGHT - _TOP - _BOTTOM)
 
     step = marks[1] - marks[0]
     parts = []
     for mark in marks:
-        text = f"{mark:.0e}" if log else _number(mark, step)
-        if percent:
-            text = _number(100 * mark, 100 * step) + " %"
+        text = _number(100 * mark, 100 * step) + " %" if percent else _number(mark, step)
         parts.append(_rule(place_y(mark), text))
     for mark in _whole(count):
         x = place_x(mark)
