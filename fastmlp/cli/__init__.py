@@ -79,6 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(error: BaseException, status: int) -> int:
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
+        text = f"{os.fsdecode(error.filename)}: {error.strerror}."
+        if isinstance(error, FileNotFoundError) and not os.path.isabs(error.filename):
+            text += f" (The current folder is {os.getcwd()}.)"
+    elif isinstance(error, MemoryError):
+        text = f"there is not enough memory. {text}"
     print(f"fastmlp: error: {text}", file=sys.stderr)
     return status
 

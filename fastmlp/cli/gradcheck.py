@@ -45,6 +45,7 @@ _SETTINGS = (
     *(
         setting._replace(default=[16, 8]) if setting.name == "hidden" else setting
         for setting in networks.SETTINGS
+        if setting.name != "standardize"  # of data, of which there are none
     ),
     Setting("loss", "training"),
     Setting("layer", "check"),

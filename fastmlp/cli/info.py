@@ -32,6 +32,7 @@ examples
 _EXTRAS = {
     "plot": ("matplotlib",),
     "data": ("h5py", "pooch"),
+    "tensorboard": ("tensorboardX", "PIL"),
 }
 """Packages that the extras of the installation bring."""
 

@@ -30,6 +30,7 @@ SETTINGS = (
     Setting("padding", "model", default="valid", choices=("valid", "same")),
     Setting("activation", "model", default="relu"),
     Setting("init", "model"),
+    Setting("standardize", "model", "switch", default=False),
     Setting("batch_norm", "model", "switch", default=False),
     Setting("dropout", "model", "number", default=0.0),
     Setting("l2", "model", "number", default=0.0),
@@ -72,7 +73,7 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
             "--conv and pools are for images (H, W) or (H, W, C), but a sample has shape "
             f"{sample_shape}."
         )
-    layers: list[kinds.Layer] = []
+    layers: list[kinds.Layer] = [_standardize()] if chosen.get("standardize") else []
 
     def add_linear(kind: Any, *arguments: Any, **options: Any) -> None:
         if chosen["batch_norm"]:
@@ -101,6 +102,15 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
     model = models.Sequential(layers, shape, chosen["dtype"], chosen["seed"], scale=scale)
     model.backend = chosen["backend"]
     return model
+
+
+def _standardize() -> Any:
+    import fastmlp
+
+    kind: Any = getattr(fastmlp, "Standardize", None)
+    if kind is None:
+        raise ValueError("--standardize: this version of fastmlp has no Standardize.")
+    return kind()
 
 
 def initializer(activation: str) -> str:

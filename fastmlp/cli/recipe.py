@@ -107,10 +107,8 @@ def _decay(text: str, rate: float, steps: int) -> Any:
     raise ValueError(f"--schedule must be {_SCHEDULES}, got {text!r}.")
 
 
-def make_callbacks(
-    chosen: Mapping[str, Any], csv: str | None, tensorboard: str | None
-) -> list[callbacks.Callback]:
-    """Return the callbacks.
+def make_callbacks(chosen: Mapping[str, Any]) -> list[callbacks.Callback]:
+    """Return the callbacks, also those of the settings ``csv`` and ``tensorboard``.
 
     Raises
     ------
@@ -122,10 +120,12 @@ def make_callbacks(
     result: list[callbacks.Callback] = []
     if chosen["early_stopping"] is not None:
         result.append(callbacks.EarlyStopping(chosen["monitor"], chosen["early_stopping"]))
-    if csv is not None:
-        result.append(callbacks.CSVLogger(csv))
-    if tensorboard is not None:
-        result.append(_tensorboard(tensorboard))
+    if chosen["csv"] is not None:
+        result.append(callbacks.CSVLogger(chosen["csv"]))
+    if chosen["tensorboard"] is not None:
+        result.append(_tensorboard(chosen["tensorboard"], chosen["tensorboard_steps"]))
+    elif chosen["tensorboard_steps"] is not None:
+        raise ValueError("--tensorboard-steps needs --tensorboard DIR.")
     if chosen["checkpoint"] is not None:
         steps = chosen["checkpoint_steps"]
         result.append(callbacks.ModelCheckpoint(chosen["checkpoint"], every_steps=steps))
@@ -134,13 +134,13 @@ def make_callbacks(
     return result
 
 
-def _tensorboard(folder: str) -> Any:
+def _tensorboard(folder: str, steps: int | None) -> Any:
     import fastmlp
 
     kind: Any = getattr(fastmlp, "TensorBoard", None)
     if kind is None:
         raise ImportError("--tensorboard: this version of fastmlp has no TensorBoard.")
-    return kind(folder)
+    return kind(folder, every_steps=steps)
 
 
 def resume_path(chosen: Mapping[str, Any]) -> str | None:

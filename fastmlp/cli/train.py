@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from fastmlp import losses, plot, report
 from fastmlp.cli import data, networks, recipe
 from fastmlp.cli.data import Part
-from fastmlp.cli.parser import Parser, add_threads
+from fastmlp.cli.parser import Parser, use_threads
 from fastmlp.cli.settings import Setting, add_options, read_file, to_toml, values
 from fastmlp.history import History
 from fastmlp.io import write_atomically
@@ -32,6 +32,8 @@ SETTINGS = (
     Setting("plot", "output"),
     Setting("csv", "output"),
     Setting("tensorboard", "output"),
+    Setting("tensorboard_steps", "output", "integer"),
+    Setting("threads", "output", "integer"),
     Setting("quiet", "output", "switch", default=False),
 )
 
@@ -52,6 +54,7 @@ network
   --conv 32x5 --pool 2 --avg-pool 2 --global-pool   for images, before hidden
       layers, in the order given; with strides: --conv 32x5/2, --pool 3/2
   --padding same  --activation relu  --init he_normal  --dtype float64
+  --standardize   (each feature or channel to mean 0 and deviation 1)
   --seed 0  --backend numpy  --threads N
 training
   --epochs N  --batch-size N  --optimizer sgd|adagrad|rmsprop|adam|adamw
@@ -63,7 +66,7 @@ training
   --checkpoint FILE  --checkpoint-steps N   what --resume [FILE] goes on from
 output
   --save FILE  --report FILE.html  --plot FILE.png  --csv FILE
-  --tensorboard DIR  --quiet  --save-config FILE
+  --tensorboard DIR  --tensorboard-steps N  --quiet  --save-config FILE
 settings: --config FILE.toml has these options by name; those given here go
   first. --print-config shows what would be done, as such a file.
 examples
@@ -91,7 +94,6 @@ def add(commands: Any) -> Parser:
     parser: Parser = commands.add_parser("train", text=HELP)
     parser.add_argument("dataset", nargs="?", default=argparse.SUPPRESS)
     add_options(parser, SETTINGS, networks.LAYERS)
-    add_threads(parser)
     parser.add_argument("--config")
     parser.add_argument("--print-config", action="store_true")
     parser.add_argument("--save-config")
@@ -105,8 +107,9 @@ def run(args: argparse.Namespace) -> int:
     if args.print_config:
         print(to_toml(SETTINGS, chosen), end="")
         return 0
+    use_threads(chosen["threads"])
     _check_outputs(chosen, args.save_config)
-    callbacks = recipe.make_callbacks(chosen, chosen["csv"], chosen["tensorboard"])
+    callbacks = recipe.make_callbacks(chosen)
     resume = recipe.resume_path(chosen)
     loss = recipe.loss_of(chosen)
     name, found = chosen["dataset"], data.parts(chosen)

@@ -205,8 +205,8 @@ def test_info(saved, run):
         (["train", "--activation", "rel"], "activation must be one of"),
         (["train", "--optimizer", "sdg"], "optimizer must be one of"),
         (["train", "mnist", "--data", "/no/such"], "no files of mnist in /no/such."),
-        (["train", "/no/such.npz"], "[Errno 2] No such file or directory: '/no/such.npz'"),
-        (["evaluate", "/no/such.model"], "[Errno 2] No such file or directory"),
+        (["train", "/no/such.npz"], "/no/such.npz: No such file or directory."),
+        (["evaluate", "/no/such.model"], "/no/such.model: No such file or directory."),
         (["predict", "m", "--out", "p.txt"], "--out must name a file *.npz or *.csv"),
     ],
 )
@@ -276,7 +276,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["gradcheck", "--n", "1,2"], "--n needs --layer NAME"),
         (["gradcheck", "--samples", 0], "--samples must be at least 1, got 0."),
         (["gradcheck", "MODEL", "--hidden", 4], "--hidden is of a new network, but MODEL is"),
-        (["info", "/no/such"], "[Errno 2] No such file or directory"),
+        (["info", "/no/such"], "/no/such: No such file or directory."),
     ],
 )  # fmt: skip
 def test_usage_mistakes(arguments, message, saved, run):

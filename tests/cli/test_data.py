@@ -78,8 +78,8 @@ def test_tables(table, run):
         (["digits", "--channels-first"], "--channels-first is for images (N, C, H, W)"),
         (["fashion_mnist", "--data", "/no"], "no files of fashion_mnist in /no. Give --data PATH"),
         (["cifar10", "--data", "/no"], "no files of cifar10 in /no. Give --data PATH"),
-        (["d.csv"], "No such file or directory: 'd.csv'"),
-        (["d.h5"], "No such file or directory: 'd.h5'"),
+        (["d.csv"], "d.csv: No such file or directory. (The current folder is /"),
+        (["d.h5"], "d.h5: No such file or directory."),
     ],
 )
 def test_what_is_refused(options, message, run):

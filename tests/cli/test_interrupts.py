@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -92,8 +93,12 @@ def test_a_closed_pipe_ends_a_training_quietly(tmp_path):
 
 def test_a_bar_in_a_terminal(tmp_path):
     """With a terminal as stderr there is a bar, and lines go to stdout."""
-    pty = pytest.importorskip("pty")
+    import fcntl
+    import pty
+    import termios
+
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     command = [sys.executable, "-m", "fastmlp", "train", "--epochs", "3", "--hidden", "8"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=slave, text=True)
     assert select.select([master], [], [], 5)[0]

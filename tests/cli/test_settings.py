@@ -90,6 +90,7 @@ def test_layers_keep_the_order_of_the_command_line(run):
         ("lr = inf", "run.toml: lr must be a finite number, got inf."),
         ("nesterov = 1", "run.toml: nesterov must be true or false, got 1."),
         ('hidden = "512,256"', "run.toml: hidden must be integers such as 512,256, or none, got"),
+        ("threads = 0", "--threads must be at least 1, got 0."),
         ('dtype = "f4"', "run.toml: dtype must be float32 or float64, got 'f4'."),
         (
             'layers = ["convolution 3x3"]',

@@ -145,7 +145,7 @@ def test_label_smoothing(tmp_path, run):
 
 
 def test_a_missing_tensorboard_is_told_before_training(tmp_path, run, monkeypatch):
-    def missing(*_: object) -> None:
+    def missing(*_: object, **__: object) -> None:
         raise ImportError('TensorBoard needs x: pip install "fastmlp[tensorboard]"')
 
     monkeypatch.setattr(fm, "TensorBoard", missing, raising=False)
@@ -158,15 +158,15 @@ def test_tensorboard_is_given_to_fit(tmp_path, run, monkeypatch):
     seen = []
 
     class Recorder(fm.Callback):
-        def __init__(self, folder: str) -> None:
-            self.folder = folder
+        def __init__(self, folder: str, every_steps: int | None) -> None:
+            self.folder, self.every = folder, every_steps
 
         def on_epoch_end(self, epoch, logs):
-            seen.append((self.folder, epoch))
+            seen.append((self.folder, self.every, epoch))
 
     monkeypatch.setattr(fm, "TensorBoard", Recorder, raising=False)
-    assert run("train", *SHORT, "--tensorboard", "logs").status == 0
-    assert seen == [("logs", 1), ("logs", 2)]
+    assert run("train", *SHORT, "--tensorboard", "logs", "--tensorboard-steps", 7).status == 0
+    assert seen == [("logs", 7, 1), ("logs", 7, 2)]
 
 
 def test_without_matplotlib_the_extra_is_named(run, monkeypatch):
@@ -174,6 +174,26 @@ def test_without_matplotlib_the_extra_is_named(run, monkeypatch):
     status, out, err = run("train", "--plot", "curve.png")
     assert (status, out) == (2, "")
     assert 'pip install "fastmlp[plot]"' in err
+
+
+@pytest.mark.skipif(not hasattr(fm, "TensorBoard"), reason="there is no TensorBoard")
+def test_tensorboard_writes_events(tmp_path, run):
+    pytest.importorskip("tensorboardX")
+    pytest.importorskip("PIL")
+    assert run("train", *SHORT, "--tensorboard", tmp_path / "logs").status == 0
+    assert list((tmp_path / "logs").rglob("events.*"))
+
+
+@pytest.mark.skipif(not hasattr(fm, "Standardize"), reason="there is no Standardize")
+def test_standardize(tmp_path, run):
+    rng = np.random.default_rng(0)
+    x, y = 1000 + 50 * rng.standard_normal((200, 3)), np.arange(200) % 2
+    np.savez(tmp_path / "d.npz", x=x + 100 * y[:, None], y=y)
+    path = tmp_path / "m"
+    status, out, _ = run("train", tmp_path / "d.npz", *SHORT, "--standardize", "--save", path)
+    assert status == 0
+    assert kinds(path)[0] == "Standardize"
+    assert float(out.split("accuracy ")[-1].split("%")[0]) >= 90
 
 
 @pytest.mark.parametrize(
@@ -193,6 +213,7 @@ def test_without_matplotlib_the_extra_is_named(run, monkeypatch):
         (["--nesterov"], "momentum must be above 0 with nesterov=True"),
         (["--loss", "mse", "--label-smoothing", "0.1"], "--label-smoothing is for cross_entropy"),
         (["--checkpoint-steps", "5"], "--checkpoint-steps needs --checkpoint FILE."),
+        (["--tensorboard-steps", "5"], "--tensorboard-steps needs --tensorboard DIR."),
         (["--resume"], "--resume needs a file"),
         (["--resume", "/no/such"], "--resume: there is no checkpoint /no/such."),
         (["--report", "run.pdf"], "--report must name a file *.html, got 'run.pdf'."),
