@@ -221,11 +221,15 @@ def to_train(found: Mapping[str, Part], name: str) -> tuple[Part, Part, Part | N
 def to_use(found: Mapping[str, Part], name: str, wanted: str | None = None) -> tuple[str, Part]:
     """Return what to evaluate or predict, and its name: the test part of divided data.
 
-    ``wanted`` names another part.
+    ``wanted`` names another part; "train" and "valid" are what training takes them to be.
     """
+    if wanted in ("train", "valid"):
+        train, valid, _ = to_train(found, name)
+        return wanted, train if wanted == "train" else valid
     if wanted is not None:
         if wanted not in found:
-            raise ValueError(f"{name} has no part {wanted!r}; it has {', '.join(found)}.")
+            known = ", ".join(dict.fromkeys(["train", "valid", *found]))
+            raise ValueError(f"{name} has no part {wanted!r}; it has {known}.")
         return wanted, found[wanted]
     for key in ("test", "all"):
         if key in found:

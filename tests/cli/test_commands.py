@@ -271,7 +271,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["train", "--hidden", "a,b"], "--hidden must be integers such as 512,256, or none, got"),
         (["train", "--dtype", "int8"], "--dtype must be float32 or float64, got 'int8'."),
         (["train", "--metrics", "f2"], "a metric must be one of"),
-        (["evaluate", "MODEL", "--part", "third"], "digits has no part 'third'; it has train, test."),
+        (["evaluate", "MODEL", "--part", "third"], "digits has no part 'third'; it has train, valid, test."),
         (["evaluate", "MODEL", "--metrics", "mse"], "metrics: mse needs a loss of numbers"),
         (["gradcheck", "--n", "1,2"], "--n needs --layer NAME"),
         (["gradcheck", "--samples", 0], "--samples must be at least 1, got 0."),
@@ -307,12 +307,16 @@ def test_evaluate_as_json(saved, run):
                          "--confusion")  # fmt: skip
     result = json.loads(out)
     (x, y), _ = fm.datasets.load_digits()
+    trained = np.arange(len(x)) % 10 != 9
+    x, y = x[trained], y[trained]
     taken = fm.load_model(saved).predict(x).argmax(axis=1)
     assert status == 0
-    assert (result["samples"], result["part"]) == (1438, "train")
+    assert (result["samples"], result["part"]) == (1295, "train")
     assert result["error"] == pytest.approx(float((taken != y).mean()))
     assert result["f1"] == pytest.approx(fm.metrics.f1(y, taken, average="macro"))
-    assert np.array(result["confusion_matrix"]).sum() == 1438
+    assert np.array(result["confusion_matrix"]).sum() == 1295
+    held = json.loads(run("evaluate", saved, "--part", "valid", "--json").out)
+    assert held["samples"] == 143
 
 
 def test_confusion_is_for_classifiers(tmp_path, run):
