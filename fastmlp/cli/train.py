@@ -87,6 +87,7 @@ class _Defaults(NamedTuple):
 # The digits are few, so they take more and smaller steps.
 _DEFAULTS = {"digits": _Defaults(30, 8, 0.2)}
 _OTHERS = _Defaults(10, 32, 0.1)
+_OF_OTHER_LOSSES = 0.01
 
 
 def add(commands: Any) -> Parser:
@@ -161,7 +162,11 @@ def run(args: argparse.Namespace) -> int:
 def _complete(chosen: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with the defaults that depend on others."""
     few = _DEFAULTS.get(chosen["dataset"], _OTHERS)
-    rate = _OTHERS.rate if chosen["layers"] or chosen["momentum"] else few.rate
+    rate = _OTHERS.rate if chosen["layers"] else few.rate
+    if chosen["loss"] not in ("cross_entropy", "binary_cross_entropy"):
+        rate = _OF_OTHER_LOSSES  # their gradients may be of any size
+    # Velocities add up to 1 / (1 - momentum) steps.
+    rate = float(f"{rate * (1 - (chosen['momentum'] or 0.0)):.6g}")
     given = {
         "epochs": few.epochs,
         "batch_size": few.batch_size,

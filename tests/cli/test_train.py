@@ -62,6 +62,22 @@ def test_schedules_and_settings_of_the_optimizer(options, shown, run):
     assert shown in out.splitlines()[2]
 
 
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        ([], 0.2),
+        (["--conv", "2x3"], 0.1),
+        (["--momentum", "0.9"], 0.02),
+        (["--loss", "hinge"], 0.01),
+        (["--loss", "hinge", "--momentum", "0.5"], 0.005),
+        (["--lr", "0.3", "--momentum", "0.9"], 0.3),
+    ],
+)
+def test_the_default_rate_suits_the_settings(options, rate, run):
+    out = run("train", *options, "--print-config").out
+    assert f"lr = {rate}\n" in out
+
+
 def test_the_schedule_changes_the_rate(tmp_path, run):
     path = tmp_path / "log.csv"
     assert run("train", *SHORT, "--lr", 0.1, "--schedule", "step:1:0.5", "--csv", path).status == 0
