@@ -1,4 +1,4 @@
-"""The command ``fastmlp``: one module a subcommand, each with ``add`` and ``run``.
+"""The command ``fastmlp``: one module a subcommand, each with ``HELP``, ``add`` and ``run``.
 
 What a user can get wrong ends in one line and exit status 2; a training that diverges or a
 gradient check that fails in status 1; Ctrl-C in status 130.
@@ -10,15 +10,36 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from fastmlp import _checks
-from fastmlp._threads import set_num_threads
-from fastmlp.cli import evaluate, gradcheck, info, predict, train
+from fastmlp.cli import bench, evaluate, gradcheck, info, predict, train
+from fastmlp.cli.parser import Parser, join_numbers, use_threads
 from fastmlp.errors import DivergenceError
 
-__all__ = ["main"]
+__all__ = ["HELP", "main"]
 
 _INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+
+HELP = """\
+usage: fastmlp COMMAND [arguments]
+
+Train and run small neural networks on a CPU.
+
+commands
+  train      train a network on a data set or a file, and save it
+  evaluate   measure a saved model
+  predict    apply a saved model; write CSV
+  gradcheck  compare gradients with finite differences
+  bench      time fastmlp and what else is installed, on this machine
+  info       describe the installation, or a saved model
+
+  fastmlp COMMAND --help says more; --version prints the version.
+
+examples
+  fastmlp train digits --save model.safetensors --report run.html
+  fastmlp evaluate model.safetensors --confusion
+  fastmlp predict model.safetensors digits --proba > predictions.csv
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,10 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status : int
         0 on success, 1 if training diverged or a check failed, 2 for a mistake, 130 for Ctrl-C.
     """
-    parsed = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if getattr(parsed, "threads", None) is not None:
-            set_num_threads(_checks.integer(parsed.threads, "--threads", minimum=1))
+        parser, commands = _parser()
+        parsed, unknown = parser.parse_known_args(join_numbers(given))
+        if unknown:
+            commands[parsed.command].refuse(unknown)
+        use_threads(getattr(parsed, "threads", None))
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except DivergenceError as error:
@@ -55,6 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(error: BaseException, status: int) -> int:
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
+        text = f"{os.fsdecode(error.filename)}: {error.strerror}."
+        if isinstance(error, FileNotFoundError) and not os.path.isabs(error.filename):
+            text += f" (The current folder is {os.getcwd()}.)"
+    elif isinstance(error, MemoryError):
+        text = f"there is not enough memory. {text}"
     print(f"fastmlp: error: {text}", file=sys.stderr)
     return status
 
@@ -65,17 +95,22 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib import metadata
 
-        print(f"fastmlp {metadata.version('fastmlp')}")
+        try:
+            print(f"fastmlp {metadata.version('fastmlp')}")
+        except metadata.PackageNotFoundError:
+            print("fastmlp, of a source tree that is not installed")
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fastmlp", description="Train and run small neural networks on a CPU."
+def _parser() -> tuple[Parser, dict[str, Parser]]:
+    parser = Parser(HELP, prog="fastmlp")
+    parser.add_argument("--version", action=_Version, nargs=0)
+    subparsers: Any = parser.add_subparsers(
+        metavar="COMMAND", required=True, dest="command", parser_class=Parser, prog="fastmlp"
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, evaluate, predict, gradcheck, info):
-        command = module.add(commands)
+    commands = {}
+    for module in (train, evaluate, predict, gradcheck, bench, info):
+        command: Parser = module.add(subparsers)
         command.set_defaults(run=module.run)
-    return parser
+        commands[command.prog.split()[-1]] = command
+    return parser, commands

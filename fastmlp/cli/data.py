@@ -1,21 +1,56 @@
-"""The data that the commands take: digits, mnist or an npz file."""
+"""The data that the commands take: sets by their names, and files of arrays and of tables."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import datasets
+from fastmlp import datasets, layouts
+from fastmlp.cli.settings import Setting, add_options, values
 
-__all__ = ["Part", "add_options", "n_classes", "parts", "to_train", "to_use"]
+__all__ = [
+    "CLASSES",
+    "SETTINGS",
+    "Part",
+    "add_data",
+    "class_names",
+    "load",
+    "parts",
+    "to_train",
+    "to_use",
+]
 
 Array = npt.NDArray[Any]
 
 HELD_OUT = 10
 """One sample in so many is kept for validation where the data have none of their own."""
+
+_SETS = ("digits", "mnist", "fashion_mnist", "cifar10")
+_FILES = (".npz", ".h5", ".hdf5", ".csv", ".csv.gz", ".tsv", ".txt")
+
+CLASSES = {
+    "fashion_mnist": ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
+                      "sneaker", "bag", "ankle boot"),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+                "truck"),
+}  # fmt: skip
+"""Names of classes that have any."""
+
+SETTINGS = (
+    Setting("dataset", "data", default="digits"),
+    Setting("data", "data"),
+    Setting("download", "data", "switch", default=False),
+    Setting("x", "data"),
+    Setting("y", "data"),
+    Setting("target", "data", "column"),
+    Setting("channels_first", "data", "switch", default=False),
+)
+"""What says which data are taken."""
 
 
 class Part(NamedTuple):
@@ -25,45 +60,111 @@ class Part(NamedTuple):
     y: Array | None
 
 
-def add_options(parser: argparse.ArgumentParser, *, default: str | None = "digits") -> None:
-    """Add the argument that names the data and the options that say where they are."""
-    parser.add_argument(
-        "dataset",
-        nargs="?",
-        default=default,
-        metavar="DATA",
-        help="digits (8 x 8 pixels, in the package; the default), mnist, or FILE.npz with arrays "
-        "x and y, or x_train, y_train and, if there are any, x_valid, y_valid, x_test, y_test",
-    )
-    parser.add_argument("--data", metavar="PATH", help="file or folder of mnist")
-    parser.add_argument("--download", action="store_true", help="fetch mnist where it is not found")
-    parser.add_argument(
-        "--threads", type=int, metavar="N", help="threads to use (default: one for each CPU)"
-    )
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the data and the options that say where and what they are."""
+    parser.add_argument("dataset", nargs="?", default=argparse.SUPPRESS)
+    add_options(parser, SETTINGS)
 
 
-def parts(args: argparse.Namespace) -> dict[str, Part]:
-    """Return the parts of the data by name: "train", "valid", "test", or "all" if undivided."""
-    name = args.dataset
-    if name == "digits":
-        train, test = datasets.load_digits()
-        return {"train": Part(*train), "test": Part(*test)}
-    if name == "mnist":
+def load(args: argparse.Namespace, *, labels: bool = True) -> tuple[str, dict[str, Part]]:
+    """Return the name of the data of a command line, and their parts."""
+    chosen = values(SETTINGS, args, {})
+    return chosen["dataset"], parts(chosen, labels=labels)
+
+
+def parts(chosen: Mapping[str, Any], *, labels: bool = True) -> dict[str, Part]:
+    """Return the parts of the data by name: "train", "valid", "test", or "all" if undivided.
+
+    Parameters
+    ----------
+    chosen : dict
+        A value for each of ``SETTINGS``.
+    labels : bool, default=True
+        Whether a table must have a column of targets.
+
+    Raises
+    ------
+    ValueError
+        If a setting does not go with the data, or a file does not have what it must.
+    OSError, ImportError
+        If a file cannot be read, or a package to read it is missing.
+    """
+    name = chosen["dataset"]
+    _check_settings(name, chosen)
+    if name in _SETS:
+        found = _named(name, chosen)
+    elif name.endswith((".npz", ".h5", ".hdf5")):
+        found = _from_arrays(name, chosen)
+    else:
+        found = _from_table(name, chosen["target"], labels=labels)
+    if chosen["channels_first"]:
+        found = {key: part._replace(x=_images(part.x, name)) for key, part in found.items()}
+    return found
+
+
+def _check_settings(name: str, chosen: Mapping[str, Any]) -> None:
+    if name not in _SETS and not name.endswith(_FILES):
+        raise ValueError(
+            f"DATA must be digits, mnist, fashion_mnist, cifar10 or a file named *.npz, *.h5 or "
+            f"*.csv, got {name!r}."
+        )
+    of_sets = name in _SETS and name != "digits"
+    of_arrays, of_tables = name.endswith((".npz", ".h5", ".hdf5")), name.endswith(_FILES[3:])
+    fits = {
+        "data": (of_sets, "mnist, fashion_mnist and cifar10"),
+        "download": (name == "mnist", "mnist"),
+        "x": (of_arrays, "*.npz and *.h5 files"),
+        "y": (of_arrays, "*.npz and *.h5 files"),
+        "target": (of_tables, "*.csv files"),
+    }
+    for setting, (does, what) in fits.items():
+        given = chosen[setting] is not None and chosen[setting] is not False
+        if given and not does:
+            raise ValueError(f"--{setting} is for {what}, but DATA is {name}.")
+    if chosen["y"] is not None and chosen["x"] is None:
+        raise ValueError("--y needs --x: the name of the array with the samples.")
+
+
+def _named(name: str, chosen: Mapping[str, Any]) -> dict[str, Part]:
+    path, download = chosen["data"], chosen["download"]
+    loaders: dict[str, Any] = {
+        "digits": datasets.load_digits,
+        "mnist": lambda: datasets.load_mnist(path, download=download),
+        "fashion_mnist": lambda: datasets.load_fashion_mnist(path),
+        "cifar10": lambda: datasets.load_cifar10(path),
+    }
+    try:
+        splits = loaders[name]()
+    except FileNotFoundError:
+        where = f"in {path}" if path else "in $FASTMLP_DATA or the cache"
+        fetch = ", or fetch them with --download" if name == "mnist" else ""
+        what = {
+            "mnist": "mnist.pkl.gz, mnist.npz, or a folder with one of them or the four idx files",
+            "fashion_mnist": "fashion-mnist.npz, or a folder with it or the four idx files",
+            "cifar10": "cifar10.npz, one of the two archives, or a folder with the batches",
+        }[name]
+        raise FileNotFoundError(
+            f"no files of {name} {where}. Give --data PATH ({what}){fetch}."
+        ) from None
+    keys = ("train", "test") if len(splits) == 2 else ("train", "valid", "test")
+    return {key: Part(*split) for key, split in zip(keys, splits, strict=True)}
+
+
+def _from_arrays(name: str, chosen: Mapping[str, Any]) -> dict[str, Part]:
+    x, y = chosen["x"], chosen["y"]
+    if name.endswith(".npz"):
+        arrays: Mapping[str, Array] = datasets.load_npz(name)
+        for key in (x, y):
+            if key is not None and key not in arrays:
+                raise ValueError(f"{name} has no array {key!r}; its arrays: {_listed(arrays)}.")
+    else:
+        keys = [key for key in (x, y) if key is not None]
         try:
-            splits = datasets.load_mnist(args.data, download=args.download)
-        except FileNotFoundError:
-            where = f"in {args.data}" if args.data else "in $FASTMLP_DATA or the cache"
-            raise FileNotFoundError(
-                f"no files of mnist {where}. Give --data PATH (mnist.pkl.gz, mnist.npz, or a "
-                "folder with one of them or the four idx files), or fetch them with --download."
-            ) from None
-        return {k: Part(*v) for k, v in zip(("train", "valid", "test"), splits, strict=True)}
-    if not name.endswith(".npz"):
-        raise ValueError(f"DATA must be digits, mnist or a file named *.npz, got {name!r}.")
-    return _npz_parts(name, datasets.load_npz(name))
-
-
-def _npz_parts(name: str, arrays: dict[str, Array]) -> dict[str, Part]:
+            arrays = datasets.load_hdf5(name, keys)
+        except KeyError as error:
+            raise ValueError(f"{error.args[0]}.") from None
+    if x is not None:
+        arrays = {"x": arrays[x]} if y is None else {"x": arrays[x], "y": arrays[y]}
     result = {}
     for key, suffix in (("all", ""), ("train", "_train"), ("valid", "_valid"), ("test", "_test")):
         if "x" + suffix in arrays:
@@ -71,12 +172,33 @@ def _npz_parts(name: str, arrays: dict[str, Array]) -> dict[str, Part]:
             if not result[key].x.ndim:
                 raise ValueError(f"{name}: x{suffix} must be an array of samples, got one number.")
     if not result:
-        found = ", ".join(arrays) or "none"
-        raise ValueError(f"{name} must have an array x, x_train or x_test; its arrays: {found}.")
+        raise ValueError(
+            f"{name} must have an array x, x_train or x_test; its arrays: {_listed(arrays)}. "
+            "Name others with --x and --y."
+        )
     return result
 
 
-def to_train(found: dict[str, Part], name: str) -> tuple[Part, Part, Part | None]:
+def _from_table(name: str, target: int | str | None, *, labels: bool) -> dict[str, Part]:
+    """Return all lines of a table; without labels and a target given, all columns are features."""
+    if target is None and labels:
+        target = -1
+    return {"all": Part(*datasets.load_csv(name, target))}
+
+
+def _images(x: Array, name: str) -> Array:
+    if x.ndim != 4:
+        raise ValueError(
+            f"--channels-first is for images (N, C, H, W), but {name} has samples {x.shape}."
+        )
+    return layouts.images_from_torch(x)
+
+
+def _listed(arrays: Mapping[str, Array]) -> str:
+    return ", ".join(arrays)[:200] or "none"
+
+
+def to_train(found: Mapping[str, Part], name: str) -> tuple[Part, Part, Part | None]:
     """Return what to train, validate and test on; every tenth sample is held out if need be."""
     train, valid = found.get("train", found.get("all")), found.get("valid")
     if train is None:
@@ -96,29 +218,26 @@ def to_train(found: dict[str, Part], name: str) -> tuple[Part, Part, Part | None
     return train, valid, found.get("test")
 
 
-def to_use(found: dict[str, Part], name: str) -> Part:
-    """Return what to evaluate or predict: the test part of divided data."""
-    part = found.get("test", found.get("all"))
-    if part is None:
-        raise ValueError(f"{name} must have an array x or x_test.")
-    return part
+def to_use(found: Mapping[str, Part], name: str, wanted: str | None = None) -> tuple[str, Part]:
+    """Return what to evaluate or predict, and its name: the test part of divided data.
+
+    ``wanted`` names another part; "train" and "valid" are what training takes them to be.
+    """
+    if wanted in ("train", "valid"):
+        train, valid, _ = to_train(found, name)
+        return wanted, train if wanted == "train" else valid
+    if wanted is not None:
+        if wanted not in found:
+            known = ", ".join(dict.fromkeys(["train", "valid", *found]))
+            raise ValueError(f"{name} has no part {wanted!r}; it has {known}.")
+        return wanted, found[wanted]
+    for key in ("test", "all"):
+        if key in found:
+            return key, found[key]
+    raise ValueError(f"{name} must have an array x or x_test.")
 
 
-def n_classes(*some: Part | None) -> int:
-    """Return the number of classes that the labels of all parts need."""
-    count = 0
-    for part in some:
-        if part is None or part.y is None or not part.y.size:
-            continue
-        if part.y.ndim == 2:
-            count = max(count, part.y.shape[1])
-        elif part.y.dtype.kind in "iu" and part.y.ndim == 1:
-            count = max(count, int(part.y.max()) + 1)
-        else:
-            raise ValueError(
-                "y must hold whole numbers (labels) or one-hot rows, "
-                f"got shape {part.y.shape} of {part.y.dtype}."
-            )
-    if count < 2:
-        raise ValueError(f"y must have at least two classes, got {count}.")
-    return count
+def class_names(name: str, count: int) -> list[str]:
+    """Return the names of classes, which are numbers where they have no other."""
+    known = CLASSES.get(os.path.basename(name), ())
+    return list(known) if len(known) == count else [str(number) for number in range(count)]

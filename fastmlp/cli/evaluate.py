@@ -1,37 +1,109 @@
-"""``fastmlp evaluate``: the loss and accuracy of a saved model."""
+"""``fastmlp evaluate``: the loss and the metrics of a saved model."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import losses, metrics
 from fastmlp import model as models
 from fastmlp.cli import data
+from fastmlp.cli.parser import Parser, add_threads
+from fastmlp.cli.settings import Setting, add_to, values
 
-__all__ = ["add", "run"]
+__all__ = ["HELP", "add", "run"]
+
+Array = npt.NDArray[Any]
+
+HELP = """\
+usage: fastmlp evaluate MODEL [DATA] [options]
+
+Print the loss and the metrics of a saved model: on the test part of DATA, or on
+all of a file with x and y.
+
+MODEL is a file of train --save or --checkpoint. DATA is as for train:
+digits (the default), mnist, fashion_mnist, cifar10, *.npz, *.h5 or *.csv, with
+  --data PATH  --download  --x NAME  --y NAME  --target COLUMN  --channels-first
+
+  --part NAME          another part: train, valid or test
+  --metrics error,f1   what to measure beside the loss
+  --confusion          how often each class was taken for which
+  --json               one object, for programs
+  --threads N
+
+examples
+  fastmlp evaluate model.safetensors
+  fastmlp evaluate model.safetensors digits --confusion --metrics error,f1,top_2
+  fastmlp evaluate model.safetensors --part train --json
+"""
+
+_METRICS = Setting("metrics", "training", "names")
 
 
-def add(commands: Any) -> argparse.ArgumentParser:
+def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "evaluate",
-        usage="fastmlp evaluate MODEL [DATA] [options]",
-        help="measure a saved model",
-        description="Print the loss and accuracy of a saved model on the test part of the data, "
-        "or on all of an npz file with x and y.",
-    )
-    parser.add_argument("model", metavar="MODEL", help="a file that train --save wrote")
-    data.add_options(parser)
+    parser: Parser = commands.add_parser("evaluate", text=HELP)
+    parser.add_argument("model")
+    data.add_data(parser)
+    add_to(parser, _METRICS)
+    parser.add_argument("--part")
+    parser.add_argument("--confusion", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    add_threads(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Load the model and the data, and print the measurements."""
     model = models.load_model(args.model)
-    x, y = data.to_use(data.parts(args), args.dataset)
+    chosen = values([_METRICS], args, {})["metrics"]
+    if chosen is not None:
+        model.compile(model.optimizer, model.loss, chosen)
+    one_class = model.loss.classifies and not isinstance(model.loss, losses.BinaryCrossEntropy)
+    if args.confusion and not one_class:
+        raise ValueError(
+            f"--confusion is for classifiers; this model was trained with {model.loss.name}."
+        )
+    name, found = data.load(args)
+    part_name, (x, y) = data.to_use(found, name, args.part)
     if y is None:
-        raise ValueError(f"{args.dataset} has samples without labels.")
+        raise ValueError(f"{name} has samples without labels.")
     measured = model.evaluate(x, y)
-    values = "  ".join(f"{name} {value:.4f}" for name, value in measured.items())
-    print(f"{args.dataset}  {len(x):,} samples  {values}")
+    matrix = None
+    if args.confusion:
+        true = y if y.ndim == 1 else y.argmax(axis=1)
+        count = model.output_shape[-1]
+        matrix = metrics.confusion_matrix(
+            true.astype(np.int64), model.predict(x).argmax(axis=-1), labels=np.arange(count)
+        )
+    if args.json:
+        result = {"model": args.model, "data": name, "part": part_name, "samples": len(x)}
+        result |= {key: value if np.isfinite(value) else None for key, value in measured.items()}
+        if matrix is not None:
+            result["confusion_matrix"] = matrix.tolist()
+        print(json.dumps(result))
+        return 0
+    shown = "  ".join(f"{key} {value:.4f}" for key, value in measured.items())
+    where = f" {part_name}" if args.part else ""
+    print(f"{name}{where}  {len(x):,} samples  {shown}")
+    if matrix is not None:
+        print(_table(matrix, data.class_names(name, len(matrix))))
     return 0
+
+
+def _table(matrix: Array, names: list[str]) -> str:
+    """Return the matrix as a table: a line a true class, a column a predicted one."""
+    short = [name[:8] for name in names]
+    width = max(len(f"{matrix.max()}"), *map(len, short)) + 1
+    head = "true \\ predicted"
+    left = max(len(head), *map(len, names))
+    lines = [f"{head:<{left}} " + "".join(f"{name:>{width}}" for name in short) + "   recall"]
+    for name, row in zip(names, matrix, strict=True):
+        right = row[names.index(name)] / row.sum() if row.sum() else float("nan")
+        cells = "".join(f"{value if value else '.':>{width}}" for value in row.tolist())
+        lines.append(f"{name:<{left}} {cells}  {right:7.1%}")
+    return "\n".join(lines)

@@ -7,40 +7,118 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp import losses, plot
 from fastmlp import model as models
+from fastmlp.cli import networks
+from fastmlp.cli.parser import Parser, add_threads
+from fastmlp.cli.settings import Setting, add_options, values
 from fastmlp.gradcheck import gradcheck as check_gradients
 
-__all__ = ["add", "run"]
+__all__ = ["HELP", "add", "run"]
 
-_SAMPLES, _FEATURES, _CLASSES = 12, 10, 4
+HELP = """\
+usage: fastmlp gradcheck [MODEL] [options]
+
+Compare gradients with central differences, in float64, on random samples: of a
+saved MODEL, or of a new network. Exit status 1 if they differ.
+
+  --hidden 16,8  --conv 4x3  --pool 2  --avg-pool 2  --global-pool
+  --padding same  --activation relu  --init NAME  --batch-norm  --dropout 0.5
+  --l2 1e-4  --dtype float32  --seed 0  --backend numpy   as for train
+  --loss cross_entropy|binary_cross_entropy|hinge|mse|mae|huber
+  --layer NAME   one layer or parameter, such as dense_0: the errors at
+                 differences of steps 1/N
+  --n 1,10,100   those N (default: 1, 5, 10, 50, ... 500000)
+  --plot FILE    draw these errors, such as to errors.png
+  --samples 12  --threads N
+
+examples
+  fastmlp gradcheck --activation gelu
+  fastmlp gradcheck --conv 4x3 --pool 2 --hidden 8
+  fastmlp gradcheck --layer dense_0 --n 1,10,100,1000
+"""
+
+_FEATURES, _CLASSES, _IMAGE = 10, 4, (8, 8, 1)
+_MOST_ELEMENTS = 100  # of each parameter of a saved model
+
+_SETTINGS = (
+    *(
+        setting._replace(default=[16, 8]) if setting.name == "hidden" else setting
+        for setting in networks.SETTINGS
+        if setting.name != "standardize"  # of data, of which there are none
+    ),
+    Setting("loss", "training"),
+    Setting("layer", "check"),
+    Setting("n", "check", "integers"),
+    Setting("plot", "check"),
+    Setting("samples", "check", "integer", default=12),
+)
 
 
-def add(commands: Any) -> argparse.ArgumentParser:
+def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "gradcheck",
-        help="compare gradients with finite differences",
-        description="Compare every gradient of a small MLP with finite differences in float64. "
-        "Exit status 1 if they differ.",
-    )
-    parser.add_argument("--hidden", type=int, nargs="*", default=[16, 8], metavar="UNITS",
-                        help="units of the hidden layers (default: 16 8)")  # fmt: skip
-    parser.add_argument("--activation", default="relu", help="(default: relu)")
-    parser.add_argument("--loss", default="cross_entropy", help="(default: cross_entropy)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.add_argument("--backend", choices=["kernels", "numpy"], default="kernels",
-                        help="(default: kernels)")  # fmt: skip
+    parser: Parser = commands.add_parser("gradcheck", text=HELP)
+    parser.add_argument("model", nargs="?")
+    add_options(parser, _SETTINGS, networks.LAYERS)
+    add_threads(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check a new model on random samples and print the table."""
-    model = models.MLP(_FEATURES, args.hidden, _CLASSES, args.activation, seed=args.seed)
-    model.backend = args.backend
-    rng = np.random.default_rng(args.seed)
-    x = rng.standard_normal((_SAMPLES, _FEATURES))
-    y = rng.integers(_CLASSES, size=_SAMPLES)
-    targets = y if args.loss in ("cross_entropy", "hinge") else np.eye(_CLASSES)[y]
-    result = check_gradients(model, x, targets, loss=args.loss)
+    """Check a model on random samples and print the table."""
+    chosen = values(_SETTINGS, args, {})
+    for name in ("n", "plot"):
+        if chosen[name] is not None and chosen["layer"] is None:
+            raise ValueError(f"--{name} needs --layer NAME: the layer that is looked at.")
+    if chosen["plot"]:
+        plot.check_path(chosen["plot"])
+    model, loss = _model(args, chosen)
+    x, y = _samples(model, loss, chosen["samples"], chosen["seed"])
+    check: Any = check_gradients
+    if chosen["layer"] is None:
+        limit = None if args.model is None else _MOST_ELEMENTS
+        result = check(model, x, y, loss=loss, max_per_parameter=limit)
+    else:
+        result = check(model, x, y, loss=loss, layer=chosen["layer"], n=chosen["n"])
     print(result)
+    if chosen["plot"]:
+        from matplotlib.figure import Figure  # check_path has found it
+
+        figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+        result.plot(ax=figure.add_subplot())
+        figure.savefig(chosen["plot"], dpi=150)
+        print(f"errors {chosen['plot']}")
     return 0 if result.passed else 1
+
+
+def _model(args: argparse.Namespace, chosen: dict[str, Any]) -> tuple[Any, losses.Loss]:
+    if args.model is None:
+        shape = _IMAGE if chosen["layers"] else (_FEATURES,)
+        loss = losses.get(chosen["loss"] or "cross_entropy")
+        return networks.make(chosen, shape, _CLASSES), loss
+    given = [setting for setting in networks.SETTINGS if hasattr(args, setting.name)]
+    for setting in given:
+        if setting.name not in ("seed", "backend"):
+            raise ValueError(f"{setting.option} is of a new network, but MODEL is {args.model}.")
+    model = models.load_model(args.model)
+    model.backend = chosen["backend"]
+    return model, losses.get(chosen["loss"]) if chosen["loss"] else model.loss
+
+
+def _samples(model: Any, loss: losses.Loss, count: int, seed: int) -> tuple[Any, Any]:
+    """Return random samples and targets."""
+    if count < 1:
+        raise ValueError(f"--samples must be at least 1, got {count}.")
+    rng = np.random.default_rng(seed)
+    if model.integers_below is None:
+        # Of a size that the model's own factor makes usual.
+        x = rng.standard_normal((count, *model.input_shape)) / model.scale
+    else:
+        x = rng.integers(model.integers_below, size=(count, *model.input_shape))
+    classes = model.output_shape[-1]
+    y = rng.integers(classes, size=count)
+    if loss.classifies and not isinstance(loss, losses.BinaryCrossEntropy):
+        return x, y
+    if classes == 1:
+        return x, rng.integers(2, size=(count, 1)).astype(float)
+    return x, np.eye(classes)[y]

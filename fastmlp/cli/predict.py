@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import sys
 from typing import Any
 
@@ -13,26 +14,47 @@ import numpy.typing as npt
 from fastmlp import losses
 from fastmlp import model as models
 from fastmlp.cli import data
+from fastmlp.cli.parser import Parser, add_threads
 from fastmlp.io import write_atomically
 
-__all__ = ["add", "run"]
+__all__ = ["HELP", "add", "run"]
 
 Array = npt.NDArray[Any]
 
+HELP = """\
+usage: fastmlp predict MODEL [DATA] [options]
 
-def add(commands: Any) -> argparse.ArgumentParser:
+Predict the test part of DATA, or all of a file with x. A classifier gives
+labels, any other model its outputs; printed as CSV, unless --out names a file.
+
+MODEL is a file of train --save or --checkpoint. DATA is as for train:
+digits (the default), mnist, fashion_mnist, cifar10, *.npz, *.h5 or *.csv, with
+  --data PATH  --download  --x NAME  --y NAME  --channels-first
+  --target COLUMN   of *.csv, which is no feature (default: there is none)
+
+  --part NAME       another part: train, valid or test
+  --proba           the probability of each class as well
+  --out FILE        write to a file *.csv or *.npz, in one step
+  --threads N
+
+examples
+  fastmlp predict model.safetensors
+  fastmlp predict model.safetensors digits --proba --out predictions.csv
+  fastmlp predict model.safetensors --part train | head
+"""
+
+_ROWS = 2**16  # samples between two looks at the progress
+
+
+def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "predict",
-        usage="fastmlp predict MODEL [DATA] [options]",
-        help="apply a saved model",
-        description="Predict the test part of the data, or x of an npz file. A classifier gives "
-        "labels, any other model its outputs. Printed as csv, unless --out names a file.",
-    )
-    parser.add_argument("model", metavar="MODEL", help="a file that train --save wrote")
-    data.add_options(parser)
-    parser.add_argument("--out", metavar="FILE", help="write to a file named *.npz or *.csv")
-    parser.add_argument("--proba", action="store_true", help="give the probabilities as well")
+    parser: Parser = commands.add_parser("predict", text=HELP)
+    parser.add_argument("model")
+    data.add_data(parser)
+    parser.add_argument("--part")
+    parser.add_argument("--proba", action="store_true")
+    parser.add_argument("--out")
+    add_threads(parser)
     return parser
 
 
@@ -41,7 +63,12 @@ def run(args: argparse.Namespace) -> int:
     if args.out and not args.out.endswith((".npz", ".csv")):
         raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
     model = models.load_model(args.model)
-    columns = _columns(model, data.to_use(data.parts(args), args.dataset).x, args.proba)
+    if args.proba and not model.loss.classifies:
+        raise ValueError("--proba is for classifiers; this model was not trained as one.")
+    name, found = data.load(args, labels=False)
+    x = data.to_use(found, name, args.part)[1].x
+    _check_columns(model, x, args)
+    columns = _columns(model, x, args.proba)
     if args.out and args.out.endswith(".npz"):
         packed = io.BytesIO()
         np.savez(packed, **columns)  # type: ignore[arg-type]  # its stub takes no ** of arrays
@@ -55,18 +82,42 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_columns(model: models.Sequential, x: Array, args: argparse.Namespace) -> None:
+    """Say of a table with a column too many what that may be."""
+    wanted = math.prod(model.input_shape)
+    if x.ndim == 2 and x.shape[1] == wanted + 1 and not hasattr(args, "target"):
+        raise ValueError(
+            f"the model takes {wanted} features, got {x.shape[1]} columns. If one of them is the "
+            "target, say which: --target COLUMN (--target=-1 for the last)."
+        )
+
+
 def _columns(model: models.Sequential, x: Array, proba: bool) -> dict[str, Array]:
     if not model.loss.classifies:
-        if proba:
-            raise ValueError("--proba is for classifiers; this model was not trained as one.")
-        return {"outputs": model.predict(x)}
-    probabilities = model.predict_proba(x)
+        return {"outputs": _in_parts(model.predict, x)}
+    probabilities = _in_parts(model.predict_proba, x)
     if isinstance(model.loss, losses.BinaryCrossEntropy):  # an answer an output, yes or no
         answers = (probabilities > 0.5).astype(np.int64).reshape(len(probabilities), -1)
         result = {"labels": answers[:, 0] if answers.shape[1] == 1 else answers}
     else:
         result = {"labels": probabilities.argmax(axis=-1)}
     return result | {"probabilities": probabilities} if proba else result
+
+
+def _in_parts(function: Any, x: Array) -> Array:
+    """Return what a function gives for all samples, with a bar if they are many."""
+    if len(x) <= _ROWS:
+        result: Array = function(x)
+        return result
+    from tqdm import tqdm  # type: ignore[import-untyped]  # here: slow to import
+
+    bar = tqdm(total=len(x), unit=" samples", unit_scale=True, leave=False, disable=None)
+    with bar:
+        parts = []
+        for start in range(0, len(x), _ROWS):
+            parts.append(function(x[start : start + _ROWS]))
+            bar.update(len(parts[-1]))
+    return np.concatenate(parts)
 
 
 def _csv(columns: dict[str, Array]) -> str:

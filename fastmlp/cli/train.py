@@ -1,4 +1,4 @@
-"""``fastmlp train``: train an MLP, save it and draw its learning curve."""
+"""``fastmlp train``: train a network, save it, and write down how it went."""
 
 from __future__ import annotations
 
@@ -7,105 +7,259 @@ import math
 import os
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from fastmlp import model as models
-from fastmlp import optimizers, plot
-from fastmlp.cli import data
+from fastmlp import losses, plot, report
+from fastmlp.cli import data, networks, recipe
+from fastmlp.cli.data import Part
+from fastmlp.cli.parser import Parser, use_threads
+from fastmlp.cli.settings import Setting, add_options, read_file, to_toml, values
+from fastmlp.history import History
+from fastmlp.io import write_atomically
+from fastmlp.model import Sequential
 
-__all__ = ["add", "run"]
+__all__ = ["HELP", "SETTINGS", "add", "run"]
 
 _INTERRUPTED = 130
-# Epochs, batch size, learning rate of sgd. The digits are few, so they take more and smaller steps.
-_DEFAULTS = {"digits": (30, 8, 0.2)}
-_OTHERS = (10, 32, 0.1)
+
+SETTINGS = (
+    *data.SETTINGS,
+    *networks.SETTINGS,
+    *recipe.SETTINGS,
+    Setting("save", "output"),
+    Setting("report", "output"),
+    Setting("plot", "output"),
+    Setting("csv", "output"),
+    Setting("tensorboard", "output"),
+    Setting("tensorboard_steps", "output", "integer"),
+    Setting("threads", "output", "integer"),
+    Setting("quiet", "output", "switch", default=False),
+)
+
+HELP = """\
+usage: fastmlp train [DATA] [options]
+
+Train a network. Every tenth sample validates where DATA has no part for it.
+Ctrl-C ends the training early; what was reached is saved and reported.
+
+DATA: digits (in the package; the default), mnist, fashion_mnist, cifar10, or a
+  file *.npz or *.h5 (arrays x, y or x_train, y_train, x_test, ...) or *.csv
+  --data PATH  --download     where mnist and the like are; fetch mnist
+  --x NAME  --y NAME          the arrays in *.npz and *.h5, if they have others
+  --target COLUMN             of *.csv, name or number (default: the last one)
+  --channels-first            images are (N, C, H, W)
+network
+  --hidden 512,256 (or none)  --dropout 0.5  --batch-norm  --l2 1e-4
+  --conv 32x5 --pool 2 --avg-pool 2 --global-pool   for images, before hidden
+      layers, in the order given; with strides: --conv 32x5/2, --pool 3/2
+  --padding same  --activation relu  --init he_normal  --dtype float64
+  --standardize   (each feature or channel to mean 0 and deviation 1)
+  --seed 0  --backend numpy  --threads N
+training
+  --epochs N  --batch-size N  --optimizer sgd|adagrad|rmsprop|adam|adamw
+  --lr 0.1  --momentum 0.9  --nesterov  --weight-decay 1e-4
+  --schedule cosine|step:10:0.5|exponential:0.95|plateau:5:0.1   (in epochs)
+  --warmup EPOCHS  --clip-norm 1  --clip-value 1  --metrics error,f1
+  --loss cross_entropy|binary_cross_entropy|hinge|mse|mae|huber
+  --label-smoothing 0.1  --early-stopping PATIENCE  --monitor val_loss
+  --checkpoint FILE  --checkpoint-steps N   what --resume [FILE] goes on from
+output
+  --save FILE  --report FILE.html  --plot FILE.png  --csv FILE
+  --tensorboard DIR  --tensorboard-steps N  --quiet  --save-config FILE
+settings: --config FILE.toml has these options by name; those given here go
+  first. --print-config shows what would be done, as such a file.
+examples
+  fastmlp train --save model.safetensors --report run.html
+  fastmlp train --conv 16x3 --pool 2 --hidden 64 --optimizer adam --epochs 5
+  fastmlp train data.csv --target kind --hidden 16 --early-stopping 5
+"""
 
 
-def add(commands: Any) -> argparse.ArgumentParser:
+class _Defaults(NamedTuple):
+    """What depends on the data: epochs, batch size, learning rate of sgd."""
+
+    epochs: int
+    batch_size: int
+    rate: float
+
+
+# The digits are few, so they take more and smaller steps.
+_DEFAULTS = {"digits": _Defaults(30, 8, 0.2)}
+_OTHERS = _Defaults(10, 32, 0.1)
+_OF_OTHER_LOSSES = 0.01
+
+
+def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "train",
-        usage="fastmlp train [DATA] [options]",
-        help="train a classifier",
-        description="Train an MLP to classify. Data without a validation part keep every tenth "
-        "training sample for it. Ctrl-C ends training early; what was reached is still saved.",
-    )
-    data.add_options(parser)
-    option = parser.add_argument
-    option("--hidden", type=int, nargs="*", default=[512, 256], metavar="UNITS",
-           help="units of the hidden layers (default: 512 256)")  # fmt: skip
-    option("--activation", default="relu", help="of the hidden layers (default: relu)")
-    option("--init", help="initial weights (default: he_normal for relu, else glorot_uniform)")
-    option("--optimizer", default="sgd", help=f"{', '.join(optimizers.OPTIMIZERS)} (default: sgd)")
-    option("--lr", type=float,
-           help="learning rate (default: for sgd 0.2 with digits, else 0.1; that of the "
-           "optimizer otherwise)")  # fmt: skip
-    option("--epochs", type=int, help="(default: 30 for digits, else 10)")
-    option("--batch-size", type=int, help="(default: 8 for digits, else 32)")
-    option("--dtype", choices=["float32", "float64"], default="float32", help="(default: float32)")
-    option("--seed", type=int, default=0, help="of weights and batch orders (default: 0)")
-    option("--backend", choices=["kernels", "numpy"], default="kernels",
-           help="compiled kernels or plain numpy (default: kernels)")  # fmt: skip
-    option("--save", metavar="FILE", help="write the model, such as model.safetensors")
-    option("--plot", metavar="FILE", help="draw the learning curve, such as curve.png")
-    option("--quiet", action="store_true", help="print the result only")
+    parser: Parser = commands.add_parser("train", text=HELP)
+    parser.add_argument("dataset", nargs="?", default=argparse.SUPPRESS)
+    add_options(parser, SETTINGS, networks.LAYERS)
+    parser.add_argument("--config")
+    parser.add_argument("--print-config", action="store_true")
+    parser.add_argument("--save-config")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, report, save and draw."""
-    _check_outputs(args)
-    train, valid, test = data.to_train(data.parts(args), args.dataset)
-    epochs, batch_size, sgd_rate = _DEFAULTS.get(args.dataset, _OTHERS)
-    epochs = epochs if args.epochs is None else args.epochs
-    batch_size = batch_size if args.batch_size is None else args.batch_size
-    settings = {"name": args.optimizer}
-    if args.lr is not None or args.optimizer == "sgd":
-        settings["learning_rate"] = sgd_rate if args.lr is None else args.lr
-    optimizer = optimizers.get(settings)
-    init = args.init or ("he_normal" if args.activation == "relu" else "glorot_uniform")
-    features = math.prod(train.x.shape[1:])
-    classes = data.n_classes(train, valid, test)
-    model = models.MLP(features, args.hidden, classes, args.activation, init, args.dtype, args.seed)
-    model.backend = args.backend
-    if not args.quiet:
-        sizes = " - ".join(map(str, (features, *args.hidden, classes)))
-        held_out = f", {len(valid.x):,} to validate"
-        tested = "" if test is None else f", {len(test.x):,} to test"
-        print(f"data   {args.dataset}: {len(train.x):,} samples to train{held_out}{tested}")
-        print(
-            f"model  MLP {sizes}, {args.activation}, {args.dtype}, "
-            f"{model.num_parameters:,} parameters"
-        )
-        print(f"fit    {optimizer!r}, batches of {batch_size}, seed {args.seed}", flush=True)
+    """Train, save, report."""
+    file = read_file(args.config, SETTINGS) if args.config else {}
+    chosen = _complete(values(SETTINGS, args, file))
+    if args.print_config:
+        print(to_toml(SETTINGS, chosen), end="")
+        return 0
+    use_threads(chosen["threads"])
+    _check_outputs(chosen, args.save_config)
+    callbacks = recipe.make_callbacks(chosen)
+    resume = recipe.resume_path(chosen)
+    loss = recipe.loss_of(chosen)
+    name, found = chosen["dataset"], data.parts(chosen)
+    train, valid, test = data.to_train(found, name)
+    model = networks.make(
+        chosen,
+        train.x.shape[1:],
+        networks.outputs(loss, train, valid, test),
+        networks.scale_of(train.x),
+    )
+    optimizer = recipe.make_optimizer(
+        chosen, math.ceil(len(train.x) / max(chosen["batch_size"], 1))
+    )
+    model.compile(optimizer, loss, chosen["metrics"])
+    if args.save_config:
+        write_atomically(args.save_config, to_toml(SETTINGS, chosen).encode())
+    if not chosen["quiet"]:
+        _announce(chosen, (train, valid, test), model, optimizer, resume)
     began = time.perf_counter()
     history = model.fit(
         train.x,
-        train.y if train.y is not None else (),
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        validation_data=(valid.x, valid.y if valid.y is not None else ()),
-        verbose=0 if args.quiet else 1 if sys.stderr.isatty() else 2,
+        _labels(train),
+        epochs=chosen["epochs"],
+        batch_size=chosen["batch_size"],
+        validation_data=(valid.x, _labels(valid)),
+        callbacks=callbacks,
+        resume=resume,
+        verbose=0 if chosen["quiet"] else 1 if sys.stderr.isatty() else 2,
     )
     seconds = time.perf_counter() - began
-    for name, part in (("valid", valid), ("test", test)):
-        if part is not None and part.y is not None:
-            measured = model.evaluate(part.x, part.y)
-            print(f"{name:<6} loss {measured['loss']:.4f}  accuracy {measured['accuracy']:.2%}")
-    print(f"time   {seconds:.2f} s for {len(history.epochs)} of {epochs} epochs")
-    if args.save:
-        model.save(args.save)
-        print(f"model  {args.save}")
-    if args.plot and history.epochs:
-        plot.history(history, args.plot)
-        print(f"curve  {args.plot}")
+    saved = []
+    if chosen["save"]:  # before anything else that may be interrupted
+        model.save(chosen["save"])
+        saved.append(f"model  {chosen['save']}")
+    measured = _measure(model, {"valid": valid, "test": test})
+    print(f"time   {seconds:.2f} s for {len(history.epochs)} of {chosen['epochs']} epochs")
+    if chosen["report"]:
+        part = valid if test is None else test
+        _report(chosen, model, history, measured, part, "valid" if test is None else "test")
+        saved.append(f"report {chosen['report']}")
+    if chosen["plot"] and history.epochs:
+        plot.history(history, chosen["plot"])
+        saved.append(f"curve  {chosen['plot']}")
+    for line in saved:
+        print(line)
     return _INTERRUPTED if history.interrupted else 0
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
+def _complete(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the defaults that depend on others."""
+    few = _DEFAULTS.get(chosen["dataset"], _OTHERS)
+    rate = _OTHERS.rate if chosen["layers"] else few.rate
+    if chosen["loss"] not in ("cross_entropy", "binary_cross_entropy"):
+        rate = _OF_OTHER_LOSSES  # their gradients may be of any size
+    # Velocities add up to 1 / (1 - momentum) steps.
+    rate = float(f"{rate * (1 - (chosen['momentum'] or 0.0)):.6g}")
+    given = {
+        "epochs": few.epochs,
+        "batch_size": few.batch_size,
+        "init": networks.initializer(chosen["activation"]),
+        "lr": rate if chosen["optimizer"] == "sgd" else None,
+    }
+    return {name: given.get(name) if value is None else value for name, value in chosen.items()}
+
+
+def _labels(part: Part) -> Any:
+    return () if part.y is None else part.y
+
+
+def _announce(
+    chosen: Mapping[str, Any],
+    some: tuple[Part, Part, Part | None],
+    model: Sequential,
+    optimizer: Any,
+    resume: str | None,
+) -> None:
+    """Print what is going to be done."""
+    train, valid, test = some
+    tested = "" if test is None else f", {len(test.x):,} to test"
+    print(
+        f"data   {chosen['dataset']}: {len(train.x):,} samples to train, {len(valid.x):,} to "
+        f"validate{tested}"
+    )
+    kind = "CNN" if chosen["layers"] else "MLP"
+    image = "x".join(map(str, train.x.shape[1:])) if chosen["layers"] else model.input_shape[0]
+    sizes = [image, *(text.replace("conv ", "") for text in chosen["layers"])]
+    sizes += [*chosen["hidden"], model.output_shape[0]]
+    print(
+        f"model  {kind} {' - '.join(map(str, sizes))}, {chosen['activation']}, {chosen['dtype']}, "
+        f"{model.num_parameters:,} parameters"
+    )
+    goes_on = f", goes on from {resume}" if resume else ""
+    print(
+        f"fit    {optimizer!r}, batches of {chosen['batch_size']}, seed {chosen['seed']}{goes_on}",
+        flush=True,
+    )
+
+
+def _measure(model: Sequential, some: Mapping[str, Part | None]) -> dict[str, dict[str, float]]:
+    """Evaluate on each part, print and return what is measured."""
+    result = {}
+    for name, part in some.items():
+        if part is not None:
+            result[name] = measured = model.evaluate(part.x, _labels(part))
+            shown = "  ".join(f"{key} {_figure(key, value)}" for key, value in measured.items())
+            print(f"{name:<6} {shown}", flush=True)
+    return result
+
+
+def _figure(name: str, value: float) -> str:
+    return f"{value:.2%}" if name == "accuracy" else f"{value:.4f}"
+
+
+def _report(
+    chosen: Mapping[str, Any],
+    model: Sequential,
+    history: History,
+    measured: dict[str, dict[str, float]],
+    part: Part,
+    part_name: str,
+) -> None:
+    tables: dict[str, dict[str, Any]] = {}
+    for setting in SETTINGS:
+        value = chosen[setting.name]
+        if value is not None and value != [] and value is not False:
+            tables.setdefault(setting.table, {})[setting.name] = value
+    count = model.output_shape[-1]
+    several = model.loss.classifies and not isinstance(model.loss, losses.BinaryCrossEntropy)
+    report.write(
+        chosen["report"],
+        model,
+        history,
+        title=os.path.basename(chosen["dataset"]),
+        settings=tables,
+        measured=measured,
+        held_out=(part.x, _labels(part)),
+        held_out_name=part_name,
+        classes=data.class_names(chosen["dataset"], count) if several else None,
+    )
+
+
+def _check_outputs(chosen: Mapping[str, Any], config: str | None) -> None:
     """Find out before training, not after it, what cannot be written."""
-    for path in filter(None, (args.save, args.plot)):
+    names = ("save", "plot", "report", "csv", "checkpoint")
+    given = [(f"--{name}", chosen[name]) for name in names] + [("--save-config", config)]
+    seen: dict[str, str] = {}
+    for option, path in given:
+        if not path:
+            continue
         folder = os.path.dirname(path) or "."
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path} is a folder; give the name of a file in it.")
@@ -113,5 +267,10 @@ def _check_outputs(args: argparse.Namespace) -> None:
             raise FileNotFoundError(f"the folder {folder} of {path} does not exist.")
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"the folder {folder} of {path} cannot be written to.")
-    if args.plot:
-        plot.check_path(args.plot)
+        other = seen.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise ValueError(f"{other} and {option} must name two files, got {path!r} for both.")
+    if chosen["report"] and not chosen["report"].endswith((".html", ".htm")):
+        raise ValueError(f"--report must name a file *.html, got {chosen['report']!r}.")
+    if chosen["plot"]:
+        plot.check_path(chosen["plot"])

@@ -1,0 +1,269 @@
+"""Settings of a command: one table of them, for its options and for its files of settings.
+
+A setting comes from the first that has it: the command line, the TOML file, the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["KINDS", "Setting", "add_options", "add_to", "read_file", "to_toml", "values"]
+
+
+class Kind(NamedTuple):
+    """What the values of a setting are: in words, of text, and whether a TOML value is one."""
+
+    what: str
+    of_text: Callable[[str], Any]
+    accepts: Callable[[Any], bool]
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(accepts, value))
+
+
+def _integers(text: str) -> list[int]:
+    return [] if text.strip() in ("", "none") else [int(part) for part in text.split(",")]
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _column(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+KINDS = {
+    "text": Kind("a text", str, _is_text),
+    "integer": Kind("an integer", int, _is_integer),
+    "number": Kind("a finite number", _number, _is_number),
+    "switch": Kind("true or false", bool, lambda value: isinstance(value, bool)),
+    "integers": Kind("integers such as 512,256, or none", _integers, _list_of(_is_integer)),
+    "names": Kind("names such as error,f1", _names, _list_of(_is_text)),
+    "column": Kind(
+        "the name or number of a column",
+        _column,
+        lambda value: _is_text(value) or _is_integer(value),
+    ),
+    "file or switch": Kind(
+        "a file, or true", str, lambda value: _is_text(value) or isinstance(value, bool)
+    ),
+    "layers": Kind('a list such as ["conv 32x5", "pool 2"]', str, _list_of(_is_text)),
+}
+
+
+class Setting(NamedTuple):
+    """A setting: its name, the table of the file it belongs to, and what it is.
+
+    ``--name`` is its option, with dashes; layers have options of their own.
+    """
+
+    name: str
+    table: str
+    kind: str = "text"
+    default: Any = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def option(self) -> str:
+        """The name of its option."""
+        return "--" + self.name.replace("_", "-")
+
+
+class _Layer(argparse.Action):
+    """Appends a layer, in the order of the command line."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        given: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name = (option_string or "").removeprefix("--")
+        layers = [*getattr(namespace, "layers", []), f"{name} {given}" if given else name]
+        namespace.layers = layers
+
+
+def add_options(
+    parser: argparse.ArgumentParser, settings: Iterable[Setting], layers: Sequence[str] = ()
+) -> None:
+    """Add an option for every setting; those that are not given leave no attribute."""
+    for setting in settings:
+        add_to(parser, setting)
+    for name in layers:
+        count: Any = 0 if name == "global-pool" else None
+        parser.add_argument(
+            f"--{name}", dest="layers", action=_Layer, nargs=count, default=argparse.SUPPRESS
+        )
+
+
+def add_to(parser: argparse.ArgumentParser, setting: Setting) -> None:
+    """Add the option of one setting."""
+    common: dict[str, Any] = {"dest": setting.name, "default": argparse.SUPPRESS}
+    if setting.kind == "switch":
+        parser.add_argument(setting.option, action=argparse.BooleanOptionalAction, **common)
+    elif setting.kind == "file or switch":
+        parser.add_argument(setting.option, nargs="?", const=True, **common)
+    elif setting.kind != "layers" and setting.name != "dataset":
+        parser.add_argument(setting.option, **common)
+
+
+def values(
+    settings: Iterable[Setting], args: argparse.Namespace, file: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the value of every setting: of the command line, else of the file, else the default.
+
+    Raises
+    ------
+    ValueError
+        If a text of the command line is not what the setting takes.
+    """
+    result = {}
+    for setting in settings:
+        given = getattr(args, setting.name, None)
+        if isinstance(given, str):
+            given = _of_text(setting, given)
+        if given is None:
+            given = file.get(setting.name, setting.default)
+        result[setting.name] = given
+    return result
+
+
+def _of_text(setting: Setting, text: str) -> Any:
+    kind = KINDS[setting.kind]
+    try:
+        value = kind.of_text(text)
+    except ValueError:
+        raise ValueError(f"{setting.option} must be {kind.what}, got {text!r}.") from None
+    _check_choice(setting, value, setting.option)
+    return value
+
+
+def _check_choice(setting: Setting, value: Any, where: str) -> None:
+    if setting.choices and value not in setting.choices:
+        raise ValueError(f"{where} must be {' or '.join(setting.choices)}, got {value!r}.")
+
+
+def read_file(path: str, settings: Sequence[Setting]) -> dict[str, Any]:
+    """Return the settings in a TOML file, at its top or in the tables they belong to.
+
+    Raises
+    ------
+    ImportError
+        If Python is older than 3.11 and tomli is missing: it is in the extra ``toml``.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no TOML, or a name is unknown (the message has the nearest one), is there twice or
+        in another table, or a value is not what the setting takes.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        document = _parse_toml(text)
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} must be a TOML file, which is text in UTF-8.") from None
+    except ValueError as error:
+        raise ValueError(f"{path} must be a TOML file: {error}") from None
+    tables = {setting.table for setting in settings}
+    flat: dict[str, tuple[str, Any]] = {}
+    for name, value in document.items():
+        inside = value if isinstance(value, dict) else {name: value}
+        table = name if isinstance(value, dict) else ""
+        if table and table not in tables:
+            hint = _nearest(table, tables, "The tables are " + ", ".join(sorted(tables)))
+            raise ValueError(f"{path}: unknown table [{table}]. {hint}")
+        for key, given in inside.items():
+            if key in flat:
+                raise ValueError(f"{path}: {key} is there twice; leave one of them out.")
+            flat[key] = table, given
+    known = {setting.name: setting for setting in settings}
+    result = {}
+    for key, (table, value) in flat.items():
+        where = f"{path}: [{table}] {key}" if table else f"{path}: {key}"
+        name = key.replace("-", "_")
+        if name not in known:
+            raise ValueError(f"{where} is unknown. {_nearest(name, known, 'See train --help')}")
+        setting = known[name]
+        if table and table != setting.table:
+            raise ValueError(f"{where} belongs into [{setting.table}].")
+        if not KINDS[setting.kind].accepts(value):
+            raise ValueError(f"{where} must be {KINDS[setting.kind].what}, got {value!r}.")
+        _check_choice(setting, value, where)
+        result[name] = value
+    return result
+
+
+def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else f"{otherwise}."
+
+
+def _parse_toml(text: str) -> dict[str, Any]:
+    for name in ("tomllib", "tomli"):  # the first is there from Python 3.11 on
+        try:
+            toml = importlib.import_module(name)
+        except ImportError:
+            continue
+        result: dict[str, Any] = toml.loads(text)
+        return result
+    raise ImportError(
+        '--config needs tomli on Python 3.10: pip install "fastmlp[toml]"', name="tomli"
+    )
+
+
+def to_toml(settings: Iterable[Setting], chosen: Mapping[str, Any]) -> str:
+    """Return settings as a TOML file that ``read_file`` reads; those without a value left out."""
+    tables: dict[str, list[str]] = {}
+    for setting in settings:
+        value = chosen[setting.name]
+        if value is not None:
+            line = f"{setting.name} = {_toml_value(value)}"
+            tables.setdefault(setting.table, []).append(line)
+    return "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in tables.items()) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, float):
+        text = repr(value)
+        return text if any(mark in text for mark in ".e") else text + ".0"
+    if isinstance(value, int):
+        return str(value)
+    # JSON writes texts as TOML does, but for DEL and for names of files that are no UTF-8.
+    text = json.dumps(os.fsdecode(value).encode("utf-8", "replace").decode(), ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")

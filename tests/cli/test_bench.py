@@ -1,0 +1,97 @@
+"""``fastmlp bench``: the sides do the same work, in processes of their own."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fastmlp.cli import bench
+from fastmlp.cli.sides.workloads import WORKLOADS
+
+FAST = ("--quick", "--rounds", 1, "--seconds", 0.001, "--threads", 1, "--sides", "fastmlp,numpy")
+
+
+def test_numpy_learns_what_fastmlp_learns():
+    losses = []
+    for name in ("fastmlp", "numpy"):
+        side = importlib.import_module(f"fastmlp.cli.sides.{name}_side")
+        result = side.train(WORKLOADS["64-64-10, 32"], 0.001)
+        assert len(result["steps"]) >= 3
+        assert min(result["steps"]) > 0
+        losses.append(result["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=bench._SAME)
+
+
+@pytest.mark.parametrize(
+    ("name", "workload"),
+    [
+        ("torch", "64-64-10, 32"),
+        ("torch", "CNN 28x28, 32"),
+        ("jax", "64-64-10, 32"),
+        ("jax", "CNN 28x28, 32"),
+        ("sklearn", "64-64-10, 32"),
+    ],
+)
+def test_other_sides_learn_what_fastmlp_learns(name, workload):
+    # Only in a child: tests/torch would be imported here, and libraries stay.
+    command = [sys.executable, "-m", "fastmlp.cli.sides", name, workload, "0.001"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if f"No module named '{bench._SIDES[name]}'" in done.stderr:
+        pytest.skip(f"needs {name}")
+    assert done.returncode == 0, done.stderr
+    ours = importlib.import_module("fastmlp.cli.sides.fastmlp_side")
+    expected = ours.train(WORKLOADS[workload], 0.001)["loss"]
+    assert json.loads(done.stdout)["loss"] == pytest.approx(expected, rel=bench._SAME)
+
+
+def test_table(run):
+    status, out, err = run("bench", *FAST)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["microseconds", "a", "step", "fastmlp", "numpy"]
+    assert [line[:9] for line in lines[1:3]] == ["64-64-10,", "784-512-2"]
+    assert all("x)" in line for line in lines[1:3])
+    assert "numpy" in lines[-1] and "float32" in lines[-1]
+
+
+def test_json(run):
+    result = json.loads(run("bench", *FAST, "--json").out)
+    assert result["threads"] == 1
+    for sides in result["steps"].values():
+        ratio = sides["numpy"]["microseconds"] / sides["fastmlp"]["microseconds"]
+        assert sides["numpy"]["ratio"] == pytest.approx(ratio)
+        assert sides["fastmlp"]["ratio"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sides", "numpi"], "--sides must be some of fastmlp,numpy,torch,jax,sklearn, got"),
+        (["--rounds", "-1"], "--rounds must be at least 1"),
+        (["--seconds", "soon"], "--seconds must be a finite number, got 'soon'."),
+    ],
+)
+def test_mistakes(options, message, run):
+    status, out, err = run("bench", *options)
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_a_side_that_is_not_there(run, monkeypatch):
+    monkeypatch.setitem(bench._SIDES, "torch", "no_such_package")
+    assert "--sides torch: no_such_package is not installed here." in run(
+        "bench", "--sides", "torch").err  # fmt: skip
+
+
+def test_a_side_that_fails_is_left_out(run, monkeypatch):
+    monkeypatch.setitem(bench._SIDES, "broken", "json")
+    status, out, err = run("bench", *FAST[:-1], "broken")
+    assert status == 0
+    assert out.splitlines()[0].split()[-1] == "fastmlp"
+    assert "broken is left out: ModuleNotFoundError" in err
