@@ -78,17 +78,21 @@ began = time.perf_counter()
 for name, (hidden, optimizer) in studies.items():
     print(f"hidden units {name}")
     training = AfterEveryEpoch()
-    history = network(hidden).fit(
-        x,
-        y,
-        epochs=epochs,
-        batch_size=38,
-        optimizer=optimizer,
-        loss="mse",
-        metrics=[right],
-        validation_data=(x_test, y_test),
-        callbacks=[training],
-    ).history
+    history = (
+        network(hidden)
+        .fit(
+            x,
+            y,
+            epochs=epochs,
+            batch_size=38,
+            optimizer=optimizer,
+            loss="mse",
+            metrics=[right],
+            validation_data=(x_test, y_test),
+            callbacks=[training],
+        )
+        .history
+    )
     best = int(np.argmax(history["val_right"]))
     results[name] = {
         "train": training.curves["right"][-1],
@@ -126,7 +130,7 @@ else:
     panels[1, 0].set(ylabel="classified right")
     panels[0, 0].legend(frameon=False, fontsize=8)
     options.out.mkdir(parents=True, exist_ok=True)
-    figure.savefig(options.out / "cats_vs_cars.png", dpi=110)
+    figure.savefig(options.out / "cats_vs_cars.png", dpi=80)
     print(f"figure: {options.out / 'cats_vs_cars.png'}")
 
 seconds = time.perf_counter() - began

@@ -21,7 +21,7 @@ parser = argparse.ArgumentParser(
 )
 parser.add_argument("--quick", action="store_true", help="the same on less data")
 parser.add_argument("--epochs", type=int, default=30, help="of the last study")
-parser.add_argument("--data", type=Path, default=fm.datasets.data_home(), help="folder of the files")
+parser.add_argument("--data", type=Path, default=fm.datasets.data_home(), help="folder of files")
 parser.add_argument("--out", type=Path, default=Path("."), help="folder for the figure")
 options = parser.parse_args()
 
@@ -120,21 +120,22 @@ else:
     figure = Figure(figsize=(9, 6.4), layout="constrained")
     panels = figure.subplots(2, 2).ravel()
     names = list(results)
-    for axes, some in zip(panels, (names[:2], names[2:6], names[6:8], names[8:]), strict=True):
+    parts = names[:2], names[2:6], names[6:8], names[8:]
+    places = "center right", "upper right", "lower right", "upper left"
+    for axes, some, place in zip(panels, parts, places, strict=True):
         for number, name in enumerate(some):
             curve, color = curves[name], f"C{number}"
             if name in rules:
                 axes.plot(curve["steps"], color=color, linewidth=1, label=name)
                 continue
-            epochs = range(1, results[name]["epochs"] + 1)
-            axes.plot(epochs, curve["accuracy"], "--", color=color, label=f"{name}, training")
-            if "50 images" not in name:
-                axes.plot(epochs, curve["val_accuracy"], color=color, label=f"{name}, validation")
-        axes.set(xlabel="epoch", ylabel="accuracy")
+            numbers = range(1, results[name]["epochs"] + 1)
+            axes.plot(numbers, curve["accuracy"], "--", color=color, linewidth=1)
+            axes.plot(numbers, curve["val_accuracy"], color=color, label=name)
+        axes.set(xlabel="epoch", ylabel="accuracy (dashed: training)", ylim=(0, 1.05))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc=place)
     panels[1].set(xlabel="step", ylabel="loss of the batch", ylim=(0, 4))
     panels[1].yaxis.set_major_formatter("{x:g}")
     titles = ("50 images by heart", "six layers of 100: update rules", "dropout", source)

@@ -31,7 +31,9 @@ options = parser.parse_args()
 data = fm.datasets.load_hdf5(options.data / "trigrams.h5")
 words = [word.decode() for word in data["words"]]
 # The file counts words from 1.
-(x, y), valid, test = ((data[f"{part}x"] - 1, data[f"{part}d"] - 1) for part in ("train", "val", "test"))
+(x, y), valid, test = (
+    (data[f"{part}x"] - 1, data[f"{part}d"] - 1) for part in ("train", "val", "test")
+)
 epochs, sizes = options.epochs, [(8, 64), (16, 128), (32, 256)]
 if options.quick:
     epochs, sizes, x, y = 12, sizes[:1], x[:37250], y[:37250]
@@ -103,7 +105,8 @@ else:
     for index, (name, result) in enumerate(results.items()):
         style = {"color": f"C{index % len(sizes)}", "linestyle": "--" if "sum" in name else "-"}
         numbers = range(1, result["epochs"] + 1)
-        axes.plot(numbers, result["curve"], **style, label=f"{name}: {result['valid_accuracy']:.1%}")
+        label = f"{name}: {result['valid_accuracy']:.1%}"
+        axes.plot(numbers, result["curve"], **style, label=label)
     axes.set(xlabel="epoch", ylabel="cross-entropy, validation")
     axes.set_title("Fourth word: embedding-units, and the share predicted right", fontsize=10)
     axes.grid(alpha=0.3, linewidth=0.6)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fastmlp.datasets import data_home
+
 EXAMPLES = sorted((Path(__file__).resolve().parent.parent / "examples").glob("*.py"))
 
 
@@ -17,6 +19,13 @@ def test_example(script, tmp_path):
     source = script.read_text()
     if "load_mnist" in source and "FASTMLP_DATA" not in os.environ:
         pytest.skip("FASTMLP_DATA names no folder with MNIST's files")
+    for name in ("cats_vs_cars.h5", "trigrams.h5", "cifar10_subset.npz"):
+        if name in source and not (data_home() / name).exists():
+            pytest.skip(f"{name} is not in FASTMLP_DATA")
+    if "load_hdf5" in source:
+        pytest.importorskip("h5py")
+    if "fm.TensorBoard" in source:
+        pytest.importorskip("tensorboardX")
     result = subprocess.run(
         [sys.executable, str(script), *(["--quick"] if '"--quick"' in source else [])],
         cwd=tmp_path,
