@@ -6,7 +6,7 @@ The network is conv 10 @ 3x3, pool 2, conv 25 @ 4x4, pool 3/1, dense 512, dense 
 784-512-256-10. Both learn with plain SGD, batches of 32, at first with the learning rate 0.01 of
 the report they come from, then with 0.1. The last network has the same layers and is regularised:
 dropout, weight decay, a falling learning rate and, on the validation loss, early stopping; it may
-train three times as long. Needs MNIST's files (--data, or FASTMLP_DATA) and, for the figure, the
+train twice as long. Needs MNIST's files (--data, or FASTMLP_DATA) and, for the figure, the
 extra "plot". --quick trains on a fiftieth of the data.
 """
 
@@ -58,7 +58,7 @@ def convolutional(dropout=0.0):
     )
 
 
-falling = fm.CosineDecay(0.1, 3 * epochs, unit="epoch")
+falling = fm.CosineDecay(0.1, 2 * epochs, unit="epoch")
 runs = {
     "perceptron, rate 0.01": (perceptron(), epochs, fm.SGD(0.01), []),
     "CNN, rate 0.01": (convolutional(), epochs, fm.SGD(0.01), []),
@@ -66,7 +66,7 @@ runs = {
     "CNN, rate 0.1": (convolutional(), epochs, fm.SGD(0.1), []),
     "CNN, regularised": (
         convolutional(dropout=0.4),
-        3 * epochs,
+        2 * epochs,
         fm.SGD(falling, weight_decay=1e-5),
         [fm.EarlyStopping(patience=5)],
     ),
