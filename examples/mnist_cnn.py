@@ -40,7 +40,7 @@ def perceptron():
 
 def convolutional(dropout=0.0):
     """Return the convolutional network; ``dropout`` is behind the last pool and the dense layer."""
-    drop = [fm.Dropout(dropout)] if dropout else []
+    drop = [fm.Dropout(dropout) for _ in range(2)] if dropout else []
     return fm.Sequential(
         [
             fm.Conv2D(10, 3, activation="relu"),
@@ -48,9 +48,9 @@ def convolutional(dropout=0.0):
             fm.Conv2D(25, 4, activation="relu"),
             fm.MaxPool2D(3, strides=1),
             fm.Flatten(),
-            *drop,
+            *drop[:1],
             fm.Dense(512, activation="relu"),
-            *drop,
+            *drop[1:],
             fm.Dense(10),
         ],
         input_shape=(28, 28),
