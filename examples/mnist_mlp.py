@@ -9,8 +9,8 @@ runs    two nets of that report, epoch by epoch, beginning before the first
 ours    dropout, momentum and a falling learning rate; the best on the validation set is tried
         on the test set, once
 
-All of it takes an hour; --rows chooses some rows of each table, --quick trains on a hundredth of the
-data for a few epochs. Needs MNIST's files (--data, or FASTMLP_DATA).
+All of it takes an hour; --rows chooses some rows of each table, --quick trains on a hundredth of
+the data for a few epochs. Needs MNIST's files (--data, or FASTMLP_DATA).
 """
 
 import argparse
