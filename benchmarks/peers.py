@@ -11,10 +11,10 @@ that is missing is left out. Those that should not share an environment with fas
 another interpreter: ``--peer-python`` for all of them, ``--python NAME=PATH`` for one.
 
 ``--threads`` is what every library is told to use, ``--pin`` keeps every process on the first
-core. Workloads are names or groups: steps (the default), variants (Adam, sigmoid, tanh), predict,
-and mnist, which needs MNIST's files (FASTMLP_DATA), trains ``--epochs`` and measures accuracy. Of
-convolutions are cnn (training) and cnn-predict; memory.py measures the memory of training. Words,
-with an embedding and momentum, are words.
+core. Workloads are names or groups: steps (the default), variants (Adam, sigmoid, tanh), reports
+(the other networks of docs/results), predict, and mnist, which needs MNIST's files (FASTMLP_DATA),
+trains ``--epochs`` and measures accuracy. Of convolutions are cnn (training) and cnn-predict;
+memory.py measures the memory of training. Words, with an embedding and momentum, are words.
 """
 
 from __future__ import annotations

@@ -208,6 +208,21 @@ _VARIANTS = [
     Workload("tanh", "train", NET, activation="tanh"),
 ]
 
+# The networks of the tables in docs/results that are not among those above.
+_REPORTS = [
+    Workload("sigmoid/8", "train", NET, 8, activation="sigmoid"),
+    *(
+        Workload(f"{'-'.join(map(str, sizes))}/{batch}", "train", sizes, batch)
+        for sizes, batches in (
+            ((784, 600, 600, 10), (8,)),
+            ((784, 710, 610, 10), (4, 32)),
+            ((784, 512, 1024, 10), (10, 80)),
+            ((784, 700, 512, 10), (10, 80, 200)),
+        )
+        for batch in batches
+    ),
+]
+
 _PREDICT = [
     Workload("predict-1", "predict", NET, rows=1),
     Workload("predict-10000", "predict", NET, rows=10_000),
@@ -251,6 +266,7 @@ GROUPS = {
     "steps": [workload.name for workload in _TRAIN],
     # Their ratio is to the plain step of the same framework, which is measured as well.
     "variants": [f"{'-'.join(map(str, NET))}/32", *(workload.name for workload in _VARIANTS)],
+    "reports": [workload.name for workload in _REPORTS],
     "predict": [workload.name for workload in _PREDICT],
     "mnist": ["mnist"],
     "cnn": [workload.name for workload in _CNN],
@@ -260,7 +276,8 @@ GROUPS = {
 
 WORKLOADS = {
     workload.name: workload
-    for workload in _TRAIN + _VARIANTS + _PREDICT + _MNIST + _CNN + _CNN_PREDICT + _WORDS
+    for group in (_TRAIN, _VARIANTS, _REPORTS, _PREDICT, _MNIST, _CNN, _CNN_PREDICT, _WORDS)
+    for workload in group
 }
 
 
