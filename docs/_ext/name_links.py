@@ -3,6 +3,7 @@
 A name in a page that begins with ``fm.`` or ``fastmlp.`` and has no entry is a warning, so that a
 page cannot speak of what is not there. `model.fit` and its like mean the methods of Sequential.
 A ```text block right below a ```python block is what that prints, and looks so.
+Figures in tables do not break.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 _NAME = re.compile(r"(fm|fastmlp|model|history)((?:\.[A-Za-z_]\w*)+)(\(.*\))?", re.DOTALL)
+_FIGURE = re.compile(r"\d{1,3}( \d{3})*( %)?")
 _CLASS = re.compile(r"([A-Z][A-Za-z0-9]+)(?:\(.*\))?", re.DOTALL)
 _OWNERS = {
     "fm": "fastmlp",
@@ -76,8 +78,22 @@ class PrintedBlocks(SphinxTransform):
                 block["classes"].append("output")
 
 
+class Figures(SphinxTransform):
+    """Keeps "1 078" and "66 %" in the cell of a table on one line."""
+
+    default_priority = 900
+
+    def apply(self, **kwargs: Any) -> None:
+        """Look at every cell of the page."""
+        for cell in self.document.findall(nodes.entry):
+            for text in list(cell.findall(nodes.Text)):
+                if _FIGURE.fullmatch(text):
+                    text.parent.replace(text, nodes.Text(text.replace(" ", "\u00a0")))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the transforms."""
     app.add_transform(PrintedBlocks)
+    app.add_transform(Figures)
     app.add_post_transform(NameLinks)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
