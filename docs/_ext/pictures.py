@@ -17,7 +17,7 @@ def _curve(folder: Path) -> None:
     (x, y), test = fm.datasets.load_digits()
     model = fm.MLP(64, [128, 64], 10, activation="relu", init="he_normal", seed=0)
     history = model.fit(
-        x, y, epochs=30, batch_size=16, optimizer=fm.SGD(0.2), validation_data=test, verbose=0
+        x, y, epochs=30, batch_size=16, optimizer=fm.SGD(0.1), validation_data=test, verbose=0
     )
     fm.plot.history(history, folder / "curve.png")
 
