@@ -17,6 +17,7 @@ import io
 import os
 import re
 import shlex
+import sys
 import types
 import warnings
 from pathlib import Path
@@ -37,8 +38,8 @@ PAGES = [
     for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
     if page.is_file() and page.parent != API and "results" not in page.relative_to(ROOT).as_posix()
 ]
-OPTIONAL = ("h5py", "joblib", "keras", "matplotlib", "pandas", "polars", "sklearn", "threadpoolctl",
-            "torch")  # fmt: skip
+OPTIONAL = ("h5py", "joblib", "keras", "matplotlib", "pandas", "polars", "sklearn",
+            "tensorboardX", "threadpoolctl", "torch")  # fmt: skip
 CHECKER = doctest.OutputChecker()
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -185,6 +186,8 @@ def folder(tmp_path, monkeypatch):
     """An empty folder with data.npz and data.csv, which pages take for the reader's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
+    if not installed("torch"):  # else packages that look for it would find tests/torch
+        monkeypatch.setitem(sys.modules, "torch", None)
     x, y = fm.datasets.make_blobs(200, centers=3)
     np.savez("data.npz", x=x, y=y)
     rows = [f"{a},{b},{label}" for (a, b), label in zip(x.tolist(), y.tolist(), strict=True)]
