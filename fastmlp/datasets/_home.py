@@ -22,7 +22,7 @@ def data_home() -> Path:
     Notes
     -----
     The cache is ``$XDG_CACHE_HOME/fastmlp`` or ``~/.cache/fastmlp``, on macOS
-    ``~/Library/Caches/fastmlp`` and on Windows ``%LOCALAPPDATA%\\fastmlp\Cache``.
+    ``~/Library/Caches/fastmlp`` and on Windows ``%LOCALAPPDATA%\fastmlp\Cache``.
     """
     return data_folders()[0]
 

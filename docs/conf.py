@@ -1,0 +1,84 @@
+"""Settings of Sphinx for the site.
+
+    sphinx-build -W --keep-going -b html docs build/docs
+
+Needs fastmlp installed with the extra ``docs``: the API pages are made from its docstrings.
+"""
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "_ext"))
+
+project = "fastmlp"
+author = "fastmlp developers"
+project_copyright = "fastmlp developers"
+try:
+    release = version = metadata.version("fastmlp")
+except metadata.PackageNotFoundError:  # a source tree, built in place
+    release = version = ""
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "name_links",
+    "numpydoc_stars",
+    "pictures",
+]
+exclude_patterns = ["_*", "**/README.md"]
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+# Docstrings are numpydoc; types stand in them, and not in signatures once more.
+napoleon_google_docstring = False
+napoleon_custom_sections = [("Attributes", "params_style")]  # "a, b : int" stays together
+napoleon_use_param = False
+napoleon_use_rtype = False
+autodoc_typehints = "none"
+nitpicky = True
+nitpick_ignore_regex = [("py:(class|exc)", "(?!fastmlp).*")]  # types are words, not names
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+python_maximum_signature_line_length = 88
+smartquotes_action = "D"  # dashes; the quotes of defaults stay as they are typed
+
+html_theme = "furo"
+html_title = "fastmlp"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_copyright = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#1f5fa8", "color-brand-content": "#1f5fa8"},
+    "dark_css_variables": {"color-brand-primary": "#7fb2ee", "color-brand-content": "#7fb2ee"},
+}
+pygments_style = "friendly"
+
+# Prompts of shells and what is printed are not copied.
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_selector = "div:not(.output) > div.highlight > pre"
+
+
+def _add_results(app, docname, source):
+    """Put the pages of measured examples, as far as there are any, into the contents."""
+    folder = Path(app.srcdir)
+    pages = [*sorted(folder.glob("results*.md")), *sorted(folder.glob("results/*.md"))]
+    if docname == "index" and pages:
+        names = [page.relative_to(folder).with_suffix("").as_posix() for page in pages]
+        lines = ["```{toctree}", ":hidden:", ":caption: Results", "", *names, "```"]
+        source[0] += "\n" + "\n".join(lines) + "\n"
+
+
+def setup(app):
+    """Register what is above."""
+    app.connect("source-read", _add_results)

@@ -1,0 +1,250 @@
+"""The code of the site and of the README runs and prints what stands below it; every public name
+has an entry in the API pages.
+
+Of a page all ``python`` blocks run in order, in one namespace and an empty folder. A ``text`` block
+right below is what they print ("..." stands for anything), or the error that they raise. The
+``fastmlp`` commands of ``console`` and ``sh`` blocks run too. What needs data or a package that is
+not there is left out, up to the next heading or column, and the test is skipped at its end with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib.util
+import inspect
+import io
+import os
+import re
+import shlex
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import fastmlp as fm
+from fastmlp import _threads, callbacks, schedules
+from fastmlp.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+API = DOCS / "api"
+PAGES = [
+    page
+    for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    if page.is_file() and page.parent != API and "results" not in page.relative_to(ROOT).as_posix()
+]
+OPTIONAL = ("h5py", "joblib", "keras", "matplotlib", "pandas", "polars", "sklearn",
+            "tensorboardX", "threadpoolctl", "torch")  # fmt: skip
+CHECKER = doctest.OutputChecker()
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+# Public modules whose names are not those of fastmlp itself.
+MODULES = ("datasets", "initializers", "kernels", "layouts", "metrics", "plot", "reference")
+
+pytestmark = pytest.mark.skipif(not API.is_dir(), reason="the pages are not beside the tests")
+
+
+class Block(NamedTuple):
+    """A fenced block of code: its language, text, first line, and the block of text below it."""
+
+    language: str
+    text: str
+    line: int
+    printed: str | None
+
+
+def parse(text: str) -> list[Block | None]:
+    """Return the blocks of a page, and None for each heading or column."""
+    found: list[Any] = []
+    lines = iter(enumerate(text.splitlines(), start=1))
+    touches = False  # whether nothing stood between the last block and this line
+    for number, line in lines:
+        fence = re.match(r"\s*(`{3,})(\S*)", line)
+        if fence is None:
+            if line.startswith(("#", ":::")):
+                found.append(None)
+            touches = touches and not line.strip()
+            continue
+        inside = []
+        for _, code in lines:
+            if code.strip() == fence[1]:
+                break
+            inside.append(code)
+        body = "\n".join(inside) + "\n"
+        if fence[2] == "text" and touches and found[-1].language == "python":
+            found[-1] = found[-1]._replace(printed=body)
+        else:
+            found.append(Block(fence[2], body, number + 1, None))
+        touches = True
+    return found
+
+
+def installed(name: str) -> bool:
+    # A folder without __init__.py, such as tests/torch, is found too; it has no origin.
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
+def missing(code: str) -> str:
+    """Return what code needs and is not there; "" if nothing is."""
+    if "load_mnist" in code and "FASTMLP_DATA" not in os.environ:
+        return "MNIST (FASTMLP_DATA names no folder)"
+    for name in OPTIONAL:
+        uses = re.search(rf"^\s*(import|from) {name}\b", code, re.MULTILINE)
+        if uses and not installed(name):
+            return name
+    if "fm.plot" in code and not installed("matplotlib"):
+        return "matplotlib"
+    return ""
+
+
+def same(want: str, got: str, where: str) -> None:
+    assert CHECKER.check_output(want, got, FLAGS), f"{where} prints\n{got}\nand not\n{want}"
+
+
+def run_python(block: Block, page: str, names: dict[str, Any]) -> None:
+    # Empty lines before it, so that a traceback has the lines of the page.
+    code = compile("\n" * (block.line - 1) + block.text, page, "exec")
+    printed = io.StringIO()
+    raises = block.printed and re.match(r"(fastmlp\.)?\w*Error: ", block.printed)
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        if re.search(r"import (keras|torch)|from sklearn", block.text):
+            warnings.simplefilter("ignore")  # what other libraries warn of is not ours to mend
+        if raises:
+            with pytest.raises(Exception) as caught:
+                exec(code, names)
+            printed.write(f"{caught.type.__name__}: {caught.value}\n")
+        else:
+            exec(code, names)
+    if block.printed is not None:
+        same(block.printed, printed.getvalue(), f"{page}:{block.line}")
+
+
+def commands(block: Block) -> list[tuple[str, str | None]]:
+    """Return the commands of a block; those of a ``console`` block with what they print."""
+    text = block.text.replace("\\\n", " ")
+    if block.language == "sh":
+        return [(line, None) for line in text.splitlines()]
+    found: list[tuple[str, str | None]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        else:
+            command, printed = found[-1]
+            found[-1] = command, f"{printed}{line}\n"
+    return found
+
+
+def run_commands(block: Block, page: str) -> None:
+    for command, want in commands(block):
+        words = shlex.split(command, comments=True)
+        if words[:1] != ["fastmlp"]:
+            continue
+        assert not {"&&", "|", ">", ";"} & set(words), f"{page}: one command a line: {command}"
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            try:
+                status = main(words[1:])
+            except SystemExit as end:  # --help, --version
+                status = int(end.code or 0)
+            finally:
+                _threads.choose(None)
+        got = printed.getvalue()
+        fails = "fastmlp: error:" in (want or "")
+        assert (status != 0) == fails, f"{page}:{block.line} {command}: status {status}\n{got}"
+        if want:
+            same(want, got, f"{page}:{block.line} {command}")
+
+
+def run(text: str, page: str) -> list[str]:
+    """Run a page; return what was missing for blocks that did not run."""
+    names: dict[str, Any] = {"__name__": "page"}
+    left_out: list[str] = []
+    skipping = False
+    for block in parse(text):
+        if block is None:
+            skipping = False
+        elif block.language in ("python", "console", "sh") and not skipping:
+            lack = missing(block.text)
+            if lack:
+                left_out.append(lack)
+                skipping = True
+            elif block.language == "python":
+                run_python(block, page, names)
+            else:
+                run_commands(block, page)
+    return left_out
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder with data.npz and data.csv, which pages take for the reader's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    if not installed("torch"):  # else packages that look for it would find tests/torch
+        monkeypatch.setitem(sys.modules, "torch", None)
+    x, y = fm.datasets.make_blobs(200, centers=3)
+    np.savez("data.npz", x=x, y=y)
+    rows = [f"{a},{b},{label}" for (a, b), label in zip(x.tolist(), y.tolist(), strict=True)]
+    Path("data.csv").write_text("\n".join(["width,height,kind", *rows]) + "\n")
+    yield tmp_path
+    _threads.choose(None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_page(page, folder):
+    left_out = run(page.read_text(), str(page))
+    if left_out:
+        pytest.skip("the rest runs; missing for some blocks: " + ", ".join(dict.fromkeys(left_out)))
+
+
+def test_a_block_that_prints_something_else_is_noticed(folder):
+    run("```python\nprint(2)\n```\n\n```text\n2\n```\n", "page")
+    with pytest.raises(AssertionError, match="page:2 prints"):
+        run("```python\nprint(2)\n```\n\n```text\n3\n```\n", "page")
+    with pytest.raises(NameError):
+        run("```python\na = 1\n```\n# heading\n```python\nb\n```\n", "page")
+    run("```python\n1 / 0\n```\n```text\nZeroDivisionError: division by zero\n```\n", "page")
+    with pytest.raises(AssertionError, match="status 2"):
+        run("```console\n$ fastmlp info nothing.safetensors\n```\n", "page")
+
+
+def documented() -> set[str]:
+    """Return the names with an entry; a module with ``:members:`` stands for its ``__all__``."""
+    names = set()
+    for page in API.glob("*.md"):
+        for kind, name, options in re.findall(
+            r"^\.\. auto(\w+):: ([\w.]+)(?:\(\))?\n((?:   :.*\n)*)", page.read_text(), re.MULTILINE
+        ):
+            names.add(name)
+            if kind == "module" and ":members:\n" in options:
+                module = importlib.import_module(name)
+                names |= {f"{name}.{member}" for member in module.__all__}
+    return names
+
+
+def test_every_public_name_has_an_entry():
+    expected = {f"fastmlp.{name}" for name in fm.__all__}
+    for module in MODULES:
+        expected |= {f"fastmlp.{module}.{name}" for name in getattr(fm, module).__all__}
+    for name in (*callbacks.__all__, "Schedule"):
+        home = "fastmlp" if name in fm.__all__ else "fastmlp.callbacks"
+        expected.add("fastmlp.schedules.Schedule" if name == "Schedule" else f"{home}.{name}")
+    assert sorted(expected - documented()) == []
+    modules = {name for name in fm.__all__ if isinstance(getattr(fm, name), types.ModuleType)}
+    assert modules == set(MODULES)
+
+
+def test_every_entry_is_there():
+    for name in sorted(documented()):
+        module, _, member = name.rpartition(".")
+        if module == "fastmlp" and member in MODULES:
+            continue
+        value = getattr(importlib.import_module(module), member)
+        assert inspect.getdoc(value), name
+    assert schedules.Schedule.__doc__
