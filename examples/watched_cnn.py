@@ -7,7 +7,7 @@ conv 32 @ 5x5, pool 2, conv 64 @ 5x5, pool 2, dense 1024, dropout, dense 10, wit
 the same with Adagrad, tanh, leaky relu and Glorot's (Xavier's) initial weights. Batches of 50.
 Every 1100 steps: the errors on the test and the validation set, and statistics and histograms of
 every layer. Needs MNIST's files (--data, or FASTMLP_DATA) and the extra "tensorboard". --quick does
-a hundredth of the steps.
+a few steps on less data.
 """
 
 import argparse
@@ -35,8 +35,8 @@ x, y = np.concatenate([x, x_valid[:5000]]), np.concatenate([y, y_valid[:5000]])
 valid = x_valid[5000:], y_valid[5000:]
 steps, every = options.steps, 1100
 if options.quick:
-    steps, every, x, y = 55, 11, x[:550], y[:550]
-    valid, test = (valid[0][:500], valid[1][:500]), (test[0][:500], test[1][:500])
+    steps, every, x, y = 22, 11, x[:550], y[:550]
+    valid, test = ((images[:250], labels[:250]) for images, labels in (valid, test))
 
 
 def network(activation="relu", xavier=False):

@@ -17,7 +17,6 @@ import io
 import os
 import re
 import shlex
-import sys
 import types
 import warnings
 from pathlib import Path
@@ -85,9 +84,7 @@ def parse(text: str) -> list[Block | None]:
 
 
 def installed(name: str) -> bool:
-    # A folder without __init__.py, such as tests/torch, is found too; it has no origin.
-    spec = importlib.util.find_spec(name)
-    return spec is not None and spec.origin is not None
+    return importlib.util.find_spec(name) is not None
 
 
 def missing(code: str) -> str:
@@ -186,8 +183,6 @@ def folder(tmp_path, monkeypatch):
     """An empty folder with data.npz and data.csv, which pages take for the reader's own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    if not installed("torch"):  # else packages that look for it would find tests/torch
-        monkeypatch.setitem(sys.modules, "torch", None)
     x, y = fm.datasets.make_blobs(200, centers=3)
     np.savez("data.npz", x=x, y=y)
     rows = [f"{a},{b},{label}" for (a, b), label in zip(x.tolist(), y.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""Weights and images in the order of PyTorch and Keras; PyTorch itself is in tests/torch."""
+"""Weights and images in the order of PyTorch and Keras; PyTorch itself is in tests/pytorch."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_numpy_learns_what_fastmlp_learns():
     ],
 )
 def test_other_sides_learn_what_fastmlp_learns(name, workload):
-    # Only in a child: tests/torch would be imported here, and libraries stay.
+    # Only in a child: libraries stay, and their threads.
     command = [sys.executable, "-m", "fastmlp.cli.sides", name, workload, "0.001"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -206,7 +206,9 @@ def test_standardize(tmp_path, run):
     x, y = 1000 + 50 * rng.standard_normal((200, 3)), np.arange(200) % 2
     np.savez(tmp_path / "d.npz", x=x + 100 * y[:, None], y=y)
     path = tmp_path / "m"
-    status, out, _ = run("train", tmp_path / "d.npz", *SHORT, "--standardize", "--save", path)
+    status, out, _ = run(
+        "train", tmp_path / "d.npz", "--epochs", 10, "--hidden", 8, "--standardize", "--save", path
+    )
     assert status == 0
     assert kinds(path)[0] == "Standardize"
     assert float(out.split("accuracy ")[-1].split("%")[0]) >= 90
