@@ -33,6 +33,7 @@ from operations cimport (
     activation_forward, dense_backward, dense_forward, dense_update, fm_flag, fm_flag_get,
     fm_flag_set, gather, output, transpose,
 )
+from pace cimport Pace, begin_pace, next_pace
 from plan_losses cimport cross_entropy, element_loss, hinge_loss, sum_of_weights
 from window cimport Window
 from updates cimport SUM_CHUNK, clipped_update, gradient_norm, penalty
@@ -41,8 +42,13 @@ cdef extern from "fm_team.h" nogil:
     ctypedef struct fm_team:
         pass
     ctypedef void (*fm_team_body)(fm_team *, int, void *) noexcept nogil
-    void fm_team_run(int, fm_team_body, void *)
+    void fm_team_run(int, int, fm_team_body, void *)
+    int fm_team_most(const fm_team *)
     int fm_team_size(const fm_team *)
+    void fm_team_choose(fm_team *, int)
+    int fm_team_rest(fm_team *, int)
+    int FM_TEAM_RESTED, FM_TEAM_ENDED
+    double fm_team_slept(const fm_team *)
     void fm_team_barrier(fm_team *)
     double fm_seconds()
     unsigned long fm_flush_subnormals()
@@ -180,8 +186,17 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
 
 # --- A run --------------------------------------------------------------------------------------
 
+# Where a thread is in a run.
+cdef struct Place:
+    Py_ssize_t epoch, first, step
+    const int64_t *order
+    long long turn
+
+
 # One call of Program.run, shared by its threads.
 cdef struct Job:
+    Pace *pace                  # NULL: all threads take all steps
+    Place place                 # where a thread goes on that has rested
     const Op *ops
     int count
     Run run                     # what stays the same from batch to batch
@@ -269,13 +284,24 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef Job *job = <Job *>context
     cdef Run run = job.run
     cdef const Op *op
-    cdef int i, threads, size = fm_team_size(team)
+    cdef int i, threads, size, most = fm_team_most(team)
     cdef void *scratch = job.scratch + thread * job.scratch_bytes
     cdef Py_ssize_t first = job.start, row, step = 0, epoch = 0
     cdef long long turn = 0
     cdef double loss, extra, now, began, next_poll = 0
     began = fm_seconds()
     while epoch < job.epochs:
+        if thread > 0:
+            i = fm_team_rest(team, thread)
+            if i == FM_TEAM_RESTED:
+                epoch, first, step = job.place.epoch, job.place.first, job.place.step
+                turn = job.place.turn
+                run.order = job.place.order
+            if i == FM_TEAM_ENDED or epoch >= job.epochs:
+                return
+        size = fm_team_size(team)
+        if is_reached(fm_flag_get(&job.stop), step):
+            return
         run.first = first
         run.step = job.first_step + <uint64_t>step
         run.rows = min(job.batch, job.total - first)
@@ -334,8 +360,6 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
             fm_team_barrier(team)
             if thread == 0 and not _watch(job.program, job):
                 fm_flag_set(&job.stop, step)
-        # The last operation of a list has no barrier of its own: this is it.
-        fm_team_barrier(team)
         if first >= job.total:
             if thread == 0:
                 now = fm_seconds()
@@ -353,8 +377,24 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
             first = 0
             if run.order != NULL:
                 run.order += job.total
-        if is_reached(fm_flag_get(&job.stop), step):
-            return
+        if thread == 0 and job.pace != NULL and most > 1:
+            threads = next_pace(job.pace, most, fm_team_slept(team))
+            if threads > size:
+                job.place.epoch, job.place.first, job.place.step = epoch, first, step
+                job.place.turn = turn
+                job.place.order = run.order
+            fm_team_choose(team, threads)
+        # The last operation of a list has no barrier of its own: this is it.
+        fm_team_barrier(team)
+
+
+cdef int _shaken = 0
+
+
+def change_threads(int every):
+    """For tests: the number of threads changes after so many steps; 0: as it should."""
+    global _shaken
+    _shaken = every
 
 
 @cython.auto_pickle(False)
@@ -390,6 +430,7 @@ cdef class Program:
     # Of the last run, also if Python raised: complete epochs, samples done of the one after them.
     cdef readonly tuple progress
     cdef object poll, watch, error
+    cdef Pace pace
 
     def __cinit__(self, bint double_precision, Py_ssize_t capacity, int threads,
                   Py_ssize_t scratch):
@@ -586,6 +627,7 @@ cdef class Program:
             job.stops = stops
             job.sample_bytes = sample_bytes
             job.ops = self.ops
+            job.pace = &self.pace
             job.count = self.count
             job.total = total
             job.epochs = epoch_loss.shape[0]
@@ -608,7 +650,9 @@ cdef class Program:
             memset(self.correct_at, 0, self.capacity * sizeof(int))
             threads = min(threads, self.threads)
             with nogil:
-                fm_team_run(threads, _body, &job)
+                self.pace.shaken = _shaken
+                begin_pace(&self.pace, threads)
+                fm_team_run(threads, self.pace.active, _body, &job)
             self.progress = job.epochs_done, job.done
             if self.error is not None:
                 raise self.error
@@ -660,7 +704,7 @@ cdef class Program:
         job.program = <void *>self
         self.running = True
         with nogil:
-            fm_team_run(1, _body, &job)
+            fm_team_run(1, 1, _body, &job)
         self.running = False
         PyBuffer_Release(&source_view)
         PyBuffer_Release(&out_view)

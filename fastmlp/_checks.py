@@ -261,19 +261,19 @@ def features(
     if (
         type(value) is np.ndarray
         and value.dtype is dtype
-        and value.shape[1:] == input_shape
+        and ((shape := value.shape[1:]) == input_shape or (shape and _fits(shape, input_shape)))
         and 0 < value.size <= _BATCH_VALUES
         and value.flags.carray
     ):
         # The usual case of a batch, and quickest of a few samples: a sum of squares is finite
         # unless a value is not, or it overflows.
         if value.size > _FEW_VALUES:
-            if np.isfinite(value).all():
-                return value
+            finite = bool(np.isfinite(value).all())
         else:
             squares: Any = np.vdot(value, value)
-            if math.isfinite(squares):
-                return value
+            finite = math.isfinite(squares)
+        if finite:
+            return value if shape == input_shape else value.reshape(len(value), *input_shape)
     x = array(value, name)
     if not _fits(x.shape[1:], input_shape) or x.ndim < 2:
         expected = "(" + ", ".join(["N", *map(str, input_shape)]) + ")"

@@ -79,3 +79,66 @@ def test_threads_as_they_are_used_do_not_change_a_bit(hidden, batch, dtype, monk
     _threads.choose(before)
     assert len(found) == 1
     assert len(used) > 1
+
+
+@pytest.fixture
+def shaken():
+    """Return a function that lets the number of threads change after so many steps."""
+    from fastmlp._kernels import plan
+
+    yield plan.change_threads
+    plan.change_threads(0)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_threads_that_rest_and_return_do_not_change_a_bit(seed, eager_threads, shaken):
+    case = draw(6000 + seed) if seed < 15 else draw_images(6000 + seed)
+    dtype = ("float32", "float64")[seed % 2]
+    runs = []
+    for threads, steps in ((1, 0), (2, 1), (3, 1), (4, 3), (8, 2)):
+        eager_threads(threads)
+        shaken(steps)
+        model = case.build(dtype, "kernels")
+        runs.append(bits(model, case.fit(model), case.x, case.y, case.loss))
+    for run in runs[1:]:
+        assert [name for name in run if run[name] != runs[0][name]] == [], case
+
+
+def test_threads_that_rest_over_the_end_of_an_epoch(eager_threads, shaken):
+    # Without validation several short epochs are one run.
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((230, 40), dtype="float32"), np.arange(230) % 10
+    found = set()
+    for threads, steps in ((1, 0), (2, 1), (2, 3), (3, 2), (4, 5)):
+        eager_threads(threads)
+        shaken(steps)
+        model = fm.MLP(40, [30], 10)
+        model.fit(x, y, epochs=40, batch_size=20, verbose=0)
+        found.add(model.parameters["dense_0.weight"].tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_a_run_may_end_anywhere_while_threads_rest(threads, eager_threads, shaken):
+    class Ends(fm.Callback):
+        every_steps = 1
+
+        def __init__(self, last):
+            self.last = last
+
+        def on_batch_end(self, step, logs):
+            if step == self.last:
+                raise ValueError("enough")
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((230, 40), dtype="float32"), np.arange(230) % 10
+    eager_threads(threads)
+    shaken(1)
+    for last in range(1, 14):
+        model = fm.MLP(40, [30], 10)
+        with pytest.raises(ValueError, match="enough"):
+            model.fit(x, y, epochs=3, batch_size=20, callbacks=[Ends(last)])
+    for batch in (7, 20, 230):
+        model = fm.MLP(40, [30], 10)
+        with pytest.raises(fm.DivergenceError):
+            model.fit(x, y, batch_size=batch, epochs=5, optimizer=fm.SGD(1e30))

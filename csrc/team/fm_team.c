@@ -66,16 +66,23 @@ void fm_flag_set(fm_flag *flag, long long value)
 long long fm_flag_get(const fm_flag *flag) { return __atomic_load_n(&flag->value, __ATOMIC_RELAXED); }
 
 #define FM_LINE 128 /* bytes: processors fetch two lines of 64 at a time */
+#define FM_MAX_TEAM 256
 #define FM_SPIN_SECONDS 30e-6
 #define FM_SPINS 64 /* looks at the clock after so many */
 
 struct fm_team {
     _Alignas(FM_LINE) int arrived; /* threads at the barrier */
     _Alignas(FM_LINE) unsigned generation; /* barriers passed */
+    int active; /* threads that a barrier waits for; changes with the generation */
+    int next; /* what it changes to */
     _Alignas(FM_LINE) int sleepers;
+    long long slept; /* nanoseconds */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    int size; /* 0 until all threads are started */
+    int most; /* threads; 0 until all are started */
+    int ended; /* thread 0 has left */
+    /* Whether each is to rest: set before the barrier ends, taken back by the thread itself. */
+    char out[FM_MAX_TEAM];
     fm_team_body body;
     void *context;
 };
@@ -85,18 +92,47 @@ typedef struct {
     int thread;
 } member;
 
-int fm_team_size(const fm_team *team) { return team->size; }
+int fm_team_most(const fm_team *team) { return team->most; }
+
+int fm_team_size(const fm_team *team) { return __atomic_load_n(&team->active, __ATOMIC_ACQUIRE); }
+
+void fm_team_choose(fm_team *team, int active)
+{
+    __atomic_store_n(&team->next, active, __ATOMIC_RELAXED);
+}
+
+double fm_team_slept(const fm_team *team)
+{
+    return 1e-9 * (double)__atomic_load_n(&team->slept, __ATOMIC_RELAXED);
+}
+
+int fm_team_rest(fm_team *team, int thread)
+{
+    /* Not the number of active threads: it may have been lowered and raised since the barrier. */
+    if (!team->out[thread]) return FM_TEAM_ACTIVE;
+    int active;
+    pthread_mutex_lock(&team->mutex);
+    while (!(active = fm_team_size(team) > thread) && !team->ended)
+        pthread_cond_wait(&team->wake, &team->mutex);
+    pthread_mutex_unlock(&team->mutex);
+    team->out[thread] = 0;
+    return active ? FM_TEAM_RESTED : FM_TEAM_ENDED;
+}
 
 void fm_team_barrier(fm_team *team)
 {
-    if (team->size == 1) return;
+    const int active = fm_team_size(team);
+    if (active == 1 && __atomic_load_n(&team->next, __ATOMIC_RELAXED) == 1) return;
     const unsigned generation = __atomic_load_n(&team->generation, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->size) {
+    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == active) {
+        const int next = __atomic_load_n(&team->next, __ATOMIC_RELAXED);
         __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
+        for (int thread = next; thread < active; thread++) team->out[thread] = 1;
+        __atomic_store_n(&team->active, next, __ATOMIC_RELEASE);
         /* In one total order with the sleeper's two steps below: either it sees the new
          * generation, or it is seen here. */
         __atomic_add_fetch(&team->generation, 1, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST) > 0) {
+        if (next > active || __atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST) > 0) {
             pthread_mutex_lock(&team->mutex);
             pthread_cond_broadcast(&team->wake);
             pthread_mutex_unlock(&team->mutex);
@@ -118,6 +154,8 @@ void fm_team_barrier(fm_team *team)
         pthread_cond_wait(&team->wake, &team->mutex);
     __atomic_sub_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&team->mutex);
+    const double waited = fm_seconds() - end + FM_SPIN_SECONDS;
+    __atomic_add_fetch(&team->slept, (long long)(1e9 * waited), __ATOMIC_RELAXED);
 }
 
 static void *start(void *argument)
@@ -125,7 +163,7 @@ static void *start(void *argument)
     const member *self = argument;
     fm_team *team = self->team;
     pthread_mutex_lock(&team->mutex);
-    while (team->size == 0) pthread_cond_wait(&team->wake, &team->mutex);
+    while (team->most == 0) pthread_cond_wait(&team->wake, &team->mutex);
     pthread_mutex_unlock(&team->mutex);
     const unsigned long before = fm_flush_subnormals();
     team->body(team, self->thread, team->context);
@@ -133,9 +171,7 @@ static void *start(void *argument)
     return NULL;
 }
 
-#define FM_MAX_TEAM 256
-
-void fm_team_run(int threads, fm_team_body body, void *context)
+void fm_team_run(int threads, int active, fm_team_body body, void *context)
 {
     fm_team team = {.body = body, .context = context};
     pthread_t handles[FM_MAX_TEAM];
@@ -157,13 +193,21 @@ void fm_team_run(int threads, fm_team_body body, void *context)
         }
         pthread_sigmask(SIG_SETMASK, &kept, NULL);
         pthread_mutex_lock(&team.mutex);
-        team.size = started;
+        team.active = team.next = active < started ? active : started;
+        for (int i = team.active; i < started; i++) team.out[i] = 1;
+        team.most = started;
         pthread_cond_broadcast(&team.wake);
         pthread_mutex_unlock(&team.mutex);
     } else {
-        team.size = 1;
+        team.most = team.active = team.next = 1;
     }
     body(&team, 0, context);
+    if (threads > 1) {
+        pthread_mutex_lock(&team.mutex);
+        team.ended = 1;
+        pthread_cond_broadcast(&team.wake);
+        pthread_mutex_unlock(&team.mutex);
+    }
     for (int i = 1; i < started; i++) pthread_join(handles[i], NULL);
     if (threads > 1) {
         pthread_cond_destroy(&team.wake);
@@ -181,17 +225,39 @@ struct fm_team {
 double fm_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 void fm_flag_set(fm_flag *flag, long long value) { flag->value = value; }
 long long fm_flag_get(const fm_flag *flag) { return flag->value; }
+int fm_team_most(const fm_team *team)
+{
+    (void)team;
+    return 1;
+}
 int fm_team_size(const fm_team *team)
 {
     (void)team;
     return 1;
 }
+void fm_team_choose(fm_team *team, int active)
+{
+    (void)team;
+    (void)active;
+}
+int fm_team_rest(fm_team *team, int thread)
+{
+    (void)team;
+    (void)thread;
+    return FM_TEAM_ACTIVE;
+}
+double fm_team_slept(const fm_team *team)
+{
+    (void)team;
+    return 0;
+}
 void fm_team_barrier(fm_team *team) { (void)team; }
-void fm_team_run(int threads, fm_team_body body, void *context)
+void fm_team_run(int threads, int active, fm_team_body body, void *context)
 {
     fm_team team = {0};
     const unsigned long before = fm_flush_subnormals();
     (void)threads;
+    (void)active;
     body(&team, 0, context);
     fm_flush_restore(before);
 }

@@ -12,6 +12,7 @@ KEEP: int
 VALUES_OF_A_SUM: int
 SCRATCH_ROWS: int
 
+def change_threads(every: int) -> None: ...
 def lanes() -> tuple[int, int]: ...
 def convolution_memory(
     window: tuple[int, ...], filters: int, lanes: int
