@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 SOURCE = Path(__file__).parent / "c" / "count_allocations.c"
 
 PROGRAM = """if True:

@@ -244,6 +244,7 @@ def test_empty_data(untouched, shape, message):
         untouched.predict(np.zeros(shape))
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("x_shape", "y_shape"),
     [

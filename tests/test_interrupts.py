@@ -8,6 +8,8 @@ import signal
 import pytest
 from interrupted import Patient
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals are those of POSIX")
 @pytest.mark.parametrize("kind", ["tiny", "small", "wide"])

@@ -291,6 +291,7 @@ def forge(path, change):
     write(path, sign(header, data), data)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("change", "message"),
     [

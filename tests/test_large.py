@@ -12,6 +12,8 @@ import pytest
 import fastmlp as fm
 from fastmlp import _mapped
 
+pytestmark = pytest.mark.alone
+
 N, D = 1003, 12
 Save = Callable[..., np.memmap]
 

@@ -12,6 +12,8 @@ import pytest
 
 import fastmlp as fm
 
+pytestmark = pytest.mark.alone
+
 
 def child(code):
     """The output of a program in a new process."""

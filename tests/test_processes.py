@@ -15,6 +15,8 @@ PROGRAM = Path(__file__).parent / "children.py"
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
+pytestmark = pytest.mark.alone
+
 
 def run(method, children, *python_options):
     command = [sys.executable, *python_options, str(PROGRAM), method, "--children", str(children)]

@@ -13,6 +13,8 @@ import pytest
 import fastmlp as fm
 from fastmlp import _config, _threads, cli
 
+pytestmark = pytest.mark.alone
+
 VARIABLES = ("FASTMLP_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 COUNT = "import fastmlp as fm; print(fm.get_num_threads())"
 

@@ -414,6 +414,7 @@ def test_a_handler_of_the_users_own_is_left_alone(model, toy):
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.alone
 def test_ctrl_c_in_a_child_process_stops_within_a_fifth_of_a_second():
     program = """if True:
         import sys, time, numpy as np, fastmlp as fm

@@ -13,6 +13,7 @@ FLAGS = ["-std=c11", "-Wall", "-Wextra", "-pthread", "-I", str(TEAM)]
 SOURCES = [str(HERE / "test_team.c"), str(TEAM / "fm_team.c")]
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.skipif(not TEAM.is_dir(), reason="csrc/team is not beside the tests"),
     pytest.mark.skipif(os.name != "posix", reason="teams have threads on POSIX only"),
 ]

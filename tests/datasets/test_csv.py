@@ -114,6 +114,7 @@ def test_line_of_an_error_far_down(write) -> None:
     assert str(error.value) == f"{path}, line 250002, column 'c': expected a number, got 'three'."
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("data", [bytes(50_000_000), b"1" * 50_000_000, b"," * 50_000_000])
 def test_gzip_bombs(write, data: bytes) -> None:
     path = write(gzip.compress(data))

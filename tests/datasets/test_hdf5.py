@@ -264,6 +264,7 @@ KEYS = {
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("make", HOSTILE, ids=lambda make: make.__name__)
 def test_hostile_hdf5_is_refused(make: Make, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "secret.h5", "w") as file:

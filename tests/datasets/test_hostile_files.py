@@ -29,6 +29,8 @@ from fastmlp.datasets._idx import read_idx
 from fastmlp.datasets._pickle_reader import read_pickle
 from fastmlp.errors import FastmlpFormatError
 
+pytestmark = pytest.mark.alone
+
 LIMIT = 2**26
 SECONDS = 1.0
 READERS = {
