@@ -12,7 +12,7 @@ from normalization cimport (
     layer_norm_backward_rows, layer_norm_rows, layer_norm_sums, standardize, standardize_backward,
 )
 from operations cimport (
-    Op, Run, apply, apply_backward, apply_gradient, cut, fm_prefetch, mask_block, row_cut,
+    Op, Run, apply, apply_backward, apply_gradient, cut, fm_touch, mask_block, row_cut,
     sample_of,
 )
 from rows cimport axpy
@@ -376,7 +376,7 @@ cdef inline void embedding(
     cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
     if run.order != NULL:
         for i in range(begin, end):  # cache misses, all at once
-            fm_prefetch(<const char *>run.source + sample_of(run, i) * op.inputs * op.index_bytes)
+            fm_touch(<const char *>run.source + sample_of(run, i) * op.inputs * op.index_bytes)
     for i in range(begin, end):
         embed(op.inputs, op.outputs, run.source, op.index_bytes, sample_of(run, i) * op.inputs,
               op.sums_rows, <const real *>op.w, <real *>op.z + i * op.z_row)

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from dispatch cimport FM_BINARY_CROSS_ENTROPY, FM_STORE_SET, fm_f32, fm_f64, real
 from loss_rows cimport cross_entropy_row, element_losses, hinge_row, target_weight
 from matmul cimport lanes_of, store_sums
-from operations cimport Op, Run, fm_flag_set, fm_prefetch, row_cut, sample_of
+from operations cimport Op, Run, fm_flag_set, fm_touch, row_cut, sample_of
 from rows cimport argmax, row_dot, row_max, row_sum
 
 cdef enum:
@@ -24,7 +24,7 @@ cdef inline void fetch_labels(const Run *run, Py_ssize_t begin, Py_ssize_t end) 
     cdef Py_ssize_t i
     if run.labels != NULL and run.order != NULL:
         for i in range(begin, end):
-            fm_prefetch(&run.labels[sample_of(run, i)])
+            fm_touch(&run.labels[sample_of(run, i)])
 
 
 cdef inline double sum_of_weights(const Run *run) noexcept nogil:
