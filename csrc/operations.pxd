@@ -414,13 +414,26 @@ cdef inline Py_ssize_t unit_at(
     return chunks * (panels - 1) + (weight - full) // last
 
 
+cdef inline void transpose_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, real *xt, Py_ssize_t xt_row
+) noexcept nogil:
+    """xt (n, rows) = x (rows, n) transposed; what is behind the columns of xt stays."""
+    cdef Py_ssize_t width = 2 * lanes_of(x)
+    cdef Py_ssize_t j = 0
+    while j < n:
+        store_sums(rows, min(width, n - j), x + j, x_row, xt + j * xt_row, 1, xt_row, <real>1,
+                   FM_STORE_SET)
+        j += width
+
+
 cdef inline void dense_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """dx (rows, I) = dy (rows, O) @ w.T, times the derivative of the activation that made x.
 
     The samples go through the lanes, from dy transposed; each weight is broadcast from its panel.
-    Also writes dx transposed, for the layer below, if op.dxt.
+    Also writes dx transposed, for the layer below, if op.dxt. Threads share the inputs, or the
+    samples if op.by_rows.
     """
     cdef Py_ssize_t lanes = lanes_of(scratch)
     cdef Py_ssize_t width = 2 * lanes
@@ -429,6 +442,7 @@ cdef inline void dense_backward(
     cdef Py_ssize_t tiles = (op.inputs + limit - 1) // limit
     cdef Py_ssize_t k = min(op.inputs, cut(tiles, thread, threads) * limit)
     cdef Py_ssize_t end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
+    cdef Py_ssize_t r0 = 0, r1 = run.rows
     cdef Py_ssize_t rows, i, count
     cdef const real *w = <const real *>op.w
     cdef const real *dy = <const real *>op.dy
@@ -436,19 +450,26 @@ cdef inline void dense_backward(
     cdef real *own
     cdef Py_ssize_t dyt_row = op.dyt_row
     cdef real *dx
+    if op.by_rows:
+        k = 0
+        end = op.inputs
+        r0 = row_cut(run.rows, thread, threads)
+        r1 = row_cut(run.rows, thread + 1, threads)
     if dyt == NULL:
         # A last layer's gradient is small: every thread transposes it for itself.
         own = scratch + CHUNK_ROWS * width
-        pack_panel(True, op.outputs, run.rows, dyt_row, dy, op.dy_row, own)
+        pack_panel(True, op.outputs, r1 - r0, dyt_row, dy + r0 * op.dy_row, op.dy_row, own)
         memset(own + op.outputs * dyt_row, 0,
                (panels * width - op.outputs) * dyt_row * sizeof(real))
         dyt = own
+    else:
+        dyt += r0
     while k < end:
         rows = min(<Py_ssize_t>CHUNK_ROWS, end - k)
-        dx = <real *>op.dx + k
+        dx = <real *>op.dx + r0 * op.dx_row + k
         i = 0
-        while i < run.rows:
-            count = min(width, run.rows - i)
+        while i < r1 - r0:
+            count = min(width, r1 - r0 - i)
             column(False, 1 if count <= lanes else 2, rows, panels, width, w + k * width, width,
                    1, op.inputs * width, dyt + i, dyt_row, <const real *>NULL, 0, scratch, width,
                    <real>1, FM_STORE_SET)
@@ -456,18 +477,21 @@ cdef inline void dense_backward(
                        FM_STORE_SET)
             i += count
         if op.keep_scale != 0:
-            mask_block(op, run, run.rows, rows, dx, op.dx_row, dx, op.dx_row, 0, k)
+            mask_block(op, run, r1 - r0, rows, dx, op.dx_row, dx, op.dx_row, r0, k)
         if op.activation >= 0 and rows == op.inputs and op.dx_row <= width \
                 and op.dx_row == op.saved_row:
             # Narrow rows, as in dense_block, all of them this thread's.
-            apply_backward(op.activation, run.rows * op.dx_row, dx, <const real *>op.saved, dx,
-                           op.parameter)
+            apply_backward(op.activation, (r1 - r0) * op.dx_row, dx,
+                           <const real *>op.saved + r0 * op.saved_row, dx, op.parameter)
         elif op.activation >= 0:
-            for i in range(run.rows):
+            for i in range(r1 - r0):
                 apply_backward(op.activation, rows, dx + i * op.dx_row,
-                               <const real *>op.saved + i * op.saved_row + k,
+                               <const real *>op.saved + (r0 + i) * op.saved_row + k,
                                dx + i * op.dx_row, op.parameter)
-        if op.dxt != NULL:
+        if op.dxt != NULL and op.by_rows:
+            transpose_rows(r1 - r0, rows, dx, op.dx_row,
+                           <real *>op.dxt + k * op.dxt_row + r0, op.dxt_row)
+        elif op.dxt != NULL:
             pack_panel(True, rows, run.rows, op.dxt_row, dx, op.dx_row,
                        <real *>op.dxt + k * op.dxt_row)
         k += rows

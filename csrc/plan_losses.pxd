@@ -11,7 +11,7 @@ from libc.string cimport memset
 from dispatch cimport FM_BINARY_CROSS_ENTROPY, FM_STORE_SET, fm_f32, fm_f64, real
 from loss_rows cimport cross_entropy_row, element_losses, hinge_row, target_weight
 from matmul cimport lanes_of, store_sums
-from operations cimport Op, Run, fm_flag_set, fm_touch, row_cut, sample_of
+from operations cimport Op, Run, fm_flag_set, fm_touch, row_cut, sample_of, transpose_rows
 from rows cimport argmax, row_dot, row_max, row_sum
 
 cdef enum:
@@ -136,7 +136,8 @@ cdef inline void cross_entropy(
 ) noexcept nogil:
     """loss_rows.cross_entropy_row of every sample; op.parameter is the smoothing.
 
-    Labels, or targets (N, O) where run.labels is NULL. dy may be x, the logits.
+    Labels, or targets (N, O) where run.labels is NULL. dy may be x, the logits; dyt is dy
+    transposed, for the layer below, or NULL.
     """
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef const real *class_weight = <const real *>op.class_weight
@@ -160,6 +161,9 @@ cdef inline void cross_entropy(
             run.weight += weight_of(run, sample) * target_weight(n, label, target, class_weight)
     if run.labels != NULL and n <= FEW_CLASSES:
         cross_entropy_lanes(op, run, x, x_row, begin, end, scratch)
+        if op.dyt != NULL:
+            transpose_rows(end - begin, n, <const real *>op.dy + begin * op.dy_row, op.dy_row,
+                           <real *>op.dyt + begin, op.dyt_row)
         return
     for i in range(begin, end):
         sample = sample_of(run, i)
@@ -179,6 +183,9 @@ cdef inline void cross_entropy(
         note(run, i, weight * cross_entropy_row(
             n, x + i * x_row, label, target, op.parameter, class_weight, share_of(run, weight),
             dy))
+    if op.dyt != NULL:
+        transpose_rows(end - begin, n, <const real *>op.dy + begin * op.dy_row, op.dy_row,
+                       <real *>op.dyt + begin, op.dyt_row)
 
 
 cdef inline void hinge_loss(

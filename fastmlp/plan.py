@@ -30,6 +30,8 @@ Array = npt.NDArray[Any]
 
 # A transposed gradient of at most so many elements each thread makes for itself.
 _OWN_TRANSPOSE = 4096
+# Bytes of a weight, and of a layer's inputs, that a thread may have to itself: half of an L2.
+_OWN_WEIGHT = 256 * 1024
 
 
 class Builder(LayerOperations):
@@ -49,6 +51,9 @@ class Builder(LayerOperations):
         inputs, outputs = weight.shape
         y = self.buffer(layer.name, outputs)
         few_panels = -(-outputs // self.width) < self.threads
+        by_rows = self._shares_samples(inputs, outputs) or (
+            few_panels and self.rows >= 16 * self.threads
+        )
         operation = self._add(
             "dense",
             layer,
@@ -64,11 +69,21 @@ class Builder(LayerOperations):
             z=y,
             y=y,
             x=x.buffer,
-            by_rows=few_panels and self.rows >= 16 * self.threads,
+            by_rows=by_rows,
+            by_samples=by_rows,
         )
         operation.fused += ["bias"] if bias is not None else []
         operation.weights = weight, bias
         return self.activate(layer, Value(outputs, y, producer=operation), activation)
+
+    def _shares_samples(self, inputs: int, outputs: int) -> bool:
+        """Return whether threads share the samples of a product, rather than the outputs.
+
+        Where all weights stay in every thread's L2, its own samples do, too, from layer to layer.
+        """
+        room = _OWN_WEIGHT // self.dtype.itemsize
+        each = self.rows // self.threads
+        return inputs * outputs <= room and each >= 32 and each * max(inputs, outputs) <= room
 
     def dense_backward(
         self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter
@@ -78,7 +93,7 @@ class Builder(LayerOperations):
         dy, transposed = gradient.buffer, gradient.transposed
         stride = self._stride(self.rows)
         if transposed is None and outputs * stride > _OWN_TRANSPOSE:
-            transposed = self._transposed_buffer(layer, outputs)
+            transposed = self._transposed_buffer(layer.name, outputs)
             self._add(
                 "transpose",
                 layer,
@@ -96,7 +111,8 @@ class Builder(LayerOperations):
             padded = -(-outputs // self.width) * self.width
             self._scratch = max(self._scratch, compiled.SCRATCH_ROWS * self.width + padded * stride)
         dx = self.buffer("d " + layer.name, inputs, zero=inputs % self.lanes != 0)
-        below = self._transposed_for(layer, x)
+        below = self._transposed_for(layer.name, x)
+        by_rows = self._shares_samples(inputs, outputs)
         operation = self._add(
             "dense_backward",
             layer,
@@ -105,6 +121,8 @@ class Builder(LayerOperations):
             [dy, transposed],
             [dx, below],
             moved=inputs * outputs,
+            by_rows=by_rows,
+            by_samples=by_rows,
             inputs=inputs,
             outputs=outputs,
             w=self._live(weight, panels=True),
@@ -238,18 +256,19 @@ class Builder(LayerOperations):
         what they are called in the table.
         """
         before = x.producer
-        by_rows = before is not None and before.arguments.get("by_rows")
-        if before is None or before is not self.operations[-1] or not by_rows:
+        if before is None or before is not self.operations[-1] or not before.by_samples:
             before = None
         else:
             # A thread takes the loss of the rows that it has just computed.
             before.barrier = False
             self._phase -= 1
-        dy = None
+        dy = transposed = None
         if gradient:
             # The outputs are not needed again, unless a derivative is computed from them.
             mine = x.buffer is not None and x.activation is None and not x.kept
             dy = x.buffer if mine else self.buffer("d loss", x.columns, zero=True)
+            if kind == "cross_entropy" and x.columns * self._stride(self.rows) > _OWN_TRANSPOSE:
+                transposed = self._transposed_for("loss", x)
         # A gradient that nobody wants is written all the same, to the scratch.
         self._scratch = max(self._scratch, x.columns)
         operation = self._add(
@@ -258,11 +277,12 @@ class Builder(LayerOperations):
             f"({self.rows}, {x.columns})",
             40 * self.rows * x.columns,
             [x.buffer],
-            [dy],
+            [dy, transposed],
             inputs=x.columns,
             outputs=x.columns,
             x=x.buffer,
             dy=dy,
+            dyt=transposed,
             parameter=parameter,
             class_weight=class_weight,
             checks=True,
@@ -270,7 +290,11 @@ class Builder(LayerOperations):
         operation.fused += [*fused, *(["gradient"] if gradient else [])]
         if before is not None:
             operation.threads = before.threads
-        return self.gradient(dy, x) if dy is not None else None
+        if dy is None:
+            return None
+        found = self.gradient(dy, x)
+        found.transposed = transposed
+        return found
 
     def input(self, columns: int) -> Value:
         """Return the batch's samples where the caller has them."""
@@ -286,6 +310,7 @@ class Builder(LayerOperations):
             4 * self.rows * columns,
             [],
             [y],
+            by_samples=True,
             inputs=columns,
             outputs=columns,
             y=y,

@@ -114,6 +114,8 @@ class Operation:
     weights : tuple of (Parameter, Parameter or None), or None
         What a linear operation multiplies by and adds, for a scale and a shift of its outputs to
         be folded into.
+    by_samples : bool
+        Whether threads share the samples, each with its own, before and after it too.
     """
 
     kind: str
@@ -126,6 +128,7 @@ class Operation:
     fused: list[str] = field(default_factory=list)
     arguments: dict[str, Any] = field(default_factory=dict)
     threads: int = 1
+    by_samples: bool = False
     weights: tuple[Parameter, Parameter | None] | None = None
 
 
@@ -293,21 +296,21 @@ class Core:
             stride += max(self.lanes, _LINE // self.dtype.itemsize)
         return stride
 
-    def _transposed_buffer(self, layer: Layer, columns: int) -> Buffer:
+    def _transposed_buffer(self, name: str, columns: int) -> Buffer:
         # Products read whole panels of it: what is behind the last row must be zero.
         padded = -(-columns // self.width) * self.width
         stride = self._stride(self.rows)
-        name = f"d {layer.name}, transposed"
+        name = f"d {name}, transposed"
         buffer = Buffer(name, padded, self.rows, stride, padded != columns, self._phase)
         self._buffers.append(buffer)
         return buffer
 
-    def _transposed_for(self, layer: Layer, x: Value) -> Buffer | None:
+    def _transposed_for(self, name: str, x: Value) -> Buffer | None:
         """Return where the gradient of ``x`` goes transposed, if a dense layer will ask for it."""
         softmax = x.activation is not None and x.activation.name == "softmax"
         dense = x.producer is not None and x.producer.kind == "dense"
         wanted = x.deep and dense and not softmax
-        return self._transposed_buffer(layer, x.columns) if wanted else None
+        return self._transposed_buffer(name, x.columns) if wanted else None
 
     def view(self, buffer: Buffer | None, rows: int) -> Array:
         """Return the first rows of a buffer, once the plan is finished."""
@@ -378,12 +381,14 @@ class Core:
         moved: int = 0,
         moves: int = 0,
         barrier: bool = True,
+        by_samples: bool = False,
         **arguments: Any,
     ) -> Operation:
         """Add an operation.
 
         ``moved`` are elements that are read or written besides buffers; ``moves`` those that are
-        moved one at a time or looked up.
+        moved one at a time or looked up. ``by_samples``: threads share the samples, and one reads
+        of buffers only what it has written itself.
         """
         used = [buffer for buffer in (*reads, *writes) if buffer is not None]
         elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
@@ -396,6 +401,11 @@ class Core:
                 # The same thread does both.
                 before.barrier = False
                 self._phase -= 1
+        elif barrier and by_samples and before is not None and before.barrier:
+            if before.by_samples and before.threads == threads:
+                # Each goes on with its samples, which are in its cache.
+                before.barrier = False
+                self._phase -= 1
         operation = Operation(
             kind,
             layer.name if layer is not None else "",
@@ -406,6 +416,7 @@ class Core:
             barrier,
             arguments=arguments,
             threads=threads,
+            by_samples=by_samples,
         )
         for buffer in used:
             buffer.first = min(buffer.first, self._phase)

@@ -145,7 +145,7 @@ class LayerOperations(ImageOperations):
     def _transposed(self, layer: Layer, x: Value, kind: str) -> Buffer | None:
         """Return where an operation is to write the gradient by ``x`` transposed, if it can."""
         # The threads of a layer_norm_backward have rows, of which the transposed are columns.
-        return self._transposed_for(layer, x) if kind != "layer_norm_backward" else None
+        return self._transposed_for(layer.name, x) if kind != "layer_norm_backward" else None
 
     # --- Normalisation --------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class LayerOperations(ImageOperations):
             dx = None
             if need_dx:
                 dx = self.buffer("d " + layer.name, columns, zero=columns % self.lanes != 0)
-            below = self._transposed_for(layer, x) if need_dx and one_pass else None
+            below = self._transposed_for(layer.name, x) if need_dx and one_pass else None
             update = self._add(
                 "batch_norm_backward",
                 layer,
@@ -436,6 +436,7 @@ class LayerOperations(ImageOperations):
             [y],
             moved=self.rows * x.columns * dim,
             moves=_LOOKUP * self.rows * x.columns,
+            by_samples=True,
             inputs=x.columns,
             outputs=dim,
             w=self._live(weight),
