@@ -36,7 +36,7 @@ from ._pickle_records import (
 
 __all__ = ["pickle_value", "read_pickle"]
 
-MAX_OPCODES = 150_000
+MAX_OPCODES = 60_000
 
 
 def read_pickle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Any:

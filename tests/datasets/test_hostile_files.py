@@ -1,7 +1,7 @@
 """Files made to run code, to fill the memory, or to pass for what they are not.
 
-Every case must raise FastmlpFormatError within a second; all of them must do so once more in a
-process that may use 1 GiB of addresses.
+Every case must raise FastmlpFormatError within a second (it takes a tenth of that at most); all of
+them must do so once more in a process that may use 1 GiB of addresses.
 """
 
 from __future__ import annotations
