@@ -32,6 +32,7 @@ Array = npt.NDArray[Any]
 _OWN_TRANSPOSE = 4096
 # Bytes of a weight, and of a layer's inputs, that a thread may have to itself: half of an L2.
 _OWN_WEIGHT = 256 * 1024
+_OWN_SAMPLES = 32  # of each thread, at least
 
 
 class Builder(LayerOperations):
@@ -83,7 +84,9 @@ class Builder(LayerOperations):
         """
         room = _OWN_WEIGHT // self.dtype.itemsize
         each = self.rows // self.threads
-        return inputs * outputs <= room and each >= 32 and each * max(inputs, outputs) <= room
+        if each < _OWN_SAMPLES or inputs * outputs > room:
+            return False
+        return each * max(inputs, outputs) <= room
 
     def dense_backward(
         self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter

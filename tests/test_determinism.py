@@ -59,6 +59,27 @@ def test_an_optimizer_of_the_users_own_waits_for_all_gradients(eager_threads):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("classes", [40, 250])
+@pytest.mark.parametrize("combine", ["sum", "concat"])
+def test_threads_with_samples_of_their_own(classes, combine, dtype, eager_threads, shaken):
+    # From the lookup to the loss and back a thread goes on with its own, also in a short last batch.
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(90, size=(455, 3)), rng.integers(classes, size=455)
+    found = set()
+    for threads, steps in ((1, 0), (2, 0), (3, 0), (4, 3), (8, 0)):
+        eager_threads(threads)
+        shaken(steps)
+        layers = [fm.Embedding(90, 7, combine=combine), fm.Dense(33, "sigmoid"), fm.Dropout(0.2)]
+        model = fm.Sequential([*layers, fm.Dense(classes)], (3,), dtype)
+        history = model.fit(x, y, epochs=3, batch_size=100, optimizer=fm.SGD(0.1, momentum=0.8))
+        run = bits(model, history, x, y, "cross_entropy")
+        found.add(hashlib.sha256(b"".join(run.values())).hexdigest())
+        met = [operation.barrier for operation in model.plan(100).operations]
+        assert met.index(True) == (3 if threads > 1 else met.index(True))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("hidden", "batch"), [([16], 256), ([100, 33], 100), ([600], 50)])
 def test_threads_as_they_are_used_do_not_change_a_bit(hidden, batch, dtype, monkeypatch):
     # With the sizes at which threads are worth it, unlike above.
