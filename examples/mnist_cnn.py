@@ -101,6 +101,7 @@ for name, (model, most, optimizer, callbacks) in runs.items():
 
 try:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 except ImportError:
     print('no figure: pip install "fastmlp[plot]"')
 else:
@@ -112,6 +113,7 @@ else:
         percent = [100 * error for error in result["valid_error"]]
         axes.plot(numbers, percent, "o-", color=color, markersize=3.5, label=name)
     axes.set(xlabel="epoch", ylabel="error on the validation set [%]", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_yticks([0.5, 1, 2, 5, 10], labels=["0.5", "1", "2", "5", "10"])
     axes.set_yticks([], minor=True)
     axes.set_title("MNIST: misclassified after each epoch", fontsize=10)
