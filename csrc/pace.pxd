@@ -30,22 +30,26 @@ cdef struct Pace:
     int disturbed               # stretches, the last ones
     double taken                # seconds a step of the first of them
     double began                # of this stretch
-    double slept                # until then
+    double slept                # until then, on the clock of this run
+    double seen                 # the same after the last step
     Py_ssize_t steps            # in it
     double pause                # milliseconds
     double next_trial
+    double ended                # of the run before
     int shaken                  # for tests: steps after which the number changes; 0: by time
 
 
 cdef inline void begin_pace(Pace *pace, int most) noexcept nogil:
-    """At the start of a run with so many threads."""
-    if not 1 <= pace.active <= most:
+    """At the start of a run with so many threads: a stretch goes on from the run before."""
+    cdef double now = fm_seconds()
+    if not 1 <= pace.active <= most or pace.trial_of > most:
         pace.active = most
-    if pace.trial_of > most:
         pace.trial_of = 0
-    pace.steps = 0
-    pace.slept = 0
-    pace.began = fm_seconds()
+        pace.disturbed = 0
+        pace.steps = 0
+    pace.began = now - (pace.ended - pace.began) if pace.steps > 0 else now
+    pace.slept = pace.slept - pace.seen if pace.steps > 0 else 0
+    pace.seen = 0
 
 
 cdef inline void _try(Pace *pace, int active, double seconds) noexcept nogil:
@@ -59,6 +63,7 @@ cdef inline int next_pace(Pace *pace, int most, double slept) noexcept nogil:
     """After a step: how many threads take the next one."""
     cdef double now, seconds, lost
     pace.steps += 1
+    pace.seen = slept
     if pace.shaken > 0:
         if pace.steps % pace.shaken == 0:
             pace.active = pace.active % most + 1

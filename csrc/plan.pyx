@@ -290,6 +290,8 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef long long turn = 0
     cdef double loss, extra, now, began, next_poll = 0
     began = fm_seconds()
+    if thread == 0 and job.pace != NULL and most > 1:
+        begin_pace(job.pace, most)
     while epoch < job.epochs:
         if thread > 0:
             i = fm_team_rest(team, thread)
@@ -580,6 +582,7 @@ cdef class Program:
         cdef fm_flag bad
         cdef Py_buffer source_view, targets_view, out_view
         cdef bint has_source = False, has_targets = False, has_out = False
+        cdef int active
         if self.running:
             raise RuntimeError("this plan is running already; use one model in each thread.")
         if batch > self.capacity or batch < 1:
@@ -651,8 +654,10 @@ cdef class Program:
             threads = min(threads, self.threads)
             with nogil:
                 self.pace.shaken = _shaken
-                begin_pace(&self.pace, threads)
-                fm_team_run(threads, self.pace.active, _body, &job)
+                active = self.pace.active if 1 <= self.pace.active <= threads else threads
+                fm_team_run(threads, active, _body, &job)
+                if threads > 1:
+                    self.pace.ended = fm_seconds()
             self.progress = job.epochs_done, job.done
             if self.error is not None:
                 raise self.error

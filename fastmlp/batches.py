@@ -94,6 +94,7 @@ class Source:
 
     def begin(self, epoch: int | None = None) -> None:
         """Begin a pass: anew, unless it is an iterator, which goes on."""
+        self.close()
         self._where = "" if epoch is None else f"epoch {epoch}, "
         self.given_now = 0
         if self._iterator is not None and not self.begins_again:
@@ -119,6 +120,17 @@ class Source:
         if item is None:
             raise TypeError(f"{self.where}a batch must be a tuple (x, y), got None.")
         return item
+
+    def close(self) -> None:
+        """End a pass that is not at its end: a generator that was made for it runs no further.
+
+        An iterator that the user passed stays as it is: it may go on elsewhere.
+        """
+        close = getattr(self._iterator, "close", None)
+        if self.begins_again:
+            self._iterator = None
+            if close is not None:
+                close()
 
     @property
     def where(self) -> str:
@@ -365,23 +377,26 @@ def evaluate(
     total = Total(network, loss)
     kept: tuple[list[Array], list[Array]] = [], []
     source.begin()
-    while (batch := source.next()) is not None:
-        out = None
-        if outputs:
-            out = np.empty((len(batch.x), *network.output_shape), network.dtype)
-            kept[0].append(out)
-            kept[1].append(batch.y)
-        outcome = engine(network).evaluate(
-            loss,
-            batch.x,
-            batch.y,
-            weights=batch.weights,
-            counts=counts,
-            out=out,
-            poll=total.poll(poll),
-        )
-        if not total.add(outcome, batch.y, batch.weights):
-            break
+    try:
+        while (batch := source.next()) is not None:
+            out = None
+            if outputs:
+                out = np.empty((len(batch.x), *network.output_shape), network.dtype)
+                kept[0].append(out)
+                kept[1].append(batch.y.copy())  # whoever gives it may fill it again
+            outcome = engine(network).evaluate(
+                loss,
+                batch.x,
+                batch.y,
+                weights=batch.weights,
+                counts=counts,
+                out=out,
+                poll=total.poll(poll),
+            )
+            if not total.add(outcome, batch.y, batch.weights):
+                break
+    finally:
+        source.close()
     if source.given_now == 0:
         raise ValueError(f"{source.name} must give at least one batch, got none.")
     if not outputs:

@@ -148,7 +148,18 @@ class Session:
         return {name: str(value) for name, value in given.items()}
 
     def probe(self) -> tuple[Array, Array, Array | None]:
-        """Return samples of the training, as many as a batch has."""
+        """Return samples of the training, as many as a batch has.
+
+        Raises
+        ------
+        ValueError
+            If the samples come in batches from Python: none is there before its step.
+        """
+        if self._run.source is not None:
+            raise ValueError(
+                "probe must be given, (x, y), where fit takes batches from Python: there are no "
+                "samples to look at before the first step."
+            )
         run, n = self._run, len(self._run.x)
         count = min(self._batch, CHUNK)
         chosen = np.arange(count) * n // count

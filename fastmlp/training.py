@@ -38,6 +38,8 @@ _LARGEST_BUNDLE = 4096
 def fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, session: Session) -> None:
     """Train until there have been ``run.epochs`` epochs, and record them in the history."""
     with contextlib.ExitStack() as ends:
+        if run.source is not None:
+            ends.callback(run.source.close)
         for callback in reversed(run.callbacks):
             ends.callback(callback.close)
         _fit(network, loss, optimizer, run, session)

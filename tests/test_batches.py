@@ -170,9 +170,43 @@ def test_a_buffer_may_be_used_again(backend, toy):
             yield x, y
 
     model, other = make(backend), make(backend)
-    model.fit(source, epochs=2)
-    other.fit(Batches(toy[0][:144], toy[1][:144], batch=16), epochs=2)
+    model.fit(source, epochs=2, validation_data=source, metrics=["error", "f1"])
+    same = Batches(toy[0][:144], toy[1][:144], batch=16)
+    other.fit(same, epochs=2, validation_data=same, metrics=["error", "f1"])
     assert bits(model) == bits(other)
+    assert model.history.history["val_f1"] == other.history.history["val_f1"]
+    assert model.evaluate(source) == other.evaluate(toy[0][:144], toy[1][:144])
+
+
+@pytest.mark.parametrize("error", [None, ValueError("enough"), KeyboardInterrupt()])
+def test_generators_of_a_function_are_closed(backend, toy, error):
+    closed = []
+
+    def source():
+        try:
+            for number, batch in enumerate(Batches(*toy)):
+                if error is not None and number == 2:
+                    raise error
+                yield batch
+        finally:
+            closed.append(True)
+
+    model = make(backend)
+    kept = fm.Callback()  # which keeps the run
+    if error is None:
+        model.fit(source, epochs=3, steps_per_epoch=2, callbacks=[kept])
+        assert len(closed) == 3
+        model.evaluate(source)
+    else:
+        with pytest.raises(type(error)):
+            model.fit(source, callbacks=[kept])
+    assert len(closed) == (4 if error is None else 1)
+
+
+def test_an_iterator_of_the_users_own_is_not_closed(backend, toy):
+    batches = iter(Batches(*toy))
+    make(backend).fit(batches, epochs=1, steps_per_epoch=2)
+    assert next(batches)[0].shape == (BATCH, 6)
 
 
 def test_bytes_and_images(backend):

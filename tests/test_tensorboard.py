@@ -726,3 +726,24 @@ def test_nothing_is_imported_before_it_is_needed():
         "sys.exit(any(name in sys.modules for name in ('tensorboardX', 'PIL')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_batches_from_python_need_samples_to_look_at(model, toy, tmp_path):
+    def source():
+        yield toy
+
+    board = fm.TensorBoard(tmp_path, every_steps=1)
+    with pytest.raises(ValueError, match=r"probe must be given, \(x, y\), where fit takes batches"):
+        model.fit(source, callbacks=[board])
+    model.fit(source, callbacks=[fm.TensorBoard(tmp_path, every_steps=1, probe=toy)])
+    model.fit(source, callbacks=[fm.TensorBoard(tmp_path, every_steps=1, histograms=False)])
+
+
+def test_a_file_that_cannot_be_begun_is_not_left(model, toy, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_events.EventFile, "_append", fails)
+    with pytest.raises(OSError, match="No space"):
+        model.fit(*toy, callbacks=[fm.TensorBoard(tmp_path)])
+    assert list(tmp_path.iterdir()) == []

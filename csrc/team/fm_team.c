@@ -126,14 +126,16 @@ void fm_team_barrier(fm_team *team)
     const unsigned generation = __atomic_load_n(&team->generation, __ATOMIC_ACQUIRE);
     if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == active) {
         const int next = __atomic_load_n(&team->next, __ATOMIC_RELAXED);
+        const int more = next > active;
+        if (more) pthread_mutex_lock(&team->mutex);
         __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
         for (int thread = next; thread < active; thread++) team->out[thread] = 1;
         __atomic_store_n(&team->active, next, __ATOMIC_RELEASE);
         /* In one total order with the sleeper's two steps below: either it sees the new
          * generation, or it is seen here. */
         __atomic_add_fetch(&team->generation, 1, __ATOMIC_SEQ_CST);
-        if (next > active || __atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST) > 0) {
-            pthread_mutex_lock(&team->mutex);
+        if (more || __atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST) > 0) {
+            if (!more) pthread_mutex_lock(&team->mutex);
             pthread_cond_broadcast(&team->wake);
             pthread_mutex_unlock(&team->mutex);
         }

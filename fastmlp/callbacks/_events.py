@@ -7,6 +7,7 @@ a process that is killed loses none, and an error ends the training it would be 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -74,8 +75,14 @@ class EventFile:
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self.path = os.path.join(folder, name)
         self._file = open(self.path, "xb", buffering=0)
-        self._append(file_version="brain.Event:2")
-        self._append(step=first_step, session_log=SessionLog(status=SessionLog.START))
+        try:
+            self._append(file_version="brain.Event:2")
+            self._append(step=first_step, session_log=SessionLog(status=SessionLog.START))
+        except BaseException:
+            self._file.close()
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
+            raise
 
     def write(self, step: int, summaries: Iterable[Any]) -> None:
         """Append what belongs to a step."""
