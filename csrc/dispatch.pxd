@@ -50,8 +50,8 @@ cdef extern from "fm_table.h" nogil:
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t,
                            Py_ssize_t, float, int) noexcept nogil
         float (*multiply_adds)(Py_ssize_t) noexcept nogil
-        void (*pack_transposed)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
-                                float *) noexcept nogil
+        void (*pack_transposed)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
+                                Py_ssize_t, float *) noexcept nogil
         void (*pack_rows)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
                           float *) noexcept nogil
         void (*pack_columns)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
@@ -138,8 +138,8 @@ cdef extern from "fm_table.h" nogil:
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t,
                            Py_ssize_t, double, int) noexcept nogil
         double (*multiply_adds)(Py_ssize_t) noexcept nogil
-        void (*pack_transposed)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
-                                double *) noexcept nogil
+        void (*pack_transposed)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
+                                Py_ssize_t, double *) noexcept nogil
         void (*pack_rows)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
                           double *) noexcept nogil
         void (*pack_columns)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,

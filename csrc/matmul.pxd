@@ -82,12 +82,12 @@ cdef inline void pack_panel(
 ) noexcept nogil:
     if real is float:
         if transposed:
-            fm_f32.pack_transposed(k, count, width, source, source_row, to)
+            fm_f32.pack_transposed(k, count, width, width, source, source_row, to)
         else:
             fm_f32.pack_rows(k, count, width, source, source_row, to)
     else:
         if transposed:
-            fm_f64.pack_transposed(k, count, width, source, source_row, to)
+            fm_f64.pack_transposed(k, count, width, width, source, source_row, to)
         else:
             fm_f64.pack_rows(k, count, width, source, source_row, to)
 

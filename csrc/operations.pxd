@@ -418,12 +418,10 @@ cdef inline void transpose_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, real *xt, Py_ssize_t xt_row
 ) noexcept nogil:
     """xt (n, rows) = x (rows, n) transposed; what is behind the columns of xt stays."""
-    cdef Py_ssize_t width = 2 * lanes_of(x)
-    cdef Py_ssize_t j = 0
-    while j < n:
-        store_sums(rows, min(width, n - j), x + j, x_row, xt + j * xt_row, 1, xt_row, <real>1,
-                   FM_STORE_SET)
-        j += width
+    if real is float:
+        fm_f32.pack_transposed(n, rows, rows, xt_row, x, x_row, xt)
+    else:
+        fm_f64.pack_transposed(n, rows, rows, xt_row, x, x_row, xt)
 
 
 cdef inline void dense_backward(

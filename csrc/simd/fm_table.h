@@ -109,9 +109,9 @@ enum fm_store {
                            REAL *c, ptrdiff_t c_row, ptrdiff_t c_lane, REAL alpha, int store);     \
         /* n rounds of 12 multiply-adds on registers: the machine's peak, for benchmarks */        \
         REAL (*multiply_adds)(ptrdiff_t n);                                                        \
-        /* to[k * width + i] = from[i * from_row + k], i < count, zero for count <= i < width */   \
-        void (*pack_transposed)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width,               \
-                                const REAL *from, ptrdiff_t from_row, REAL *to);                   \
+        /* to[k * width + i] = from[i * from_row + k], i < count, zero for count <= i < end */     \
+        void (*pack_transposed)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t end,                 \
+                                ptrdiff_t width, const REAL *from, ptrdiff_t from_row, REAL *to);  \
         /* to[k * width + i] = from[k * from_row + i], i < count, zero for count <= i < width */   \
         void (*pack_rows)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width, const REAL *from,   \
                           ptrdiff_t from_row, REAL *to);                                           \

@@ -313,8 +313,8 @@ FM_INLINE void FM(q_transpose)(Q *r)
 #define Q_SIDE 1
 #endif
 
-/* to[k * width + i] = from[i * from_row + k] for i < count, zero for count <= i < width. */
-static void FM(pack_transposed)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width,
+/* to[k * width + i] = from[i * from_row + k] for i < count, zero for count <= i < end. */
+static void FM(pack_transposed)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t end, ptrdiff_t width,
                                 const REAL *from, ptrdiff_t from_row, REAL *to)
 {
     ptrdiff_t i = 0;
@@ -334,7 +334,7 @@ static void FM(pack_transposed)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t wi
             for (int q = 0; q < Q_SIDE; q++) to[k * width + i + q] = rows[q * from_row + k];
     }
 #endif
-    for (; i < width; i++) {
+    for (; i < end; i++) {
         const REAL *row = from + i * from_row;
         for (ptrdiff_t k = 0; k < k_count; k++) to[k * width + i] = i < count ? row[k] : 0;
     }
@@ -395,7 +395,7 @@ static void FM(softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdif
 {
     V most = FM(v_set)((REAL)-INFINITY), total = FM(v_set)(0), factor;
     VI nan = FM(v_seti)(0);
-    FM(pack_transposed)(n, rows, FM_LANES, x, x_row, t);
+    FM(pack_transposed)(n, rows, FM_LANES, FM_LANES, x, x_row, t);
     for (ptrdiff_t c = 0; c < n; c++) {
         V a = FM(v_load)(t + c * FM_LANES);
         most = FM(v_max)(a, most);
