@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
 import sys
 from typing import Any
 
@@ -15,6 +16,7 @@ from fastmlp import losses
 from fastmlp import model as models
 from fastmlp.cli import data
 from fastmlp.cli.parser import Parser, add_threads
+from fastmlp.cli.settings import values
 from fastmlp.io import write_atomically
 
 __all__ = ["HELP", "add", "run"]
@@ -62,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict, and print or write the result."""
     if args.out and not args.out.endswith((".npz", ".csv")):
         raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
+    _check_out(args)
     model = models.load_model(args.model)
     if args.proba and not model.loss.classifies:
         raise ValueError("--proba is for classifiers; this model was not trained as one.")
@@ -80,6 +83,15 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         print(f"{len(next(iter(columns.values()))):,} predictions in {args.out}")
     return 0
+
+
+def _check_out(args: argparse.Namespace) -> None:
+    """Refuse to write over what is read."""
+    chosen = values(data.SETTINGS, args, {})
+    inputs = {"MODEL": args.model, "DATA": data.file_of(chosen), "--data": chosen["data"]}
+    for name, path in inputs.items():
+        if args.out and path and os.path.realpath(path) == os.path.realpath(args.out):
+            raise ValueError(f"{name} and --out must name two files, got {args.out!r} for both.")
 
 
 def _check_columns(model: models.Sequential, x: Array, args: argparse.Namespace) -> None:
@@ -123,9 +135,9 @@ def _in_parts(function: Any, x: Array) -> Array:
 def _csv(columns: dict[str, Array]) -> str:
     """Return one line a sample; a column of several values becomes several, numbered from 0."""
     names, flat = [], []
-    for name, values in columns.items():
-        table = values.reshape(len(values), -1)
-        names += [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(table.shape[1])]
+    for name, column in columns.items():
+        table = column.reshape(len(column), -1)
+        names += [name] if column.ndim == 1 else [f"{name}_{i}" for i in range(table.shape[1])]
         flat.append(table)
     # str() of a numpy float32 is the shortest text that reads back to the same value.
     rows = (

@@ -89,6 +89,9 @@ _DEFAULTS = {"digits": _Defaults(30, 8, 0.2)}
 _OTHERS = _Defaults(10, 32, 0.1)
 _OF_OTHER_LOSSES = 0.01
 
+# What is read and then written anew, on purpose.
+_GOES_ON = (("--resume", "--checkpoint"), ("--config", "--save-config"))
+
 
 def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
@@ -109,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         print(to_toml(SETTINGS, chosen), end="")
         return 0
     use_threads(chosen["threads"])
-    _check_outputs(chosen, args.save_config)
+    _check_outputs(chosen, args.config, args.save_config)
     callbacks = recipe.make_callbacks(chosen)
     resume = recipe.resume_path(chosen)
     loss = recipe.loss_of(chosen)
@@ -252,11 +255,13 @@ def _report(
     )
 
 
-def _check_outputs(chosen: Mapping[str, Any], config: str | None) -> None:
-    """Find out before training, not after it, what cannot be written."""
+def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: str | None) -> None:
+    """Find out before training, not after it, what cannot be written or would be lost."""
+    inputs = {"DATA": data.file_of(chosen), "--data": chosen["data"], "--config": config}
+    inputs["--resume"] = chosen["resume"] if isinstance(chosen["resume"], str) else None
+    seen = {os.path.realpath(path): option for option, path in inputs.items() if path}
     names = ("save", "plot", "report", "csv", "checkpoint")
-    given = [(f"--{name}", chosen[name]) for name in names] + [("--save-config", config)]
-    seen: dict[str, str] = {}
+    given = [(f"--{name}", chosen[name]) for name in names] + [("--save-config", save_config)]
     for option, path in given:
         if not path:
             continue
@@ -267,9 +272,11 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None) -> None:
             raise FileNotFoundError(f"the folder {folder} of {path} does not exist.")
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"the folder {folder} of {path} cannot be written to.")
-        other = seen.setdefault(os.path.realpath(path), option)
-        if other != option:
+        real = os.path.realpath(path)
+        other = seen.get(real, option)
+        if other != option and (other, option) not in _GOES_ON:
             raise ValueError(f"{other} and {option} must name two files, got {path!r} for both.")
+        seen[real] = option
     if chosen["report"] and not chosen["report"].endswith((".html", ".htm")):
         raise ValueError(f"--report must name a file *.html, got {chosen['report']!r}.")
     if chosen["plot"]:

@@ -125,6 +125,17 @@ def test_predict_writes_files(saved, suffix, tmp_path, run):
     np.testing.assert_array_equal(labels, expected.argmax(axis=1))
 
 
+def test_predictions_replace_neither_data_nor_model(saved, table, tmp_path, run):
+    model = tmp_path / "m.npz"
+    model.write_bytes(saved.read_bytes())
+    before = table.read_bytes()
+    for arguments, name in (((saved, table), "DATA"), ((model,), "MODEL")):
+        status, out, err = run("predict", *arguments, "--out", arguments[-1])
+        assert (status, out) == (2, "")
+        assert f"{name} and --out must name two files, got {str(arguments[-1])!r} for both." in err
+    assert (table.read_bytes(), model.read_bytes()) == (before, saved.read_bytes())
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_predict_of_yes_or_no_answers(outputs, tmp_path, run):
     model = fm.MLP(64, [], outputs, seed=3)

@@ -250,3 +250,33 @@ def test_what_is_refused(options, message, tmp_path, run, monkeypatch):
     assert message in err
     assert "epoch" not in out
     assert list(tmp_path.iterdir()) == []  # nothing half done is left
+
+
+@pytest.mark.parametrize("option", ["--save", "--csv", "--checkpoint", "--save-config"])
+def test_the_data_are_not_written_over(option, table, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = table.read_bytes()
+    (tmp_path / "link").symlink_to(table)
+    for name in (table, "data.csv", "./data.csv", "link"):
+        status, out, err = run("train", table, *SHORT, option, name)
+        assert (status, out) == (2, "")
+        assert f"DATA and {option} must name two files, got {str(name)!r} for both." in err
+    assert table.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "link"]
+
+
+def test_no_input_is_written_over(tmp_path, run):
+    path = tmp_path / "f"
+    path.write_text("")
+    for given, name in ((["mnist", "--data", path], "--data"), (["--config", path], "--config"),
+                        (["--resume", path], "--resume")):  # fmt: skip
+        err = run("train", *given, "--save", path).err
+        assert f"{name} and --save must name two files" in err
+    assert path.read_bytes() == b""
+
+
+def test_settings_and_checkpoints_may_be_written_anew(tmp_path, run):
+    config, checkpoint = tmp_path / "c.toml", tmp_path / "c"
+    options = (*SHORT, "--save-config", config, "--checkpoint", checkpoint)
+    assert run("train", *options).status == 0
+    assert run("train", *options, "--config", config, "--resume", checkpoint).status == 0
