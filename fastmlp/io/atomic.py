@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 
 __all__ = ["remove_stale", "write_atomically"]
 
@@ -29,30 +30,36 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``: after a crash at any moment the old file stands, or the new one.
 
     The data go to a new file in the same directory, reach the disk, and take the name in one
-    step; then the directory reaches the disk. A symbolic link stays one.
+    step; then the directory reaches the disk. A symbolic link stays one, and a file that is
+    replaced keeps its mode, but that its owner may write.
 
     Raises
     ------
     OSError
-        If that fails; it names ``path`` and says what to do. The old file is intact and nothing
-        else is left, unless only the last step failed: then the new file stands but may not outlast
-        a loss of power, as the message says.
+        If ``path`` is a folder, a device or a pipe, or if that fails; it names ``path`` and says
+        what to do. The old file is intact and nothing else is left, unless only the last step
+        failed: then the new file stands but may not outlast a loss of power, as the message says.
 
     References
     ----------
     Pillai et al., All file systems are not created equal, OSDI 2014.
     """
     target = os.path.realpath(os.fspath(path))
+    mode = _mode(target, os.fspath(path))
     directory, name = os.path.split(target)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     flags |= getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(temporary, flags, 0o666)
+        # Not wider than the old one at any moment: it may be secret.
+        descriptor = os.open(temporary, flags, 0o666 if mode is None else mode)
     except OSError as error:
         raise _not_written(error, os.fspath(path)) from None
     try:
         try:
+            if mode is not None and os.name != "nt":
+                with contextlib.suppress(PermissionError):  # a file system without modes
+                    os.fchmod(descriptor, mode)
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
@@ -67,6 +74,21 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             raise _not_written(error, os.fspath(path)) from error
         raise
     _sync_directory(directory, os.fspath(path))
+
+
+def _mode(target: str, path: str) -> int | None:
+    """Return the mode for what replaces a file; None if there is none. Refuse what is no file."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _not_written(error, path) from None
+    if stat.S_ISDIR(mode):
+        raise OSError(errno.EISDIR, "is a folder; give the name of a file in it", path)
+    if not stat.S_ISREG(mode):  # the name would go to a new file, /dev/null too
+        raise OSError(errno.EINVAL, "is a device or a pipe; give the name of a file", path)
+    return stat.S_IMODE(mode) & 0o777 | stat.S_IWUSR
 
 
 def _not_written(error: OSError, path: str) -> OSError:
