@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import sys
@@ -15,6 +16,7 @@ from fastmlp.cli import data, networks, recipe
 from fastmlp.cli.data import Part
 from fastmlp.cli.parser import Parser, use_threads
 from fastmlp.cli.settings import Setting, add_options, read_file, to_toml, values
+from fastmlp.errors import DivergenceError
 from fastmlp.history import History
 from fastmlp.io import write_atomically
 from fastmlp.model import Sequential
@@ -133,16 +135,20 @@ def run(args: argparse.Namespace) -> int:
     if not chosen["quiet"]:
         _announce(chosen, (train, valid, test), model, optimizer, resume)
     began = time.perf_counter()
-    history = model.fit(
-        train.x,
-        _labels(train),
-        epochs=chosen["epochs"],
-        batch_size=chosen["batch_size"],
-        validation_data=(valid.x, _labels(valid)),
-        callbacks=callbacks,
-        resume=resume,
-        verbose=0 if chosen["quiet"] else 1 if sys.stderr.isatty() else 2,
-    )
+    try:
+        history = model.fit(
+            train.x,
+            _labels(train),
+            epochs=chosen["epochs"],
+            batch_size=chosen["batch_size"],
+            validation_data=(valid.x, _labels(valid)),
+            callbacks=callbacks,
+            resume=resume,
+            verbose=0 if chosen["quiet"] else 1 if sys.stderr.isatty() else 2,
+        )
+    except (DivergenceError, OSError):
+        _rescue(model, chosen["save"])
+        raise
     seconds = time.perf_counter() - began
     saved = []
     if chosen["save"]:  # before anything else that may be interrupted
@@ -160,6 +166,15 @@ def run(args: argparse.Namespace) -> int:
     for line in saved:
         print(line)
     return _INTERRUPTED if history.interrupted else 0
+
+
+def _rescue(model: Sequential, path: str | None) -> None:
+    """Save what a training that ended by an error has reached, if that is an epoch or more."""
+    if path and model.history is not None and model.history.epochs:
+        # Of two errors the first one matters: it may be the cause of this one.
+        with contextlib.suppress(OSError, ValueError):
+            model.save(path)
+            print(f"model  {path} (as far as it came)", file=sys.stderr)
 
 
 def _complete(chosen: dict[str, Any]) -> dict[str, Any]:

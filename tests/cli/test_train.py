@@ -280,3 +280,36 @@ def test_settings_and_checkpoints_may_be_written_anew(tmp_path, run):
     options = (*SHORT, "--save-config", config, "--checkpoint", checkpoint)
     assert run("train", *options).status == 0
     assert run("train", *options, "--config", config, "--resume", checkpoint).status == 0
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), None])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_training_that_fails_is_saved_as_far_as_it_came(error, epoch, tmp_path, run, monkeypatch):
+    path = tmp_path / "m"
+
+    def on_epoch_end(self, number, logs):
+        if number == epoch:
+            if error is not None:
+                raise error
+            self.model.optimizer.learning_rate = 1e30
+
+    monkeypatch.setattr(fm.callbacks.CSVLogger, "on_epoch_end", on_epoch_end)
+    options = ("--epochs", 3, "--hidden", 8, "--quiet", "--csv", tmp_path / "log")
+    status, out, err = run("train", *options, "--save", path)
+    assert (status, out) == (1 if error is None else 2, "")
+    lines = err.splitlines()
+    assert lines[0] == f"model  {path} (as far as it came)"
+    assert len(lines) == 2
+    assert ("Training diverged" if error is None else "No space left on device") in lines[1]
+    assert fm.load_model(path).epochs_begun >= epoch
+
+
+def test_of_two_errors_the_first_is_told(tmp_path, run, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fm.callbacks.CSVLogger, "on_epoch_end", full)
+    monkeypatch.setattr(fm.Sequential, "save", lambda *_: (_ for _ in ()).throw(OSError(5, "bad")))
+    status, _, err = run("train", *SHORT, "--csv", tmp_path / "log", "--save", tmp_path / "m")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "No space left on device" in err
