@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import fastmlp as fm
-from fastmlp.io import atomic, model_file, write_atomically
+from fastmlp.io import atomic, check_writable, model_file, write_atomically
 
 
 @pytest.fixture
@@ -499,6 +499,20 @@ def test_pipes_and_folders_are_not_replaced(tmp_path):
         write_atomically(loop, b"new")
     assert loop.is_symlink()
     assert sorted(os.listdir(tmp_path)) == ["link", "loop", "pipe"]
+
+
+def test_what_cannot_be_written_is_known_before(path):
+    check_writable(path)
+    assert os.listdir(path.parent) == []
+    path.write_bytes(b"old")
+    check_writable(path)
+    assert (os.listdir(path.parent), path.read_bytes()) == ([path.name], b"old")
+    with pytest.raises(OSError, match=r"File name too long; nothing .*: give it a shorter name"):
+        check_writable(path.with_name("m" * 300))
+    with pytest.raises(FileNotFoundError, match="its folder does not exist, or takes no files"):
+        check_writable(path.parent / "nowhere" / "m")
+    with pytest.raises(IsADirectoryError):
+        check_writable(path.parent)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -17,7 +17,7 @@ from fastmlp import model as models
 from fastmlp.cli import data
 from fastmlp.cli.parser import Parser, add_threads
 from fastmlp.cli.settings import values
-from fastmlp.io import write_atomically
+from fastmlp.io import check_writable, write_atomically
 
 __all__ = ["HELP", "add", "run"]
 
@@ -62,9 +62,8 @@ def add(commands: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, and print or write the result."""
-    if args.out and not args.out.endswith((".npz", ".csv")):
-        raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
-    _check_out(args)
+    if args.out is not None:
+        _check_out(args)
     model = models.load_model(args.model)
     if args.proba and not model.loss.classifies:
         raise ValueError("--proba is for classifiers; this model was not trained as one.")
@@ -86,12 +85,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_out(args: argparse.Namespace) -> None:
-    """Refuse to write over what is read."""
+    """Refuse what cannot be written, and to write over what is read."""
+    if not args.out.endswith((".npz", ".csv")):
+        raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
     chosen = values(data.SETTINGS, args, {})
     inputs = {"MODEL": args.model, "DATA": data.file_of(chosen), "--data": chosen["data"]}
     for name, path in inputs.items():
-        if args.out and path and os.path.realpath(path) == os.path.realpath(args.out):
+        if path and os.path.realpath(path) == os.path.realpath(args.out):
             raise ValueError(f"{name} and --out must name two files, got {args.out!r} for both.")
+    check_writable(args.out)
 
 
 def _check_columns(model: models.Sequential, x: Array, args: argparse.Namespace) -> None:

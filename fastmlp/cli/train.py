@@ -18,7 +18,7 @@ from fastmlp.cli.parser import Parser, use_threads
 from fastmlp.cli.settings import Setting, add_options, read_file, to_toml, values
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
-from fastmlp.io import write_atomically
+from fastmlp.io import check_writable, write_atomically
 from fastmlp.model import Sequential
 
 __all__ = ["HELP", "SETTINGS", "add", "run"]
@@ -278,15 +278,15 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: s
     names = ("save", "plot", "report", "csv", "checkpoint")
     given = [(f"--{name}", chosen[name]) for name in names] + [("--save-config", save_config)]
     for option, path in given:
-        if not path:
+        if path is None:
             continue
+        if not path:
+            raise ValueError(f"{option} must name a file, got {path!r}.")
         folder = os.path.dirname(path) or "."
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path} is a folder; give the name of a file in it.")
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"the folder {folder} of {path} does not exist.")
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"the folder {folder} of {path} cannot be written to.")
         real = os.path.realpath(path)
         other = seen.get(real, option)
         if other != option and (other, option) not in _GOES_ON:
@@ -296,3 +296,6 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: s
         raise ValueError(f"--report must name a file *.html, got {chosen['report']!r}.")
     if chosen["plot"]:
         plot.check_path(chosen["plot"])
+    for _, path in given:
+        if path is not None:
+            check_writable(path)

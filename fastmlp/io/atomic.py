@@ -8,7 +8,7 @@ import os
 import re
 import stat
 
-__all__ = ["remove_stale", "write_atomically"]
+__all__ = ["check_writable", "remove_stale", "write_atomically"]
 
 _FREE = "free some space, or write to another disk"
 _RIGHTS = "you may not write to its folder; choose another one"
@@ -20,7 +20,8 @@ _TO_DO = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: "the disk is read-only; write to another one",
-    errno.ENOENT: "its folder does not exist; make it first",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.ENOENT: "its folder does not exist, or takes no files",
     errno.EINTR: "a signal came; write it again",
 }
 _TEMPORARY = re.compile(r"\.(?P<name>.*)\.(?P<process>\d+)-[0-9a-f]{16}\.tmp", re.DOTALL)
@@ -46,15 +47,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """
     target = os.path.realpath(os.fspath(path))
     mode = _mode(target, os.fspath(path))
-    directory, name = os.path.split(target)
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-    flags |= getattr(os, "O_BINARY", 0)
-    try:
-        # Not wider than the old one at any moment: it may be secret.
-        descriptor = os.open(temporary, flags, 0o666 if mode is None else mode)
-    except OSError as error:
-        raise _not_written(error, os.fspath(path)) from None
+    directory, temporary, descriptor = _open(target, mode, os.fspath(path))
     try:
         try:
             if mode is not None and os.name != "nt":
@@ -74,6 +67,34 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             raise _not_written(error, os.fspath(path)) from error
         raise
     _sync_directory(directory, os.fspath(path))
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise now what ``write_atomically`` would raise later, but for what depends on the data.
+
+    A file is made beside ``path`` and removed: also root may find a folder that takes none, or a
+    name that is too long.
+    """
+    target = os.path.realpath(os.fspath(path))
+    mode = _mode(target, os.fspath(path))
+    _, temporary, descriptor = _open(target, mode, os.fspath(path))
+    try:
+        _close(descriptor)
+    finally:
+        os.unlink(temporary)
+
+
+def _open(target: str, mode: int | None, path: str) -> tuple[str, str, int]:
+    """Make a new file beside another; return their folder, its name and its descriptor."""
+    directory, name = os.path.split(target)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    try:
+        # Not wider than the old one at any moment: it may be secret.
+        return directory, temporary, os.open(temporary, flags, 0o666 if mode is None else mode)
+    except OSError as error:
+        raise _not_written(error, path) from None
 
 
 def _mode(target: str, path: str) -> int | None:

@@ -219,6 +219,7 @@ def test_info(saved, run):
         (["train", "/no/such.npz"], "/no/such.npz: No such file or directory."),
         (["evaluate", "/no/such.model"], "/no/such.model: No such file or directory."),
         (["predict", "m", "--out", "p.txt"], "--out must name a file *.npz or *.csv"),
+        (["predict", "m", "--out", ""], "--out must name a file *.npz or *.csv, got ''."),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 
 import numpy as np
@@ -236,6 +237,12 @@ def test_standardize(tmp_path, run):
         (["--resume", "/no/such"], "--resume: there is no checkpoint /no/such."),
         (["--report", "run.pdf"], "--report must name a file *.html, got 'run.pdf'."),
         (["--report", "/no/such/run.html"], "the folder /no/such of"),
+        (["--save", ""], "--save must name a file, got ''."),
+        (["--report", ""], "--report must name a file, got ''."),
+        (["--checkpoint", ""], "--checkpoint must name a file, got ''."),
+        (["--save-config", ""], "--save-config must name a file, got ''."),
+        (["--save", "m" * 300], "File name too long; nothing was written"),
+        (["--checkpoint", "m" * 250], "give it a shorter name"),
         (["--save", "a.x", "--csv", "./a.x"], "--save and --csv must name two files"),
         (["--batch-size", "0"], "batch_size must be at least 1"),
         (["--dropout", "1"], "rate must be"),
@@ -313,3 +320,22 @@ def test_of_two_errors_the_first_is_told(tmp_path, run, monkeypatch):
     status, _, err = run("train", *SHORT, "--csv", tmp_path / "log", "--save", tmp_path / "m")
     assert (status, err.count("\n")) == (2, 1)
     assert "No space left on device" in err
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no files")
+def test_a_folder_that_takes_no_files_is_told_before_training(saved, run):
+    status, out, err = run("train", "--save", "/proc/m")
+    assert (status, out) == (2, "")
+    assert "/proc/m: No such file or directory; nothing was written" in err
+    status, _, err = run("predict", saved, "/no/such.npz", "--out", "/proc/p.csv")
+    assert status == 2
+    assert err.startswith("fastmlp: error: /proc/p.csv: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+def test_a_pipe_is_told_before_training(tmp_path, run):
+    os.mkfifo(tmp_path / "pipe")
+    status, out, err = run("train", "--csv", tmp_path / "pipe")
+    assert (status, out) == (2, "")
+    assert f"{tmp_path / 'pipe'}: is a device or a pipe; give the name of a file." in err
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
