@@ -221,6 +221,8 @@ def test_standardize(tmp_path, run):
         (["--conv", "32"], "--conv must be FILTERSxSIZE or FILTERSxSIZE/STRIDES, such as 32x5"),
         (["--pool", "two"], "--pool must be SIZE or SIZE/STRIDES, such as 2 or 3/2, got 'two'."),
         (["--conv", "4x9"], "kernel_size"),
+        (["--conv", "4x3/0"], "strides must be at least 1, got 0."),
+        (["--pool", "2/0"], "strides must be at least 1, got 0."),
         (["--schedule", "cosinus"], "--schedule must be cosine, step:EPOCHS[:FACTOR]"),
         (["--schedule", "step:0.5"], "--schedule must be cosine"),
         (["--schedule", "step:x"], "--schedule must be cosine"),
