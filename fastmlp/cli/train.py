@@ -183,8 +183,10 @@ def _complete(chosen: dict[str, Any]) -> dict[str, Any]:
     rate = _OTHERS.rate if chosen["layers"] else few.rate
     if chosen["loss"] not in ("cross_entropy", "binary_cross_entropy"):
         rate = _OF_OTHER_LOSSES  # their gradients may be of any size
-    # Velocities add up to 1 / (1 - momentum) steps.
-    rate = float(f"{rate * (1 - (chosen['momentum'] or 0.0)):.6g}")
+    momentum = chosen["momentum"] or 0.0
+    if 0 <= momentum < 1:  # others are refused later, by their name and not that of the rate
+        # Velocities add up to 1 / (1 - momentum) steps.
+        rate = float(f"{rate * (1 - momentum):.6g}")
     given = {
         "epochs": few.epochs,
         "batch_size": few.batch_size,

@@ -231,6 +231,8 @@ def test_standardize(tmp_path, run):
         (["--optimizer", "adam", "--momentum", "0.9"], "--momentum is not a setting of adam"),
         (["--clip-norm", "0"], "clip_norm must be above 0"),
         (["--clip-norm", "1", "--clip-value", "1"], "must be None where"),
+        (["--momentum", "2"], "momentum must be"),
+        (["--momentum=-1"], "momentum must be"),
         (["--nesterov"], "momentum must be above 0 with nesterov=True"),
         (["--loss", "mse", "--label-smoothing", "0.1"], "--label-smoothing is for cross_entropy"),
         (["--checkpoint-steps", "5"], "--checkpoint-steps needs --checkpoint FILE."),
