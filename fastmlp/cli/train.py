@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fastmlp import losses, plot, report
+from fastmlp import checkpoint, losses, plot, report
 from fastmlp.cli import data, networks, recipe
 from fastmlp.cli.data import Part
 from fastmlp.cli.parser import Parser, use_threads
@@ -117,6 +117,7 @@ def run(args: argparse.Namespace) -> int:
     _check_outputs(chosen, args.config, args.save_config)
     callbacks = recipe.make_callbacks(chosen)
     resume = recipe.resume_path(chosen)
+    before = 0 if resume is None else checkpoint.read(resume).epochs
     loss = recipe.loss_of(chosen)
     name, found = chosen["dataset"], data.parts(chosen)
     train, valid, test = data.to_train(found, name)
@@ -155,7 +156,11 @@ def run(args: argparse.Namespace) -> int:
         model.save(chosen["save"])
         saved.append(f"model  {chosen['save']}")
     measured = _measure(model, {"valid": valid, "test": test})
-    print(f"time   {seconds:.2f} s for {len(history.epochs)} of {chosen['epochs']} epochs")
+    left = chosen["epochs"] - before
+    if left > 0:
+        print(f"time   {seconds:.2f} s for {len(history.epochs) - before} of {left} epochs")
+    else:
+        print(f"nothing to do: the checkpoint has {before} epochs; raise --epochs")
     if chosen["report"]:
         part = valid if test is None else test
         _report(chosen, model, history, measured, part, "valid" if test is None else "test")

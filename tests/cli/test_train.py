@@ -116,6 +116,20 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, run):
     assert whole.read_bytes() == parts.read_bytes()
 
 
+def test_a_resumed_run_counts_its_own_epochs(tmp_path, run):
+    path = tmp_path / "c"
+    common = ("--hidden", 8, "--checkpoint", path, "--resume")
+    assert "s for 2 of 2 epochs\n" in run("train", *common, "--epochs", 2).out
+    out = run("train", *common, "--epochs", 3).out
+    assert "s for 1 of 1 epochs\n" in out
+    for epochs in (3, 2):
+        status, out, err = run("train", *common, "--epochs", epochs, "--save", tmp_path / "m")
+        assert (status, err) == (0, "")
+        assert "nothing to do: the checkpoint has 3 epochs; raise --epochs\n" in out
+        assert "time" not in out
+        assert f"model  {tmp_path / 'm'}\n" in out  # the model of the checkpoint
+
+
 def test_resume_begins_anew_without_a_checkpoint(tmp_path, run):
     path = tmp_path / "c"
     options = ("--checkpoint", path, "--checkpoint-steps", 50, "--resume")
