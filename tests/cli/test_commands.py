@@ -340,6 +340,36 @@ def test_confusion_is_for_classifiers(tmp_path, run):
     assert "--proba is for classifiers" in run("predict", tmp_path / "m", "--proba").err
 
 
+@pytest.mark.parametrize("column", [False, True])
+def test_evaluate_counts_yes_and_no(column, tmp_path, run):
+    model = fm.MLP(4, [], 1, seed=3)
+    model.compile(loss="binary_cross_entropy")
+    model.save(tmp_path / "m")
+    x, y = points()
+    y = (y == 1).astype(int)
+    file = write_npz(tmp_path / "d.npz", x=x, y=y[:, None] if column else y)
+    yes = model.predict(x)[:, 0] > 0
+    counts = [[int(((y == true) & (yes == taken)).sum()) for taken in (0, 1)] for true in (0, 1)]
+    status, out, _ = run("evaluate", tmp_path / "m", file, "--confusion")
+    assert status == 0
+    head, *rows = (line.split() for line in out.splitlines()[1:])
+    assert head == ["true", "\\", "predicted", "no", "yes", "recall"]
+    for name, row, expected in zip(("no", "yes"), rows, counts, strict=True):
+        assert row[:3] == [name, *(str(value or ".") for value in expected)]
+    result = json.loads(run("evaluate", tmp_path / "m", file, "--confusion", "--json").out)
+    assert result["confusion_matrix"] == counts
+
+
+def test_confusion_needs_one_answer(tmp_path, run):
+    model = fm.MLP(4, [], 3)
+    model.compile(loss="binary_cross_entropy")
+    model.save(tmp_path / "m")
+    status, _, err = run("evaluate", tmp_path / "m", "--confusion")
+    assert status == 2
+    assert "--confusion needs one answer a sample; this model was trained with binary" in err
+    assert "gives 3, any of which may be yes." in err
+
+
 def test_predict_of_many_samples_is_that_of_few(tmp_path, run, monkeypatch, saved):
     from fastmlp.cli import predict
 
