@@ -8,10 +8,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fastmlp import checkpoint, losses, plot, report
+from fastmlp import callbacks, checkpoint, losses, plot, report
 from fastmlp.cli import data, networks, recipe
 from fastmlp.cli.data import Part
 from fastmlp.cli.parser import Parser, use_threads
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     use_threads(chosen["threads"])
     _check_outputs(chosen, args.config, args.save_config)
-    callbacks = recipe.make_callbacks(chosen)
+    made = recipe.make_callbacks(chosen)
     resume = recipe.resume_path(chosen)
     before = 0 if resume is None else checkpoint.read(resume).epochs
     loss = recipe.loss_of(chosen)
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
             epochs=chosen["epochs"],
             batch_size=chosen["batch_size"],
             validation_data=(valid.x, _labels(valid)),
-            callbacks=callbacks,
+            callbacks=made,
             resume=resume,
             verbose=0 if chosen["quiet"] else 1 if sys.stderr.isatty() else 2,
         )
@@ -151,6 +151,7 @@ def run(args: argparse.Namespace) -> int:
         _rescue(model, chosen["save"])
         raise
     seconds = time.perf_counter() - began
+    _tell_stopped(made)
     saved = []
     if chosen["save"]:  # before anything else that may be interrupted
         model.save(chosen["save"])
@@ -171,6 +172,16 @@ def run(args: argparse.Namespace) -> int:
     for line in saved:
         print(line)
     return _INTERRUPTED if history.interrupted else 0
+
+
+def _tell_stopped(made: Sequence[callbacks.Callback]) -> None:
+    """Say which weights the model has if the training was stopped early."""
+    for callback in made:
+        if isinstance(callback, callbacks.EarlyStopping) and callback.stopped_epoch:
+            end, best = callback.stopped_epoch, callback.best_epoch
+            weights = f"; the weights are those of epoch {best}" if best else ""
+            waited = end - best if best else callback.patience
+            print(f"stopped after epoch {end}: {callback.monitor} no better for {waited}{weights}")
 
 
 def _rescue(model: Sequential, path: str | None) -> None:

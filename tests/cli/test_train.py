@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import sys
 
 import numpy as np
@@ -91,8 +92,24 @@ def test_early_stopping(run):
     status, out, _ = run("train", "--hidden", 8, "--epochs", 50, "--lr", 0, "--early-stopping", 3)
     assert status == 0
     assert "for 4 of 50 epochs" in out
+    told = "stopped after epoch 4: val_loss no better for 3; the weights are those of epoch 1\n"
+    assert told in out
+    assert "stopped" not in run("train", *SHORT, "--early-stopping", 3).out
     message = run("train", *SHORT, "--early-stopping", 3, "--monitor", "val_f1").err
     assert "val_f1" in message
+
+
+def test_the_epoch_named_is_that_of_the_weights(tmp_path, run):
+    best, saved = tmp_path / "best", tmp_path / "m"
+    options = ("--hidden", 8, "--lr", 1, "--early-stopping", 2, "--save", saved)
+    out = run("train", *options, "--epochs", 100).out
+    found = re.search(r"stopped after epoch (\d+): val_loss no better for 2; .* epoch (\d+)", out)
+    end, epoch = map(int, found.groups())
+    assert end == epoch + 2
+    assert run("train", "--hidden", 8, "--lr", 1, "--epochs", epoch, "--save", best).status == 0
+    parameters = fm.load_model(saved).parameters
+    for name, value in fm.load_model(best).parameters.items():
+        np.testing.assert_array_equal(parameters[name], value)
 
 
 def test_metrics_are_measured(run):
