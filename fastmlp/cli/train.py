@@ -151,7 +151,6 @@ def run(args: argparse.Namespace) -> int:
         _rescue(model, chosen["save"])
         raise
     seconds = time.perf_counter() - began
-    _tell_stopped(made)
     saved = []
     if chosen["save"]:  # before anything else that may be interrupted
         model.save(chosen["save"])
@@ -162,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"time   {seconds:.2f} s for {len(history.epochs) - before} of {left} epochs")
     else:
         print(f"nothing to do: the checkpoint has {before} epochs; raise --epochs")
+    _tell_stopped(made)
     if chosen["report"]:
         part = valid if test is None else test
         _report(chosen, model, history, measured, part, "valid" if test is None else "test")
