@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import fastmlp as fm
-from fastmlp.io import atomic, model_file, write_atomically
+from fastmlp.io import atomic, check_writable, model_file, write_atomically
 
 
 @pytest.fixture
@@ -364,12 +364,12 @@ def test_save_to_a_directory_that_is_not_there_names_the_path(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         fm.MLP(2, [], 2).save(target)
     assert caught.value.filename == str(target)
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
         fm.MLP(2, [], 2).save(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("function", ["open", "write", "fsync", "close", "replace"])
+@pytest.mark.parametrize("function", ["open", "write", "fsync", "close", "replace", "fchmod"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_every_call_of_a_save_may_fail(function, error, saved, monkeypatch):
     model, path = saved
@@ -444,18 +444,75 @@ def test_failure_of_the_last_step_says_so(path, monkeypatch):
     assert path.read_bytes() == b"data"
 
 
-def test_a_symbolic_link_stays_one_and_the_mode_follows_the_umask(tmp_path):
+def test_a_symbolic_link_stays_one(tmp_path):
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_bytes(b"old")
     link.symlink_to(real)
-    before = os.umask(0o027)
-    try:
-        write_atomically(link, b"new")
-    finally:
-        os.umask(before)
+    write_atomically(link, b"new")
     assert link.is_symlink()
     assert real.read_bytes() == b"new"
-    assert stat.S_IMODE(real.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such modes")
+@pytest.mark.parametrize(
+    ("before", "after"), [(None, 0o640), (0o600, 0o600), (0o666, 0o666), (0o444, 0o644)]
+)
+def test_a_new_file_follows_the_umask_and_an_old_one_keeps_its_mode(before, after, path):
+    if before is not None:
+        path.write_bytes(b"old")
+        path.chmod(before)
+    umask = os.umask(0o027)
+    try:
+        write_atomically(path, b"new")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == after
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such modes")
+def test_modes_that_cannot_be_set_are_no_failure(path, monkeypatch):
+    path.write_bytes(b"old")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(atomic.os, "fchmod", refuse)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+def test_pipes_and_folders_are_not_replaced(tmp_path):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        with pytest.raises(OSError, match="is a device or a pipe; give the name of") as caught:
+            write_atomically(path, b"new")
+        assert caught.value.filename == str(path)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        write_atomically(tmp_path, b"new")
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and link.is_symlink()
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(OSError, match="nothing was written") as caught:
+        write_atomically(loop, b"new")
+    assert loop.is_symlink()
+    assert sorted(os.listdir(tmp_path)) == ["link", "loop", "pipe"]
+
+
+def test_what_cannot_be_written_is_known_before(path):
+    check_writable(path)
+    assert os.listdir(path.parent) == []
+    path.write_bytes(b"old")
+    check_writable(path)
+    assert (os.listdir(path.parent), path.read_bytes()) == ([path.name], b"old")
+    with pytest.raises(OSError, match=r"File name too long; nothing .*: give it a shorter name"):
+        check_writable(path.with_name("m" * 300))
+    with pytest.raises(FileNotFoundError, match="its folder does not exist, or takes no files"):
+        check_writable(path.parent / "nowhere" / "m")
+    with pytest.raises(IsADirectoryError):
+        check_writable(path.parent)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

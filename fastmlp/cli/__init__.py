@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 1 if training diverged or a check failed, 2 for a mistake, 130 for Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_streams()
     try:
         parser, commands = _parser()
         parsed, unknown = parser.parse_known_args(join_numbers(given))
@@ -75,6 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
         return _fail(error, 2)
     return status
+
+
+def _open_streams() -> None:
+    """Let what is printed go nowhere if stdout or stderr is closed (``>&-``): Python has None."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
+            setattr(sys, name, nowhere)
 
 
 def _fail(error: BaseException, status: int) -> int:

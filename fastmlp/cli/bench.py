@@ -76,10 +76,13 @@ def add(commands: Any) -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Measure, and print the table."""
     chosen = values(_SETTINGS, args, {})
-    rounds = chosen["rounds"] or (2 if args.quick else 3)
-    seconds = chosen["seconds"] or (0.2 if args.quick else 1.0)
-    if rounds < 1 or seconds < 0:
-        raise ValueError("--rounds must be at least 1 and --seconds above 0.")
+    rounds, seconds = chosen["rounds"], chosen["seconds"]
+    rounds = (2 if args.quick else 3) if rounds is None else rounds
+    seconds = (0.2 if args.quick else 1.0) if seconds is None else seconds
+    if rounds < 1 or seconds <= 0:
+        raise ValueError(
+            f"--rounds must be at least 1 and --seconds above 0, got {rounds} and {seconds:g}."
+        )
     names = _sides(chosen["sides"])
     threads = get_num_threads()
     workloads = [WORKLOADS[name] for name in (_QUICK if args.quick else WORKLOADS)]

@@ -19,6 +19,7 @@ __all__ = [
     "Part",
     "add_data",
     "class_names",
+    "file_of",
     "load",
     "parts",
     "to_train",
@@ -100,6 +101,12 @@ def parts(chosen: Mapping[str, Any], *, labels: bool = True) -> dict[str, Part]:
     if chosen["channels_first"]:
         found = {key: part._replace(x=_images(part.x, name)) for key, part in found.items()}
     return found
+
+
+def file_of(chosen: Mapping[str, Any]) -> str | None:
+    """Return the file that DATA names; None if it is a set by its name."""
+    name: str = chosen["dataset"]
+    return None if name in _SETS else name
 
 
 def _check_settings(name: str, chosen: Mapping[str, Any]) -> None:

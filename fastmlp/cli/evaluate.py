@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -63,11 +64,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = values([_METRICS], args, {})["metrics"]
     if chosen is not None:
         model.compile(model.optimizer, model.loss, chosen)
-    one_class = model.loss.classifies and not isinstance(model.loss, losses.BinaryCrossEntropy)
-    if args.confusion and not one_class:
-        raise ValueError(
-            f"--confusion is for classifiers; this model was trained with {model.loss.name}."
-        )
+    if args.confusion:
+        _check_confusion(model)
     name, found = data.load(args)
     part_name, (x, y) = data.to_use(found, name, args.part)
     if y is None:
@@ -75,11 +73,7 @@ def run(args: argparse.Namespace) -> int:
     measured = model.evaluate(x, y)
     matrix = None
     if args.confusion:
-        true = y if y.ndim == 1 else y.argmax(axis=1)
-        count = model.output_shape[-1]
-        matrix = metrics.confusion_matrix(
-            true.astype(np.int64), model.predict(x).argmax(axis=-1), labels=np.arange(count)
-        )
+        matrix = _confusion(model, x, y)
     if args.json:
         result = {"model": args.model, "data": name, "part": part_name, "samples": len(x)}
         result |= {key: value if np.isfinite(value) else None for key, value in measured.items()}
@@ -91,8 +85,40 @@ def run(args: argparse.Namespace) -> int:
     where = f" {part_name}" if args.part else ""
     print(f"{name}{where}  {len(x):,} samples  {shown}")
     if matrix is not None:
-        print(_table(matrix, data.class_names(name, len(matrix))))
+        names = ["no", "yes"] if _answers(model) else data.class_names(name, len(matrix))
+        print(_table(matrix, names))
     return 0
+
+
+def _answers(model: models.Sequential) -> bool:
+    """Return whether the outputs are answers, yes or no, and not classes."""
+    return isinstance(model.loss, losses.BinaryCrossEntropy)
+
+
+def _check_confusion(model: models.Sequential) -> None:
+    """Refuse a model that does not give one class a sample."""
+    if not model.loss.classifies:
+        raise ValueError(
+            f"--confusion is for classifiers; this model was trained with {model.loss.name}."
+        )
+    count = math.prod(model.output_shape)
+    if _answers(model) and count > 1:
+        raise ValueError(
+            f"--confusion needs one answer a sample; this model was trained with {model.loss.name} "
+            f"and gives {count}, any of which may be yes."
+        )
+
+
+def _confusion(model: models.Sequential, x: Array, y: Array) -> Array:
+    """Return how often samples of a class, by row, were taken for which, by column."""
+    if _answers(model):
+        count, true = 2, y.reshape(-1) > 0.5
+        taken = model.predict_proba(x).reshape(-1) > 0.5
+    else:
+        count, true = model.output_shape[-1], y if y.ndim == 1 else y.argmax(axis=1)
+        taken = model.predict(x).argmax(axis=-1)
+    labels = np.arange(count)
+    return metrics.confusion_matrix(true.astype(np.int64), taken.astype(np.int64), labels=labels)
 
 
 def _table(matrix: Array, names: list[str]) -> str:

@@ -84,8 +84,8 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
 
     for name, number, size, step in front:
         if name == "conv":
-            padding = chosen["padding"]
-            add_linear(kinds.Conv2D, number, size, strides=step or 1, padding=padding)
+            strides = 1 if step is None else step
+            add_linear(kinds.Conv2D, number, size, strides=strides, padding=chosen["padding"])
         elif name == "global-pool":
             layers.append(kinds.GlobalAvgPool2D())
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
 import sys
 from typing import Any
 
@@ -15,7 +16,8 @@ from fastmlp import losses
 from fastmlp import model as models
 from fastmlp.cli import data
 from fastmlp.cli.parser import Parser, add_threads
-from fastmlp.io import write_atomically
+from fastmlp.cli.settings import values
+from fastmlp.io import check_writable, write_atomically
 
 __all__ = ["HELP", "add", "run"]
 
@@ -60,8 +62,8 @@ def add(commands: Any) -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, and print or write the result."""
-    if args.out and not args.out.endswith((".npz", ".csv")):
-        raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
+    if args.out is not None:
+        _check_out(args)
     model = models.load_model(args.model)
     if args.proba and not model.loss.classifies:
         raise ValueError("--proba is for classifiers; this model was not trained as one.")
@@ -80,6 +82,18 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         print(f"{len(next(iter(columns.values()))):,} predictions in {args.out}")
     return 0
+
+
+def _check_out(args: argparse.Namespace) -> None:
+    """Refuse what cannot be written, and to write over what is read."""
+    if not args.out.endswith((".npz", ".csv")):
+        raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
+    chosen = values(data.SETTINGS, args, {})
+    inputs = {"MODEL": args.model, "DATA": data.file_of(chosen), "--data": chosen["data"]}
+    for name, path in inputs.items():
+        if path and os.path.realpath(path) == os.path.realpath(args.out):
+            raise ValueError(f"{name} and --out must name two files, got {args.out!r} for both.")
+    check_writable(args.out)
 
 
 def _check_columns(model: models.Sequential, x: Array, args: argparse.Namespace) -> None:
@@ -123,9 +137,9 @@ def _in_parts(function: Any, x: Array) -> Array:
 def _csv(columns: dict[str, Array]) -> str:
     """Return one line a sample; a column of several values becomes several, numbered from 0."""
     names, flat = [], []
-    for name, values in columns.items():
-        table = values.reshape(len(values), -1)
-        names += [name] if values.ndim == 1 else [f"{name}_{i}" for i in range(table.shape[1])]
+    for name, column in columns.items():
+        table = column.reshape(len(column), -1)
+        names += [name] if column.ndim == 1 else [f"{name}_{i}" for i in range(table.shape[1])]
         flat.append(table)
     # str() of a numpy float32 is the shortest text that reads back to the same value.
     rows = (

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fastmlp import losses, plot, report
+from fastmlp import callbacks, checkpoint, losses, plot, report
 from fastmlp.cli import data, networks, recipe
 from fastmlp.cli.data import Part
 from fastmlp.cli.parser import Parser, use_threads
 from fastmlp.cli.settings import Setting, add_options, read_file, to_toml, values
+from fastmlp.errors import DivergenceError
 from fastmlp.history import History
-from fastmlp.io import write_atomically
+from fastmlp.io import check_writable, write_atomically
 from fastmlp.model import Sequential
 
 __all__ = ["HELP", "SETTINGS", "add", "run"]
@@ -89,6 +91,9 @@ _DEFAULTS = {"digits": _Defaults(30, 8, 0.2)}
 _OTHERS = _Defaults(10, 32, 0.1)
 _OF_OTHER_LOSSES = 0.01
 
+# What is read and then written anew, on purpose.
+_GOES_ON = (("--resume", "--checkpoint"), ("--config", "--save-config"))
+
 
 def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
@@ -109,9 +114,10 @@ def run(args: argparse.Namespace) -> int:
         print(to_toml(SETTINGS, chosen), end="")
         return 0
     use_threads(chosen["threads"])
-    _check_outputs(chosen, args.save_config)
-    callbacks = recipe.make_callbacks(chosen)
+    _check_outputs(chosen, args.config, args.save_config)
+    made = recipe.make_callbacks(chosen)
     resume = recipe.resume_path(chosen)
+    before = 0 if resume is None else checkpoint.read(resume).epochs
     loss = recipe.loss_of(chosen)
     name, found = chosen["dataset"], data.parts(chosen)
     train, valid, test = data.to_train(found, name)
@@ -130,23 +136,32 @@ def run(args: argparse.Namespace) -> int:
     if not chosen["quiet"]:
         _announce(chosen, (train, valid, test), model, optimizer, resume)
     began = time.perf_counter()
-    history = model.fit(
-        train.x,
-        _labels(train),
-        epochs=chosen["epochs"],
-        batch_size=chosen["batch_size"],
-        validation_data=(valid.x, _labels(valid)),
-        callbacks=callbacks,
-        resume=resume,
-        verbose=0 if chosen["quiet"] else 1 if sys.stderr.isatty() else 2,
-    )
+    try:
+        history = model.fit(
+            train.x,
+            _labels(train),
+            epochs=chosen["epochs"],
+            batch_size=chosen["batch_size"],
+            validation_data=(valid.x, _labels(valid)),
+            callbacks=made,
+            resume=resume,
+            verbose=0 if chosen["quiet"] else 1 if sys.stderr.isatty() else 2,
+        )
+    except (DivergenceError, OSError):
+        _rescue(model, chosen["save"])
+        raise
     seconds = time.perf_counter() - began
     saved = []
     if chosen["save"]:  # before anything else that may be interrupted
         model.save(chosen["save"])
         saved.append(f"model  {chosen['save']}")
     measured = _measure(model, {"valid": valid, "test": test})
-    print(f"time   {seconds:.2f} s for {len(history.epochs)} of {chosen['epochs']} epochs")
+    left = chosen["epochs"] - before
+    if left > 0:
+        print(f"time   {seconds:.2f} s for {len(history.epochs) - before} of {left} epochs")
+    else:
+        print(f"nothing to do: the checkpoint has {before} epochs; raise --epochs")
+    _tell_stopped(made)
     if chosen["report"]:
         part = valid if test is None else test
         _report(chosen, model, history, measured, part, "valid" if test is None else "test")
@@ -159,14 +174,35 @@ def run(args: argparse.Namespace) -> int:
     return _INTERRUPTED if history.interrupted else 0
 
 
+def _tell_stopped(made: Sequence[callbacks.Callback]) -> None:
+    """Say which weights the model has if the training was stopped early."""
+    for callback in made:
+        if isinstance(callback, callbacks.EarlyStopping) and callback.stopped_epoch:
+            end, best = callback.stopped_epoch, callback.best_epoch
+            weights = f"; the weights are those of epoch {best}" if best else ""
+            waited = end - best if best else callback.patience
+            print(f"stopped after epoch {end}: {callback.monitor} no better for {waited}{weights}")
+
+
+def _rescue(model: Sequential, path: str | None) -> None:
+    """Save what a training that ended by an error has reached, if that is an epoch or more."""
+    if path and model.history is not None and model.history.epochs:
+        # Of two errors the first one matters: it may be the cause of this one.
+        with contextlib.suppress(OSError, ValueError):
+            model.save(path)
+            print(f"model  {path} (as far as it came)", file=sys.stderr)
+
+
 def _complete(chosen: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with the defaults that depend on others."""
     few = _DEFAULTS.get(chosen["dataset"], _OTHERS)
     rate = _OTHERS.rate if chosen["layers"] else few.rate
     if chosen["loss"] not in ("cross_entropy", "binary_cross_entropy"):
         rate = _OF_OTHER_LOSSES  # their gradients may be of any size
-    # Velocities add up to 1 / (1 - momentum) steps.
-    rate = float(f"{rate * (1 - (chosen['momentum'] or 0.0)):.6g}")
+    momentum = chosen["momentum"] or 0.0
+    if 0 <= momentum < 1:  # others are refused later, by their name and not that of the rate
+        # Velocities add up to 1 / (1 - momentum) steps.
+        rate = float(f"{rate * (1 - momentum):.6g}")
     given = {
         "epochs": few.epochs,
         "batch_size": few.batch_size,
@@ -252,25 +288,32 @@ def _report(
     )
 
 
-def _check_outputs(chosen: Mapping[str, Any], config: str | None) -> None:
-    """Find out before training, not after it, what cannot be written."""
+def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: str | None) -> None:
+    """Find out before training, not after it, what cannot be written or would be lost."""
+    inputs = {"DATA": data.file_of(chosen), "--data": chosen["data"], "--config": config}
+    inputs["--resume"] = chosen["resume"] if isinstance(chosen["resume"], str) else None
+    seen = {os.path.realpath(path): option for option, path in inputs.items() if path}
     names = ("save", "plot", "report", "csv", "checkpoint")
-    given = [(f"--{name}", chosen[name]) for name in names] + [("--save-config", config)]
-    seen: dict[str, str] = {}
+    given = [(f"--{name}", chosen[name]) for name in names] + [("--save-config", save_config)]
     for option, path in given:
-        if not path:
+        if path is None:
             continue
+        if not path:
+            raise ValueError(f"{option} must name a file, got {path!r}.")
         folder = os.path.dirname(path) or "."
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path} is a folder; give the name of a file in it.")
         if not os.path.isdir(folder):
             raise FileNotFoundError(f"the folder {folder} of {path} does not exist.")
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"the folder {folder} of {path} cannot be written to.")
-        other = seen.setdefault(os.path.realpath(path), option)
-        if other != option:
+        real = os.path.realpath(path)
+        other = seen.get(real, option)
+        if other != option and (other, option) not in _GOES_ON:
             raise ValueError(f"{other} and {option} must name two files, got {path!r} for both.")
+        seen[real] = option
     if chosen["report"] and not chosen["report"].endswith((".html", ".htm")):
         raise ValueError(f"--report must name a file *.html, got {chosen['report']!r}.")
     if chosen["plot"]:
         plot.check_path(chosen["plot"])
+    for _, path in given:
+        if path is not None:
+            check_writable(path)

@@ -19,6 +19,7 @@ _MAX_LINE = 2**22
 _MAX_FIELDS = 2**16
 _MAX_EMPTY = 1024  # lines without anything in a row
 _DELIMITERS = (",", ";", "\t")
+_CLASSES = "; if these are classes, number them from 0: np.unique(y, return_inverse=True)[1]"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -98,7 +99,7 @@ def load_csv(
                 first += taken
                 if not table.names:
                     continue
-                column = _column(target, table)
+                column = table.target = _column(target, table)
             blocks.append(table.parse(first, lines))
         stream.check_end()
     rows = np.concatenate(blocks) if blocks else np.empty((0, 0))
@@ -160,6 +161,7 @@ class _Table:
         self.name = name
         self.names: list[str] = []
         self.has_header = False
+        self.target: int | None = None
         self._delimiter = delimiter or ","
         self._detects = delimiter is None
 
@@ -211,7 +213,8 @@ class _Table:
             raise format_error(where, "a number", "an empty field")
         value = _float(field)
         if value is None:
-            raise format_error(where, "a number", repr(field[:40]))
+            hint = _CLASSES if index == self.target else ""
+            raise format_error(where, "a number", repr(field[:40]) + hint)
         if not np.isfinite(value):
             raise format_error(where, "a finite number", repr(field[:40]))
         return value

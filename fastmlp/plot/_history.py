@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastmlp.history import History
 
-from ._figure import COLOURS, check_path, clean, new_figure, require_matplotlib
+from ._figure import COLOURS, check_path, clean, new_figure, require_matplotlib, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def history(
         _panel(axes, name, values[name], values.get("val_" + name))
     if path is not None:
         check_path(path)
-        figure.savefig(path, dpi=150)
+        save(figure, path)
     return figure
 
 

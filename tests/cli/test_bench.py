@@ -74,6 +74,8 @@ def test_json(run):
     [
         (["--sides", "numpi"], "--sides must be some of fastmlp,numpy,torch,jax,sklearn, got"),
         (["--rounds", "-1"], "--rounds must be at least 1"),
+        (["--rounds", "0"], "--rounds must be at least 1 and --seconds above 0, got 0 and 1."),
+        (["--seconds", "0"], "--rounds must be at least 1 and --seconds above 0, got 3 and 0."),
         (["--seconds", "soon"], "--seconds must be a finite number, got 'soon'."),
     ],
 )

@@ -125,6 +125,17 @@ def test_predict_writes_files(saved, suffix, tmp_path, run):
     np.testing.assert_array_equal(labels, expected.argmax(axis=1))
 
 
+def test_predictions_replace_neither_data_nor_model(saved, table, tmp_path, run):
+    model = tmp_path / "m.npz"
+    model.write_bytes(saved.read_bytes())
+    before = table.read_bytes()
+    for arguments, name in (((saved, table), "DATA"), ((model,), "MODEL")):
+        status, out, err = run("predict", *arguments, "--out", arguments[-1])
+        assert (status, out) == (2, "")
+        assert f"{name} and --out must name two files, got {str(arguments[-1])!r} for both." in err
+    assert (table.read_bytes(), model.read_bytes()) == (before, saved.read_bytes())
+
+
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_predict_of_yes_or_no_answers(outputs, tmp_path, run):
     model = fm.MLP(64, [], outputs, seed=3)
@@ -208,6 +219,7 @@ def test_info(saved, run):
         (["train", "/no/such.npz"], "/no/such.npz: No such file or directory."),
         (["evaluate", "/no/such.model"], "/no/such.model: No such file or directory."),
         (["predict", "m", "--out", "p.txt"], "--out must name a file *.npz or *.csv"),
+        (["predict", "m", "--out", ""], "--out must name a file *.npz or *.csv, got ''."),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, run):
@@ -326,6 +338,36 @@ def test_confusion_is_for_classifiers(tmp_path, run):
     status, _, err = run("evaluate", tmp_path / "m", "--confusion")
     assert (status, "trained with mse" in err) == (2, True)
     assert "--proba is for classifiers" in run("predict", tmp_path / "m", "--proba").err
+
+
+@pytest.mark.parametrize("column", [False, True])
+def test_evaluate_counts_yes_and_no(column, tmp_path, run):
+    model = fm.MLP(4, [], 1, seed=3)
+    model.compile(loss="binary_cross_entropy")
+    model.save(tmp_path / "m")
+    x, y = points()
+    y = (y == 1).astype(int)
+    file = write_npz(tmp_path / "d.npz", x=x, y=y[:, None] if column else y)
+    yes = model.predict(x)[:, 0] > 0
+    counts = [[int(((y == true) & (yes == taken)).sum()) for taken in (0, 1)] for true in (0, 1)]
+    status, out, _ = run("evaluate", tmp_path / "m", file, "--confusion")
+    assert status == 0
+    head, *rows = (line.split() for line in out.splitlines()[1:])
+    assert head == ["true", "\\", "predicted", "no", "yes", "recall"]
+    for name, row, expected in zip(("no", "yes"), rows, counts, strict=True):
+        assert row[:3] == [name, *(str(value or ".") for value in expected)]
+    result = json.loads(run("evaluate", tmp_path / "m", file, "--confusion", "--json").out)
+    assert result["confusion_matrix"] == counts
+
+
+def test_confusion_needs_one_answer(tmp_path, run):
+    model = fm.MLP(4, [], 3)
+    model.compile(loss="binary_cross_entropy")
+    model.save(tmp_path / "m")
+    status, _, err = run("evaluate", tmp_path / "m", "--confusion")
+    assert status == 2
+    assert "--confusion needs one answer a sample; this model was trained with binary" in err
+    assert "gives 3, any of which may be yes." in err
 
 
 def test_predict_of_many_samples_is_that_of_few(tmp_path, run, monkeypatch, saved):

@@ -79,6 +79,23 @@ def test_closed_pipe_is_no_traceback(saved):
     assert err == ""
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_traceback(closed, saved, tmp_path):
+    model = tmp_path / "m"
+    for command, status in (
+        (f"train --epochs 1 --hidden 4 --save {model}", 0),
+        (f"predict {saved}", 0),
+        ("info", 0),
+        ("train --epochs 0", 2),
+    ):
+        line = f"{sys.executable} -m fastmlp {command} {closed}"
+        done = subprocess.run(line, shell=True, capture_output=True, text=True)
+        assert done.returncode == status
+        assert "Traceback" not in done.stderr
+        assert (done.stderr != "") == (status == 2 and "2>" not in closed)
+    assert fm.load_model(model).epochs_begun == 1
+
+
 def test_a_closed_pipe_ends_a_training_quietly(tmp_path):
     with start("train", "--epochs", 100_000) as process:
         process.stdout.readline()

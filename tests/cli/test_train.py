@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 import sys
 
 import numpy as np
@@ -90,8 +92,24 @@ def test_early_stopping(run):
     status, out, _ = run("train", "--hidden", 8, "--epochs", 50, "--lr", 0, "--early-stopping", 3)
     assert status == 0
     assert "for 4 of 50 epochs" in out
+    told = "stopped after epoch 4: val_loss no better for 3; the weights are those of epoch 1\n"
+    assert told in out
+    assert "stopped" not in run("train", *SHORT, "--early-stopping", 3).out
     message = run("train", *SHORT, "--early-stopping", 3, "--monitor", "val_f1").err
     assert "val_f1" in message
+
+
+def test_the_epoch_named_is_that_of_the_weights(tmp_path, run):
+    best, saved = tmp_path / "best", tmp_path / "m"
+    options = ("--hidden", 8, "--lr", 1, "--early-stopping", 2, "--save", saved)
+    out = run("train", *options, "--epochs", 100).out
+    found = re.search(r"stopped after epoch (\d+): val_loss no better for 2; .* epoch (\d+)", out)
+    end, epoch = map(int, found.groups())
+    assert end == epoch + 2
+    assert run("train", "--hidden", 8, "--lr", 1, "--epochs", epoch, "--save", best).status == 0
+    parameters = fm.load_model(saved).parameters
+    for name, value in fm.load_model(best).parameters.items():
+        np.testing.assert_array_equal(parameters[name], value)
 
 
 def test_metrics_are_measured(run):
@@ -113,6 +131,20 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, run):
     assert f"goes on from {checkpoint}" in out
     assert "epoch 3/4" in out and "epoch 2/4" not in out
     assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_resumed_run_counts_its_own_epochs(tmp_path, run):
+    path = tmp_path / "c"
+    common = ("--hidden", 8, "--checkpoint", path, "--resume")
+    assert "s for 2 of 2 epochs\n" in run("train", *common, "--epochs", 2).out
+    out = run("train", *common, "--epochs", 3).out
+    assert "s for 1 of 1 epochs\n" in out
+    for epochs in (3, 2):
+        status, out, err = run("train", *common, "--epochs", epochs, "--save", tmp_path / "m")
+        assert (status, err) == (0, "")
+        assert "nothing to do: the checkpoint has 3 epochs; raise --epochs\n" in out
+        assert "time" not in out
+        assert f"model  {tmp_path / 'm'}\n" in out  # the model of the checkpoint
 
 
 def test_resume_begins_anew_without_a_checkpoint(tmp_path, run):
@@ -220,6 +252,8 @@ def test_standardize(tmp_path, run):
         (["--conv", "32"], "--conv must be FILTERSxSIZE or FILTERSxSIZE/STRIDES, such as 32x5"),
         (["--pool", "two"], "--pool must be SIZE or SIZE/STRIDES, such as 2 or 3/2, got 'two'."),
         (["--conv", "4x9"], "kernel_size"),
+        (["--conv", "4x3/0"], "strides must be at least 1, got 0."),
+        (["--pool", "2/0"], "strides must be at least 1, got 0."),
         (["--schedule", "cosinus"], "--schedule must be cosine, step:EPOCHS[:FACTOR]"),
         (["--schedule", "step:0.5"], "--schedule must be cosine"),
         (["--schedule", "step:x"], "--schedule must be cosine"),
@@ -228,6 +262,8 @@ def test_standardize(tmp_path, run):
         (["--optimizer", "adam", "--momentum", "0.9"], "--momentum is not a setting of adam"),
         (["--clip-norm", "0"], "clip_norm must be above 0"),
         (["--clip-norm", "1", "--clip-value", "1"], "must be None where"),
+        (["--momentum", "2"], "momentum must be"),
+        (["--momentum=-1"], "momentum must be"),
         (["--nesterov"], "momentum must be above 0 with nesterov=True"),
         (["--loss", "mse", "--label-smoothing", "0.1"], "--label-smoothing is for cross_entropy"),
         (["--checkpoint-steps", "5"], "--checkpoint-steps needs --checkpoint FILE."),
@@ -236,6 +272,12 @@ def test_standardize(tmp_path, run):
         (["--resume", "/no/such"], "--resume: there is no checkpoint /no/such."),
         (["--report", "run.pdf"], "--report must name a file *.html, got 'run.pdf'."),
         (["--report", "/no/such/run.html"], "the folder /no/such of"),
+        (["--save", ""], "--save must name a file, got ''."),
+        (["--report", ""], "--report must name a file, got ''."),
+        (["--checkpoint", ""], "--checkpoint must name a file, got ''."),
+        (["--save-config", ""], "--save-config must name a file, got ''."),
+        (["--save", "m" * 300], "File name too long; nothing was written"),
+        (["--checkpoint", "m" * 250], "give it a shorter name"),
         (["--save", "a.x", "--csv", "./a.x"], "--save and --csv must name two files"),
         (["--batch-size", "0"], "batch_size must be at least 1"),
         (["--dropout", "1"], "rate must be"),
@@ -250,3 +292,85 @@ def test_what_is_refused(options, message, tmp_path, run, monkeypatch):
     assert message in err
     assert "epoch" not in out
     assert list(tmp_path.iterdir()) == []  # nothing half done is left
+
+
+@pytest.mark.parametrize("option", ["--save", "--csv", "--checkpoint", "--save-config"])
+def test_the_data_are_not_written_over(option, table, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = table.read_bytes()
+    (tmp_path / "link").symlink_to(table)
+    for name in (table, "data.csv", "./data.csv", "link"):
+        status, out, err = run("train", table, *SHORT, option, name)
+        assert (status, out) == (2, "")
+        assert f"DATA and {option} must name two files, got {str(name)!r} for both." in err
+    assert table.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "link"]
+
+
+def test_no_input_is_written_over(tmp_path, run):
+    path = tmp_path / "f"
+    path.write_text("")
+    for given, name in ((["mnist", "--data", path], "--data"), (["--config", path], "--config"),
+                        (["--resume", path], "--resume")):  # fmt: skip
+        err = run("train", *given, "--save", path).err
+        assert f"{name} and --save must name two files" in err
+    assert path.read_bytes() == b""
+
+
+def test_settings_and_checkpoints_may_be_written_anew(tmp_path, run):
+    config, checkpoint = tmp_path / "c.toml", tmp_path / "c"
+    options = (*SHORT, "--save-config", config, "--checkpoint", checkpoint)
+    assert run("train", *options).status == 0
+    assert run("train", *options, "--config", config, "--resume", checkpoint).status == 0
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), None])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_training_that_fails_is_saved_as_far_as_it_came(error, epoch, tmp_path, run, monkeypatch):
+    path = tmp_path / "m"
+
+    def on_epoch_end(self, number, logs):
+        if number == epoch:
+            if error is not None:
+                raise error
+            self.model.optimizer.learning_rate = 1e30
+
+    monkeypatch.setattr(fm.callbacks.CSVLogger, "on_epoch_end", on_epoch_end)
+    options = ("--epochs", 3, "--hidden", 8, "--quiet", "--csv", tmp_path / "log")
+    status, out, err = run("train", *options, "--save", path)
+    assert (status, out) == (1 if error is None else 2, "")
+    lines = err.splitlines()
+    assert lines[0] == f"model  {path} (as far as it came)"
+    assert len(lines) == 2
+    assert ("Training diverged" if error is None else "No space left on device") in lines[1]
+    assert fm.load_model(path).epochs_begun >= epoch
+
+
+def test_of_two_errors_the_first_is_told(tmp_path, run, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fm.callbacks.CSVLogger, "on_epoch_end", full)
+    monkeypatch.setattr(fm.Sequential, "save", lambda *_: (_ for _ in ()).throw(OSError(5, "bad")))
+    status, _, err = run("train", *SHORT, "--csv", tmp_path / "log", "--save", tmp_path / "m")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "No space left on device" in err
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no files")
+def test_a_folder_that_takes_no_files_is_told_before_training(saved, run):
+    status, out, err = run("train", "--save", "/proc/m")
+    assert (status, out) == (2, "")
+    assert "/proc/m: No such file or directory; nothing was written" in err
+    status, _, err = run("predict", saved, "/no/such.npz", "--out", "/proc/p.csv")
+    assert status == 2
+    assert err.startswith("fastmlp: error: /proc/p.csv: ")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such pipes")
+def test_a_pipe_is_told_before_training(tmp_path, run):
+    os.mkfifo(tmp_path / "pipe")
+    status, out, err = run("train", "--csv", tmp_path / "pipe")
+    assert (status, out) == (2, "")
+    assert f"{tmp_path / 'pipe'}: is a device or a pipe; give the name of a file." in err
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

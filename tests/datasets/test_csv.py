@@ -80,7 +80,7 @@ def test_every_bit_across_blocks(write) -> None:
 @pytest.mark.parametrize(
     ("text", "where", "message"),
     [
-        ("a,b\n1,2\n3,x\n", ", line 3, column 'b'", "expected a number, got 'x'."),
+        ("a,b\n1,2\n3,x\n", ", line 3, column 'b'", "expected a number, got 'x'; if"),
         ("a,b\n1,2\n\n,4\n", ", line 4, column 'a'", "expected a number, got an empty field."),
         ("1,2\n3,nan\n", ", line 2, column '1'", "expected a finite number, got 'nan'."),
         ("1,2\n-inf,3\n", ", line 2, column '0'", "expected a finite number, got '-inf'."),
@@ -111,7 +111,17 @@ def test_line_of_an_error_far_down(write) -> None:
     path = write("a,b,c\n" + "\n".join(lines))
     with pytest.raises(FastmlpFormatError) as error:
         load_csv(path)
-    assert str(error.value) == f"{path}, line 250002, column 'c': expected a number, got 'three'."
+    message = str(error.value)
+    assert message.startswith(f"{path}, line 250002, column 'c': expected a number, got 'three'; ")
+
+
+def test_classes_as_text_get_a_hint(write) -> None:
+    path = write("a,kind,b\n1,yes,2\n")
+    hint = "; if these are classes, number them from 0: np.unique(y, return_inverse=True)[1]."
+    for target, end in (("kind", hint), (1, hint), (-1, "."), (None, ".")):
+        with pytest.raises(FastmlpFormatError) as error:
+            load_csv(path, target)
+        assert str(error.value).endswith(f"expected a number, got 'yes'{end}")
 
 
 @pytest.mark.alone

@@ -37,10 +37,26 @@ def test_both_panels(tmp_path):
     assert (tmp_path / "c.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf", "PNG", "svgz", "eps"])
 def test_kinds_of_files(tmp_path, suffix):
     plot.history({"loss": [1.0]}, tmp_path / f"c.{suffix}")
     assert (tmp_path / f"c.{suffix}").stat().st_size > 500
+
+
+@pytest.mark.parametrize("function", ["write", "replace"])
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, function, monkeypatch):
+    path = tmp_path / "c.png"
+    path.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"fastmlp.io.atomic.os.{function}", full)
+        with pytest.raises(OSError, match="nothing was written, a file of before is intact"):
+            plot.history(VALUES, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["c.png"]
+    assert path.read_bytes() == b"old"
 
 
 def test_loss_alone_is_one_panel(tmp_path):
