@@ -11,7 +11,6 @@ import contextlib
 import io
 import math
 import os
-import socket
 import struct
 import time
 from collections.abc import Iterable
@@ -67,6 +66,8 @@ class EventFile:
     """
 
     def __init__(self, folder: str, first_step: int) -> None:
+        import socket  # not at the top: every import of the package would wait for it
+
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._event = Event
