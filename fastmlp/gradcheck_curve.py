@@ -126,15 +126,17 @@ class GradcheckCurve:
         if kinks == count:
             return [f"{what}, FAILED: all are at a kink, where no difference can be compared."]
         verdict = "passed: the gradients are right."
+        zero = not any(each.backpropagated or each.quotient for each in self.elements)
+        if zero:
+            verdict = "passed, but all of them are 0."
         if wrong:
             verdict = f"FAILED: {wrong} of {count} gradients {'is' if wrong == 1 else 'are'} wrong."
         lines = [f"{what}, {verdict}"]
         if kinks:
             lines.append(f"{kinks} at a kink could not be compared.")
-        if not any(each.backpropagated or each.quotient for each in self.elements):
+        if zero:
             lines.append(
-                'All of them are 0, so this says little: try other elements (elements="random") '
-                "or samples."
+                'That says little: try other elements (elements="random") or other samples.'
             )
         return lines
 

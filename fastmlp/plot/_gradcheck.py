@@ -78,7 +78,7 @@ def gradcheck(curve: GradcheckCurve, ax: Axes | None = None) -> Axes:
     ax.set_ylabel(f"largest |difference| of {count} gradient{'' if count == 1 else 's'}")
     verdict = "gradients are right" if curve.passed else "gradients are WRONG"
     if not any(each.backpropagated or each.quotient for each in curve.elements):
-        verdict += " (all are 0)"
+        verdict = "all are 0, which says little"
     if curve.kinks == count:
         verdict = "all at a kink: nothing compared"
     ax.set_title(f"{curve.parameter}: {verdict}", fontsize=10)

@@ -45,7 +45,7 @@ svg { display: block; width: 100%; max-width: 34rem; height: auto; }
 .cards { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
 .card { background: var(--card); padding: .6rem; border-radius: 6px; text-align: center; }
 .card img { width: 6rem; height: 6rem; object-fit: contain; image-rendering: pixelated; }
-.short { grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
+.short { grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
 @media (max-width: 40rem) { .matrix { font-size: .8rem; } .matrix th, .matrix td {
   padding: .15rem .3rem; } }
 @media print { section { break-inside: avoid; } }
