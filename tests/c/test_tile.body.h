@@ -263,14 +263,17 @@ static void NAME(test_packing)(void)
                 for (int i = 0; i < (count - 1) * (k_count + extra) + k_count; i++)
                     across[i] = NAME(value)(i);
                 table->pack_rows(k_count, count, width, from, width, to);
-                table->pack_transposed(k_count, count, width, across, k_count + extra, right);
+                /* zeros up to `end`; what is behind it stays */
+                const int end = count + extra / 2;
+                for (int i = 0; i < k_count * width; i++) right[i] = 7;
+                table->pack_transposed(k_count, count, end, width, across, k_count + extra, right);
                 table->pack_columns(k_count, count, from, width, columns);
                 int ok = 1;
                 for (int k = 0; k < k_count; k++)
                     for (int i = 0; i < width; i++) {
                         ok &= to[k * width + i] == (i < count ? from[k * width + i] : 0);
                         ok &= right[k * width + i] ==
-                              (i < count ? across[i * (k_count + extra) + k] : 0);
+                              (i < count ? across[i * (k_count + extra) + k] : i < end ? 0 : 7);
                         if (i < count) ok &= columns[k * count + i] == from[k * width + i];
                     }
                 check(ok, "packing " STRING(SUFFIX), count, width, k_count, 0);
