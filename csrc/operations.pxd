@@ -260,7 +260,7 @@ cdef inline void gather(
     cdef const unsigned char *values
     cdef const real *source = <const real *>run.source
     for i in range(row_cut(run.rows, thread, threads), row_cut(run.rows, thread + 1, threads)):
-        row = run.order[run.first + i] if run.order != NULL else run.first + i
+        row = sample_of(run, i)
         to = <real *>op.y + i * op.y_row
         if op.bytes:
             values = <const unsigned char *>run.source + row * n

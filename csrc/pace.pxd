@@ -28,7 +28,7 @@ cdef struct Pace:
     int trial_of                # threads that worked before a trial of others; 0: no trial
     double kept                 # seconds a step, with those
     int disturbed               # stretches, the last ones
-    double taken                # seconds a step of the first of them
+    double taken                # seconds a step in them
     double began                # of this stretch
     double slept                # until then, on the clock of this run
     double seen                 # the same after the last step
