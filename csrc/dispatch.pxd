@@ -78,6 +78,13 @@ cdef extern from "fm_table.h" nogil:
                         float *) noexcept nogil
         void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float, float *,
                               float *, float *) noexcept nogil
+        void (*lane_product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
+                             Py_ssize_t, const float *, Py_ssize_t, const float *, float *,
+                             Py_ssize_t, int) noexcept nogil
+        void (*lane_sums)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
+                          const float *, Py_ssize_t, float *, Py_ssize_t) noexcept nogil
+        void (*lane_softmax)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float, float *,
+                             Py_ssize_t, float *, float *, float *) noexcept nogil
         float (*row_max)(Py_ssize_t, const float *) noexcept nogil
         float (*row_exp_sum)(Py_ssize_t, const float *, float, float *) noexcept nogil
         void (*row_affine)(Py_ssize_t, float, const float *, float, float *) noexcept nogil
@@ -166,6 +173,13 @@ cdef extern from "fm_table.h" nogil:
                         double *) noexcept nogil
         void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double, double *,
                               double *, double *) noexcept nogil
+        void (*lane_product)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
+                             Py_ssize_t, const double *, Py_ssize_t, const double *, double *,
+                             Py_ssize_t, int) noexcept nogil
+        void (*lane_sums)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
+                          const double *, Py_ssize_t, double *, Py_ssize_t) noexcept nogil
+        void (*lane_softmax)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double, double *,
+                             Py_ssize_t, double *, double *, double *) noexcept nogil
         double (*row_max)(Py_ssize_t, const double *) noexcept nogil
         double (*row_exp_sum)(Py_ssize_t, const double *, double, double *) noexcept nogil
         void (*row_affine)(Py_ssize_t, double, const double *, double, double *) noexcept nogil

@@ -90,6 +90,22 @@ cdef inline double element_losses(
         return fm_f64.loss[loss](n, share, parameter, x, target, dx)
 
 
+cdef inline double sum_of(Py_ssize_t n, const double *losses) noexcept nogil:
+    """Their sum, as four sums of every fourth: an addition need not wait for the one before."""
+    cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0
+    cdef Py_ssize_t i = 0
+    while i + 4 <= n:
+        s0 += losses[i]
+        s1 += losses[i + 1]
+        s2 += losses[i + 2]
+        s3 += losses[i + 3]
+        i += 4
+    while i < n:
+        s0 += losses[i]
+        i += 1
+    return (s0 + s1) + (s2 + s3)
+
+
 cdef inline double mean_of(double total, double weight) noexcept nogil:
     """total / weight; where nothing has weight total itself, 0 or not finite."""
     return total / weight if weight > 0 else total

@@ -27,7 +27,11 @@ from layer_operations cimport (
     embedding, embedding_update, gaussian_noise, layer_norm, layer_norm_backward,
     layer_norm_update, scale_shift,
 )
-from loss_rows cimport mean_of
+from lane_operations cimport (
+    from_rows, lane_activation, lane_activation_backward, lane_cross_entropy, lane_dense,
+    lane_dense_backward, lane_dense_update, lane_gather, lane_output, lane_rows,
+)
+from loss_rows cimport mean_of, sum_of
 from operations cimport (
     CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
     activation_forward, dense_backward, dense_forward, dense_update, fm_flag, fm_flag_get,
@@ -148,6 +152,26 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         op.f32, op.f64 = transpose[float], transpose[double]
     elif kind == "cross_entropy":
         op.f32, op.f64 = cross_entropy[float], cross_entropy[double]
+    elif kind == "lane_gather":
+        op.f32, op.f64 = lane_gather[float], lane_gather[double]
+    elif kind == "lane_output":
+        op.f32, op.f64 = lane_output[float], lane_output[double]
+    elif kind == "lane_rows":
+        op.f32, op.f64 = lane_rows[float], lane_rows[double]
+    elif kind == "from_rows":
+        op.f32, op.f64 = from_rows[float], from_rows[double]
+    elif kind == "lane_dense":
+        op.f32, op.f64 = lane_dense[float], lane_dense[double]
+    elif kind == "lane_dense_backward":
+        op.f32, op.f64 = lane_dense_backward[float], lane_dense_backward[double]
+    elif kind == "lane_dense_update":
+        op.f32, op.f64 = lane_dense_update[float], lane_dense_update[double]
+    elif kind == "lane_activation":
+        op.f32, op.f64 = lane_activation[float], lane_activation[double]
+    elif kind == "lane_activation_backward":
+        op.f32, op.f64 = lane_activation_backward[float], lane_activation_backward[double]
+    elif kind == "lane_cross_entropy":
+        op.f32, op.f64 = lane_cross_entropy[float], lane_cross_entropy[double]
     elif kind == "convolution":
         op.f32, op.f64 = convolution_forward[float], convolution_forward[double]
     elif kind == "filters":
@@ -286,7 +310,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
     cdef const Op *op
     cdef int i, threads, size, most = fm_team_most(team)
     cdef void *scratch = job.scratch + thread * job.scratch_bytes
-    cdef Py_ssize_t first = job.start, row, step = 0, epoch = 0
+    cdef Py_ssize_t first = job.start, row, right, step = 0, epoch = 0
     cdef long long turn = 0
     cdef double loss, extra, now, began, next_poll = 0
     began = fm_seconds()
@@ -331,10 +355,11 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                 return
             if op.checks:
                 if thread == 0:
-                    loss = 0
+                    loss = sum_of(run.rows, run.losses)
+                    right = 0
                     for row in range(run.rows):
-                        loss += run.losses[row]
-                        job.correct += run.correct[row]
+                        right += run.correct[row]
+                    job.correct += right
                     if op.python >= 0:
                         run.weight = job.python_weight[0]
                     extra = 0

@@ -46,6 +46,24 @@ cdef inline double share_of(const Run *run, double weight) noexcept nogil:
     return weight / run.weight if run.weight > 0 else 0
 
 
+cdef inline void weigh_classes(
+    const Op *op, Run *run, const real *class_weight
+) noexcept nogil:
+    """Make run.weight that of the batch when the weights of classes count as those of samples."""
+    cdef Py_ssize_t i, sample, n = op.inputs
+    cdef double of_class
+    if class_weight == NULL:
+        return
+    run.weight = 0
+    for i in range(run.rows):
+        sample = sample_of(run, i)
+        if run.labels != NULL:
+            of_class = class_weight[run.labels[sample]]
+        else:
+            of_class = target_weight(n, 0, <const real *>run.targets + sample * n, class_weight)
+        run.weight += weight_of(run, sample) * of_class
+
+
 cdef inline void note(Run *run, Py_ssize_t i, double loss) noexcept nogil:
     run.losses[i] = loss
     if not isfinite(loss):
@@ -149,16 +167,7 @@ cdef inline void cross_entropy(
     cdef const real *target = NULL
     cdef real *dy = NULL
     fetch_labels(run, begin, end)
-    if class_weight != NULL:
-        # The classes' weights count as those of the samples do.
-        run.weight = 0
-        for i in range(run.rows):
-            sample = sample_of(run, i)
-            if run.labels != NULL:
-                label = run.labels[sample]
-            else:
-                target = <const real *>run.targets + sample * n
-            run.weight += weight_of(run, sample) * target_weight(n, label, target, class_weight)
+    weigh_classes(op, run, class_weight)
     if run.labels != NULL and n <= FEW_CLASSES:
         cross_entropy_lanes(op, run, x, x_row, begin, end, scratch)
         if op.dyt != NULL:

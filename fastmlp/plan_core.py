@@ -276,11 +276,18 @@ class Core:
             self.operations[-1].barrier = True
             self._phase += 1
 
+    def compiled_kind(self, operation: Operation) -> str:
+        """Return the name of the compiled operation."""
+        return operation.kind
+
     # --- Memory ---------------------------------------------------------------------------------
 
     def buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
         """Return a new buffer of a row a sample, in whole vectors."""
-        buffer = Buffer(name, self.rows, columns, self._stride(columns), zero, self._phase)
+        return self._new_buffer(name, self.rows, columns, self._stride(columns), zero)
+
+    def _new_buffer(self, name: str, rows: int, columns: int, stride: int, zero: bool) -> Buffer:
+        buffer = Buffer(name, rows, columns, stride, zero, self._phase)
         self._buffers.append(buffer)
         return buffer
 
@@ -291,9 +298,11 @@ class Core:
 
     def _stride(self, columns: int) -> int:
         """Return how far rows of so many values lie apart: in whole vectors, without aliasing."""
-        stride = -(-columns // self.lanes) * self.lanes
+        return self._apart(-(-columns // self.lanes) * self.lanes)
+
+    def _apart(self, stride: int) -> int:
         if stride * self.dtype.itemsize % _ALIASING == 0:
-            stride += max(self.lanes, _LINE // self.dtype.itemsize)
+            stride += max(self.width, _LINE // self.dtype.itemsize)
         return stride
 
     def _transposed_buffer(self, name: str, columns: int) -> Buffer:
@@ -301,9 +310,7 @@ class Core:
         padded = -(-columns // self.width) * self.width
         stride = self._stride(self.rows)
         name = f"d {name}, transposed"
-        buffer = Buffer(name, padded, self.rows, stride, padded != columns, self._phase)
-        self._buffers.append(buffer)
-        return buffer
+        return self._new_buffer(name, padded, self.rows, stride, padded != columns)
 
     def _transposed_for(self, name: str, x: Value) -> Buffer | None:
         """Return where the gradient of ``x`` goes transposed, if a dense layer will ask for it."""
@@ -340,7 +347,7 @@ class Core:
                 elif value is not None:
                     arguments[name] = value
             program.add(
-                operation.kind,
+                self.compiled_kind(operation),
                 keep=(self.arena, *kept),
                 threads=operation.threads,
                 barrier=operation.barrier,
@@ -402,7 +409,11 @@ class Core:
                 before.barrier = False
                 self._phase -= 1
         elif barrier and by_samples and before is not None and before.barrier:
-            if before.by_samples and before.threads == threads:
+            if (
+                before.by_samples
+                and before.threads == threads
+                and not before.arguments.get("checks")
+            ):
                 # Each goes on with its samples, which are in its cache.
                 before.barrier = False
                 self._phase -= 1

@@ -21,6 +21,7 @@ from fastmlp.optimizers import OPTIMIZERS, State
 from fastmlp.passes import CHUNK, Epochs, Outcome, Poll, Sums, Watch
 from fastmlp.plan import Builder
 from fastmlp.plan_core import Operation, describe
+from fastmlp.plan_lanes import LaneBuilder, is_narrow
 
 __all__ = ["Plan", "PlanEngine"]
 
@@ -109,7 +110,7 @@ class Plan:
         self._correct = np.asarray(self._program.correct)
         self._compiled_loss = loss is not None and _is_compiled_loss(loss)
         self._features = math.prod(network.input_shape)
-        self._gather = gather
+        self._gather = gather or isinstance(builder, LaneBuilder)
         value_bytes = 1 if bytes_ else index_bytes or network.dtype.itemsize
         self._sample_bytes = self._features * value_bytes
 
@@ -144,7 +145,10 @@ class Plan:
         training = None
         if purpose in ("train", "gradients"):
             training = Training(network.seed, updates=purpose == "train")
-        builder = Builder(network.dtype, self.rows, threads, state, stored, training)
+        # A loss or an optimizer in Python works on rows.
+        known = not own and (loss is None or _is_compiled_loss(loss))
+        kind = LaneBuilder if known and is_narrow(network) else Builder
+        builder = kind(network.dtype, self.rows, threads, state, stored, training)
         builder.index_bytes = self._index_bytes
         columns = math.prod(network.input_shape)
         x = builder.gather(columns, bytes_, network.scale) if gather else builder.input(columns)

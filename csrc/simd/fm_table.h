@@ -149,9 +149,19 @@ enum fm_store {
         /* of a row, the label's own margin included: csrc/simd/fm_losses.body.h */                \
         double (*hinge)(ptrdiff_t n, REAL a, const REAL *x, REAL picked, REAL margin, REAL *dx,    \
                         REAL *count);                                                              \
-        /* softmax of at most `lanes` rows, transposed: csrc/simd/fm_tile.body.h */                \
+        /* softmax of at most `lanes` rows, transposed: csrc/simd/fm_lanes.body.h */               \
         void (*softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,         \
                               REAL scale, REAL *t, REAL *high, REAL *log_total);                   \
+        /* narrow layers with samples in the lanes: csrc/simd/fm_lanes.body.h */                   \
+        void (*lane_product)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t k_count, const REAL *a,  \
+                             ptrdiff_t a_row, ptrdiff_t a_col, const REAL *x, ptrdiff_t x_row,     \
+                             const REAL *init, REAL *y, ptrdiff_t y_row, int relu);                \
+        void (*lane_sums)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,     \
+                          ptrdiff_t x_row, const REAL *y, ptrdiff_t y_row, REAL *g,                \
+                          ptrdiff_t g_row);                                                        \
+        void (*lane_softmax)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,       \
+                             REAL scale, REAL *p, ptrdiff_t p_row, REAL *high, REAL *best,         \
+                             REAL *log_total);                                                     \
         /* largest value (NaN if any is), n >= 1 */                                                \
         REAL (*row_max)(ptrdiff_t n, const REAL *x);                                               \
         /* y[i] = exp(x[i] - shift); returns their sum. y may be x; y may be NULL: sum only */     \

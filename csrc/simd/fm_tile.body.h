@@ -380,39 +380,6 @@ static void FM(store_sums)(ptrdiff_t rows, ptrdiff_t lanes, const REAL *FM_RESTR
         }
     }
 }
-#undef Q
-#undef Q_SIDE
-
-/* Softmax and its cross-entropy for at most FM_LANES rows at once, a row in each lane: for few
- * classes, where a vector along the row would be half empty.
- *
- * Computes   t[c][i] = exp(x[i][c] - high[i]) * (scale / total[i]), where total[i] is their sum,
- *            high[i] the largest x[i][c] (NaN if any is), log_total[i] = log(total[i])
- * Shapes     i < rows <= FM_LANES, c < n; t has FM_LANES columns; high, log_total FM_LANES values
- * Order      of the sums: c ascends */
-static void FM(softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,
-                              REAL scale, REAL *t, REAL *high, REAL *log_total)
-{
-    V most = FM(v_set)((REAL)-INFINITY), total = FM(v_set)(0), factor;
-    VI nan = FM(v_seti)(0);
-    FM(pack_transposed)(n, rows, FM_LANES, FM_LANES, x, x_row, t);
-    for (ptrdiff_t c = 0; c < n; c++) {
-        V a = FM(v_load)(t + c * FM_LANES);
-        most = FM(v_max)(a, most);
-        nan |= FM(v_nan)(a);
-    }
-    most = FM(v_select)(nan, FM(v_set)((REAL)NAN), most);
-    for (ptrdiff_t c = 0; c < n; c++) {
-        V e = FM(v_exp)(FM(v_load)(t + c * FM_LANES) - most);
-        FM(v_store)(t + c * FM_LANES, e);
-        total = total + e;
-    }
-    factor = FM(v_set)(scale) / total;
-    for (ptrdiff_t c = 0; c < n; c++)
-        FM(v_store)(t + c * FM_LANES, FM(v_load)(t + c * FM_LANES) * factor);
-    FM(v_store)(high, most);
-    FM(v_store)(log_total, FM(v_log)(total));
-}
 
 /* n rounds of 12 independent multiply-adds on registers: 24 * n * FM_LANES operations. */
 static REAL FM(multiply_adds)(ptrdiff_t n)

@@ -1,0 +1,223 @@
+"""Narrow networks: plans whose values have the samples in the lanes of vectors.
+
+A layer of two or ten units leaves most of a vector empty if a vector holds the units of one
+sample. Here a value is a matrix (columns, samples), and a vector holds one unit of many samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy.typing as npt
+
+from fastmlp.activations import ActivationFunction
+from fastmlp.layers import Activation, Dense, Flatten, Standardize
+from fastmlp.layers.base import Layer
+from fastmlp.network import Network
+from fastmlp.parameter import Parameter
+from fastmlp.plan import Builder
+from fastmlp.plan_core import Buffer, Core, Gradient, Operation, Value
+
+__all__ = ["LaneBuilder", "is_narrow"]
+
+Array = npt.NDArray[Any]
+
+# Columns of a value, at most: beyond it vectors of one sample's units are full enough.
+_NARROW = 32
+
+# The compiled operations of this layout.
+_KINDS = {
+    "gather": "lane_gather",
+    "dense": "lane_dense",
+    "dense_backward": "lane_dense_backward",
+    "dense_update": "lane_dense_update",
+    "activation": "lane_activation",
+    "activation_backward": "lane_activation_backward",
+    "output": "lane_output",
+    "cross_entropy": "lane_cross_entropy",
+}
+
+
+def is_narrow(network: Network) -> bool:
+    """Return whether all values of a network are narrow, and all layers known in this layout."""
+    if network.integers_below is not None or math.prod(network.input_shape) > _NARROW:
+        return False
+    for index, layer in enumerate(network.layers):
+        if type(layer) is Standardize:
+            if index > 0:  # it joins the copy of the batch
+                return False
+        elif type(layer) in (Dense, Activation):
+            if layer.activation.name == "softmax" or math.prod(layer.output_shape) > _NARROW:
+                return False
+        elif type(layer) is not Flatten:
+            return False
+    return any(type(layer) is Dense for layer in network.layers)
+
+
+class LaneBuilder(Builder):
+    """Adds the operations of a narrow network; see :class:`fastmlp.plan.Builder`."""
+
+    def compiled_kind(self, operation: Operation) -> str:
+        """Return the name of the compiled operation."""
+        return _KINDS.get(operation.kind, operation.kind)
+
+    def buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
+        """Return a new buffer of a row a column, in whole blocks of samples."""
+        stride = self._apart(-(-self.rows // self.width) * self.width)
+        return self._new_buffer(name, columns, self.rows, stride, zero)
+
+    def input(self, columns: int) -> Value:
+        """Return the batch's samples in the arena: nobody has them in this layout."""
+        return self.gather(columns, False, 1.0)
+
+    def gather(self, columns: int, bytes_: bool, scale: float) -> Value:
+        """Add the copy of the batch's samples, converted, scaled and transposed."""
+        self._scratch = max(self._scratch, columns * self.width)
+        return super().gather(columns, bytes_, scale)
+
+    def dense(
+        self,
+        layer: Layer,
+        x: Value,
+        weight: Parameter,
+        bias: Parameter | None,
+        activation: ActivationFunction,
+    ) -> Value:
+        """Add ``activation(weight.T @ x + bias)``."""
+        inputs, outputs = weight.shape
+        y = self.buffer(layer.name, outputs)
+        operation = self._add(
+            "dense",
+            layer,
+            f"({outputs}, {inputs}) @ ({inputs}, {self.rows})",
+            2 * self.rows * inputs * outputs,
+            [x.buffer],
+            [y],
+            moved=inputs * outputs,
+            by_samples=True,
+            inputs=inputs,
+            outputs=outputs,
+            w=self._live(weight),
+            b=self._live(bias),
+            z=y,
+            y=y,
+            x=x.buffer,
+        )
+        operation.fused += ["bias"] if bias is not None else []
+        return self.activate(layer, Value(outputs, y, producer=operation), activation)
+
+    def dense_backward(
+        self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter
+    ) -> Gradient:
+        """Add ``weight @ dy``, times the derivative of what made ``x``."""
+        inputs, outputs = weight.shape
+        dx = self.buffer("d " + layer.name, inputs)
+        operation = self._add(
+            "dense_backward",
+            layer,
+            f"({inputs}, {outputs}) @ ({outputs}, {self.rows})",
+            2 * self.rows * inputs * outputs,
+            [gradient.buffer],
+            [dx],
+            moved=inputs * outputs,
+            by_samples=True,
+            inputs=inputs,
+            outputs=outputs,
+            w=self._live(weight),
+            dy=gradient.buffer,
+            dx=dx,
+        )
+        return Gradient(dx, self._derive_too(operation, x))
+
+    def dense_update(
+        self,
+        layer: Layer,
+        x: Value,
+        gradient: Gradient,
+        weight: Parameter,
+        bias: Parameter | None,
+    ) -> None:
+        """Add the gradients of weight and bias, with the update of the two in the same pass."""
+        if not self.updates(weight, bias):
+            return
+        inputs, outputs = weight.shape
+        self._scratch = max(self._scratch, inputs * outputs + outputs)
+        operation = self._add(
+            "dense_update",
+            layer,
+            f"({inputs}, {self.rows}) @ ({self.rows}, {outputs})",
+            2 * self.rows * inputs * outputs,
+            [x.buffer, gradient.buffer],
+            [],
+            moved=2 * inputs * outputs,
+            barrier=False,
+            inputs=inputs,
+            outputs=outputs,
+            x=x.buffer,
+            dy=gradient.buffer,
+        )
+        operation.fused += ["bias gradient"] if bias is not None else []
+        self.update(operation, weight, bias)
+
+    def loss(
+        self,
+        kind: str,
+        x: Value,
+        *,
+        gradient: bool,
+        fused: Iterable[str] = (),
+        parameter: float = 0.0,
+        class_weight: Array | None = None,
+    ) -> Gradient | None:
+        """Add a loss: cross-entropy in the lanes, others on rows."""
+        if kind != "cross_entropy":
+            return self._loss_of_rows(kind, x, gradient=gradient, fused=fused, parameter=parameter)
+        dy = self.buffer("d loss", x.columns) if gradient else None
+        # Six values of a sample, and a gradient that nobody wants.
+        self._scratch = max(self._scratch, (6 + x.columns) * (self.rows + self.width))
+        operation = self._add(
+            "cross_entropy",
+            None,
+            f"({x.columns}, {self.rows})",
+            40 * self.rows * x.columns,
+            [x.buffer],
+            [dy],
+            by_samples=True,
+            inputs=x.columns,
+            outputs=x.columns,
+            x=x.buffer,
+            dy=dy,
+            parameter=parameter,
+            class_weight=class_weight,
+            checks=True,
+        )
+        operation.fused += [*fused, *(["gradient"] if gradient else [])]
+        return self.gradient(dy, x) if dy is not None else None
+
+    def _loss_of_rows(self, kind: str, x: Value, **settings: Any) -> Gradient | None:
+        to = Core.buffer(self, "rows", x.columns)
+        rows = Value(x.columns, self._turned("lane_rows", x.buffer, to, x.columns))
+        found = super().loss(kind, rows, **settings)
+        if found is None:
+            return None
+        dy = self._turned("from_rows", found.buffer, self.buffer("d loss", x.columns), x.columns)
+        return self.gradient(dy, x)
+
+    def _turned(self, kind: str, x: Buffer | None, y: Buffer, columns: int) -> Buffer:
+        """Add a transposition; return where it goes."""
+        self._add(
+            kind,
+            None,
+            f"({self.rows}, {columns})",
+            self.rows * columns,
+            [x],
+            [y],
+            moves=self.rows * columns,
+            inputs=columns,
+            outputs=columns,
+            x=x,
+            y=y,
+        )
+        return y
