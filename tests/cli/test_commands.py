@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 
 import numpy as np
 import pytest
@@ -417,6 +418,39 @@ def test_gradcheck_over_n(tmp_path, run):
     picture = tmp_path / "errors.png"
     assert run("gradcheck", "--layer", "dense_0", "--plot", picture).status == 0
     assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("function", ["write", "fsync", "replace"])
+def test_a_gradcheck_picture_that_cannot_be_written_leaves_the_old_one(
+    function, tmp_path, run, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "errors.png"
+    path.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"fastmlp.io.atomic.os.{function}", full)
+    options = ("gradcheck", "--layer", "dense_0", "--n", "1,10", "--plot", path)
+    status, _, err = run(*options)
+    assert status == 2
+    assert f"{path}: No space left on device; nothing was written" in err
+    assert (os.listdir(tmp_path), path.read_bytes()) == ([path.name], b"old")
+
+
+def test_a_gradcheck_picture_is_refused_before_the_check(saved, run):
+    pytest.importorskip("matplotlib")
+    options = ("--layer", "dense_0", "--plot")
+    status, out, err = run("gradcheck", *options, "/no/such/errors.png")
+    assert (status, out) == (2, "")
+    assert "/no/such/errors.png: No such file or directory; nothing was written" in err
+    model = saved.rename(saved.with_suffix(".png"))
+    before = model.read_bytes()
+    status, out, err = run("gradcheck", model, *options, model)
+    assert (status, out) == (2, "")
+    assert f"MODEL and --plot must name two files, got {str(model)!r} for both." in err
+    assert model.read_bytes() == before
 
 
 def test_info_as_json(saved, run):
