@@ -53,7 +53,7 @@ _SETTINGS = (
     Setting("loss", "training"),
     Setting("layer", "check"),
     Setting("n", "check", "integers"),
-    Setting("plot", "check"),
+    Setting("plot", "check", "file"),
     Setting("samples", "check", "integer", default=12),
 )
 

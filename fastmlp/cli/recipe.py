@@ -30,7 +30,7 @@ SETTINGS = (
     Setting("warmup", "training", "number"),
     Setting("early_stopping", "training", "integer"),
     Setting("monitor", "training", default="val_loss"),
-    Setting("checkpoint", "training"),
+    Setting("checkpoint", "training", "file"),
     Setting("checkpoint_steps", "training", "integer"),
     Setting("resume", "training", "file or switch"),
 )

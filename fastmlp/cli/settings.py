@@ -37,6 +37,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(accepts, value))
 
@@ -50,6 +54,12 @@ def _number(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError
     return value
+
+
+def _name(text: str) -> str:
+    if not text:  # what a shell makes of "$file" where file was never set
+        raise ValueError
+    return text
 
 
 def _names(text: str) -> list[str]:
@@ -75,8 +85,13 @@ KINDS = {
         _column,
         lambda value: _is_text(value) or _is_integer(value),
     ),
+    "file": Kind("the name of a file", _name, _is_name),
+    "folder": Kind("the name of a folder", _name, _is_name),
+    "file or folder": Kind("the name of a file or a folder", _name, _is_name),
     "file or switch": Kind(
-        "a file, or true", str, lambda value: _is_text(value) or isinstance(value, bool)
+        "the name of a file (or true, in a file of settings)",
+        _name,
+        lambda value: _is_name(value) or isinstance(value, bool),
     ),
     "layers": Kind('a list such as ["conv 32x5", "pool 2"]', str, _list_of(_is_text)),
 }

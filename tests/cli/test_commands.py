@@ -289,6 +289,12 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["gradcheck", "--n", "1,2"], "--n needs --layer NAME"),
         (["gradcheck", "--samples", 0], "--samples must be at least 1, got 0."),
         (["gradcheck", "MODEL", "--hidden", 4], "--hidden is of a new network, but MODEL is"),
+        *(([name, ""], f"MODEL must be the name of a file, got ''. See fastmlp {name} --help.")
+          for name in ("evaluate", "predict", "gradcheck", "info")),
+        (["evaluate", "MODEL", "mnist", "--data", ""], "--data must be the name of a file or a"),
+        (["predict", "MODEL", "mnist", "--data", ""], "--data must be the name of a file or a"),
+        (["predict", "MODEL", ""], "DATA must be digits, mnist, fashion_mnist, cifar10 or a file"),
+        (["gradcheck", "--layer", "dense_0", "--plot", ""], "--plot must be the name of a file,"),
         (["info", "/no/such"], "/no/such: No such file or directory."),
     ],
 )  # fmt: skip
