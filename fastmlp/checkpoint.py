@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -30,6 +31,9 @@ from fastmlp.passes import Sums
 __all__ = ["Checkpoint", "Part", "fingerprint", "read", "write"]
 
 Array = npt.NDArray[Any]
+
+_SPAN = re.compile(r"optimizer\.learning_rate(\.then)*\.steps is ")
+"""How a difference begins that another number of epochs makes: that of a schedule's length."""
 
 
 class Part(NamedTuple):
@@ -237,9 +241,13 @@ class Checkpoint:
             if done > total or (done % batch and done != total):
                 differences.append(f"the epoch has {total} samples, {done} of them done")
         if differences:
-            raise ValueError(
-                f"resume: {self._path} is of another training: {'; '.join(differences)}."
-            )
+            message = f"resume: {self._path} is of another training: {'; '.join(differences)}."
+            if all(_SPAN.match(difference) for difference in differences):
+                message += (
+                    " The schedule must be as long as it was there: give the same steps= (for the "
+                    "command, the same --epochs and --warmup)."
+                )
+            raise ValueError(message)
         self._check_arrays(network, optimizer)
         if self._runs_on != _runs_on(network):
             warnings.warn(
@@ -334,6 +342,14 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
     if _is_fingerprint(there) and _is_fingerprint(here):
         if (there["dtype"], there["shape"]) == (here["dtype"], here["shape"]):
             return [f"{name} has other values"]
+    elif isinstance(there, dict) and isinstance(here, dict):
+        for kind in ("name", "layer"):
+            one, other = there.get(kind), here.get(kind)
+            if one != other:  # then what else they have is of no interest
+                return [f"{name} is {_short(one)} there and {_short(other)} here"]
+        if there.keys() == here.keys():
+            pairs = {f"{name}.{key}": (there[key], here[key]) for key in there}
+            return [words for key, pair in pairs.items() for words in _differences(key, *pair)]
     return [f"{name} is {_short(there)} there and {_short(here)} here"]
 
 
