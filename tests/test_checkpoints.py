@@ -724,6 +724,7 @@ def test_killed_and_resumed(name, tmp_path):
     expected = victim.train([])
     while victim.kills < 8:
         assert victim.run(numbers, 0.06) == expected
+        assert sorted(os.listdir(tmp_path)) == ["result.safetensors", "run.ckpt"]
     assert victim.lost == 0
 
 
