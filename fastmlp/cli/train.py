@@ -311,6 +311,9 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: s
         if other != option and (other, option) not in _GOES_ON:
             raise ValueError(f"{other} and {option} must name two files, got {path!r} for both.")
         seen[real] = option
+    folder = chosen["tensorboard"]
+    if folder and os.path.exists(folder) and not os.path.isdir(folder):
+        raise NotADirectoryError(f"--tensorboard must name a folder, got the file {folder!r}.")
     if chosen["report"] and not chosen["report"].endswith((".html", ".htm")):
         raise ValueError(f"--report must name a file *.html, got {chosen['report']!r}.")
     if chosen["plot"]:
