@@ -52,7 +52,7 @@ _SETTINGS = (
     ),
     Setting("loss", "training"),
     Setting("layer", "check"),
-    Setting("n", "check", "integers"),
+    Setting("n", "check", "positive integers"),
     Setting("plot", "check", "file"),
     Setting("samples", "check", "integer", default=12),
 )

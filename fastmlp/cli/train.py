@@ -111,7 +111,7 @@ def add(commands: Any) -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Train, save, report."""
     config, save_config = values(_FILES, args, {}).values()
-    file = {} if config is None else read_file(config, SETTINGS)
+    file = {} if config is None else read_file(config, SETTINGS, networks.LAYERS)
     chosen = _complete(values(SETTINGS, args, file))
     if args.print_config:
         print(to_toml(SETTINGS, chosen), end="")

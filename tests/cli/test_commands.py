@@ -287,6 +287,8 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["evaluate", "MODEL", "--part", "third"], "digits has no part 'third'; it has train, valid, test."),
         (["evaluate", "MODEL", "--metrics", "mse"], "metrics: mse needs a loss of numbers"),
         (["gradcheck", "--n", "1,2"], "--n needs --layer NAME"),
+        *((["gradcheck", "--layer", "dense_0", "--n", n], "--n must be integers of at least 1, such as")
+          for n in ("none", "0", "a", "")),
         (["gradcheck", "--samples", 0], "--samples must be at least 1, got 0."),
         (["gradcheck", "MODEL", "--hidden", 4], "--hidden is of a new network, but MODEL is"),
         *(([name, ""], f"MODEL must be the name of a file, got ''. See fastmlp {name} --help.")

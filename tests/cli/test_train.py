@@ -281,7 +281,7 @@ def test_standardize(tmp_path, run):
         (["--save-config", ""], "--save-config must be the name of a file, got ''."),
         (["--tensorboard", ""], "--tensorboard must be the name of a folder, got ''."),
         (["--data", ""], "--data must be the name of a file or a folder, got ''."),
-        (["--resume", ""], "--resume must be the name of a file (or true, in a file of settings)"),
+        (["--resume", ""], "--resume must be the name of a file, got ''."),
         (["--save", "m" * 300], "File name too long; nothing was written"),
         (["--checkpoint", "m" * 250], "give it a shorter name"),
         (["--save", "a.x", "--csv", "./a.x"], "--save and --csv must name two files"),
