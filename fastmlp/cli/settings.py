@@ -242,23 +242,23 @@ def read_file(path: str, settings: Sequence[Setting], layers: Sequence[str] = ()
         raise ValueError(f"{path} must be a TOML file: {error}") from None
     known = {setting.name: setting for setting in settings}
     tables = {setting.table for setting in settings}
-    flat: dict[str, tuple[str, Any]] = {}
-    for name, value in document.items():
-        inside = value if isinstance(value, dict) else {name: value}
-        table = name if isinstance(value, dict) else ""
-        if not table and name in tables - known.keys():
-            raise ValueError(f"{path}: {name} must be a table, [{name}], got {value!r}.")
+    flat: dict[str, tuple[str, str, Any]] = {}
+    for top, value in document.items():
+        inside = value if isinstance(value, dict) else {top: value}
+        table = top if isinstance(value, dict) else ""
+        if not table and top in tables - known.keys():
+            raise ValueError(f"{path}: {top} must be a table, [{top}], got {value!r}.")
         if table and table not in tables:
             hint = _nearest(table, tables, "The tables are " + ", ".join(sorted(tables)))
             raise ValueError(f"{path}: unknown table [{table}]. {hint}")
         for key, given in inside.items():
-            if key in flat:
+            name = key.replace("-", "_")
+            if name in flat:
                 raise ValueError(f"{path}: {key} is there twice; leave one of them out.")
-            flat[key] = table, given
+            flat[name] = table, key, given
     result = {}
-    for key, (table, value) in flat.items():
+    for name, (table, key, value) in flat.items():
         where = f"{path}: [{table}] {key}" if table else f"{path}: {key}"
-        name = key.replace("-", "_")
         if name.replace("_", "-") in layers:
             what = KINDS["layers"].what
             raise ValueError(f"{where} is a layer, and belongs into layers: {what}.")

@@ -85,6 +85,7 @@ def test_layers_keep_the_order_of_the_command_line(run):
         ("[modle]\nhidden = [3]", "run.toml: unknown table [modle]. Did you mean model?"),
         ("[zzz]", "run.toml: unknown table [zzz]. The tables are data, model, output, training."),
         ("epochs = 1\n[training]\nepochs = 2", "run.toml: epochs is there twice"),
+        ("batch_size = 1\n[training]\nbatch-size = 2", "run.toml: batch-size is there twice"),
         ('epochs = "3"', "run.toml: epochs must be an integer, got '3'."),
         ("epochs = true", "run.toml: epochs must be an integer, got True."),
         ("lr = inf", "run.toml: lr must be a finite number, got inf."),
