@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from fastmlp import _checks, _config, io, optimizers
 from fastmlp.callbacks import Callback
+from fastmlp.errors import FastmlpFormatError
 from fastmlp.history import History
 from fastmlp.layers import Layer
 from fastmlp.network import Network
@@ -306,10 +307,13 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         If it cannot be read.
     """
     with io.ModelFile(path) as file:
-        if file.training is None:
-            raise ValueError("it holds a model and no training; a checkpoint is needed")
-        values, arrays = file.read()
-        return Checkpoint(os.fspath(path), file.training, values, arrays)
+        if file.training is not None:
+            values, arrays = file.read()
+            return Checkpoint(os.fspath(path), file.training, values, arrays)
+    raise FastmlpFormatError(
+        f"resume: {os.fspath(path)} holds a model and no training; a checkpoint is needed, as "
+        "ModelCheckpoint (for the command, --checkpoint) writes it."
+    )
 
 
 def _training_settings(given: Mapping[str, Any]) -> dict[str, bool | float]:

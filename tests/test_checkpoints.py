@@ -409,7 +409,9 @@ def test_files_that_are_no_checkpoints_are_refused(toy, tmp_path):
     path = tmp_path / "m.safetensors"
     model = make()
     model.save(path)
-    with pytest.raises(fm.FastmlpFormatError, match="holds a model and no training"):
+    with pytest.raises(
+        fm.FastmlpFormatError, match=r"^resume: \S+ holds a model and no training; a ch"
+    ):
         model.fit(*toy, resume=path)
     with pytest.raises(FileNotFoundError):
         model.fit(*toy, resume=tmp_path / "none")
