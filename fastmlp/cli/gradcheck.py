@@ -61,7 +61,7 @@ _SETTINGS = (
 def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
     parser: Parser = commands.add_parser("gradcheck", text=HELP)
-    parser.add_argument("model", nargs="?")
+    parser.add_argument("model", nargs="?", metavar="MODEL")
     add_options(parser, _SETTINGS, networks.LAYERS)
     add_threads(parser)
     return parser
@@ -105,7 +105,7 @@ def _check_plot(path: str, model: str | None) -> None:
 def _model(args: argparse.Namespace, chosen: dict[str, Any]) -> tuple[Any, losses.Loss]:
     if args.model is None:
         shape = _IMAGE if chosen["layers"] else (_FEATURES,)
-        loss = losses.get(chosen["loss"] or "cross_entropy")
+        loss = losses.get("cross_entropy" if chosen["loss"] is None else chosen["loss"])
         return networks.make(chosen, shape, _CLASSES), loss
     given = [setting for setting in networks.SETTINGS if hasattr(args, setting.name)]
     for setting in given:
@@ -113,7 +113,7 @@ def _model(args: argparse.Namespace, chosen: dict[str, Any]) -> tuple[Any, losse
             raise ValueError(f"{setting.option} is of a new network, but MODEL is {args.model}.")
     model = models.load_model(args.model)
     model.backend = chosen["backend"]
-    return model, losses.get(chosen["loss"]) if chosen["loss"] else model.loss
+    return model, model.loss if chosen["loss"] is None else losses.get(chosen["loss"])
 
 
 def _samples(model: Any, loss: losses.Loss, count: int, seed: int) -> tuple[Any, Any]:

@@ -67,7 +67,7 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
     """
     activation, l2 = chosen["activation"], chosen["l2"]
     dropout = _checks.number(chosen["dropout"], "--dropout", minimum=0.0, below=1.0)
-    init = chosen["init"] or initializer(activation)
+    init = initializer(activation) if chosen["init"] is None else chosen["init"]
     front = [_parse(text) for text in chosen["layers"]]
     if front and len(sample_shape) not in (2, 3):
         raise ValueError(

@@ -275,7 +275,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["train", "--zzz"], "unknown option --zzz. See fastmlp train --help."),
         (["train", "digits", "8"], "'8' is one argument too many. See fastmlp train --help."),
         (["train", "--momentum"], "--momentum: expected one argument. See fastmlp train --help."),
-        (["evaluate"], "the following arguments are required: model."),
+        (["evaluate"], "the following arguments are required: MODEL."),
         (["train", "--threads", "two"], "--threads must be an integer, got 'two'."),
         (["train", "--threads", 0], "--threads must be at least 1, got 0."),
         (["train", "--lr", "big"], "--lr must be a finite number, got 'big'."),
@@ -290,6 +290,11 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         *((["gradcheck", "--layer", "dense_0", "--n", n], "--n must be integers of at least 1, such as")
           for n in ("none", "0", "a", "")),
         (["gradcheck", "--samples", 0], "--samples must be at least 1, got 0."),
+        (["gradcheck", "--loss", ""], "loss must be one of cross_entropy"),
+        (["gradcheck", "MODEL", "--loss", ""], "loss must be one of cross_entropy"),
+        (["gradcheck", "--init", ""], "initializer must be one of"),
+        (["train", "--init", ""], "initializer must be one of"),
+        (["train", "--resume", "MODEL"], "holds a model and no training; a checkpoint is needed"),
         (["gradcheck", "MODEL", "--hidden", 4], "--hidden is of a new network, but MODEL is"),
         *(([name, ""], f"MODEL must be the name of a file, got ''. See fastmlp {name} --help.")
           for name in ("evaluate", "predict", "gradcheck", "info")),
