@@ -12,12 +12,15 @@ of ours tore or lost a file, left something behind, or said that all was well wh
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from preloaded import preload
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 BAD = ("torn", "lost", "false_ok", "leftovers", "unnamed", "unexpected")
@@ -26,11 +29,7 @@ BAD = ("torn", "lost", "false_ok", "leftovers", "unnamed", "unexpected")
 def main() -> int:
     """Print both tables."""
     with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder, "failing_calls.so")
-        source = str(TESTS / "c" / "failing_calls.c")
-        command = ["gcc", "-O1", "-shared", "-fPIC", source, "-o", str(library), "-ldl"]
-        subprocess.run(command, check=True)
-        environment = {**os.environ, "LD_PRELOAD": str(library)}
+        environment = preload("failing_calls", Path(folder))
         worst = 0
         for name, options in (("fastmlp", []), ("overwritten in place", ["--naive"])):
             files = Path(folder, name.replace(" ", "-"))

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from fastmlp import _checks, _config, io, optimizers
 from fastmlp.callbacks import Callback
+from fastmlp.errors import FastmlpFormatError
 from fastmlp.history import History
 from fastmlp.layers import Layer
 from fastmlp.network import Network
@@ -30,6 +32,9 @@ from fastmlp.passes import Sums
 __all__ = ["Checkpoint", "Part", "fingerprint", "read", "write"]
 
 Array = npt.NDArray[Any]
+
+_SPAN = re.compile(r"optimizer\.learning_rate(\.then)*\.steps is ")
+"""How a difference begins that another number of epochs makes: that of a schedule's length."""
 
 
 class Part(NamedTuple):
@@ -237,9 +242,13 @@ class Checkpoint:
             if done > total or (done % batch and done != total):
                 differences.append(f"the epoch has {total} samples, {done} of them done")
         if differences:
-            raise ValueError(
-                f"resume: {self._path} is of another training: {'; '.join(differences)}."
-            )
+            message = f"resume: {self._path} is of another training: {'; '.join(differences)}."
+            if all(_SPAN.match(difference) for difference in differences):
+                message += (
+                    " The schedule must be as long as it was there: give the same steps= (for the "
+                    "command, the same --epochs and --warmup)."
+                )
+            raise ValueError(message)
         self._check_arrays(network, optimizer)
         if self._runs_on != _runs_on(network):
             warnings.warn(
@@ -298,10 +307,13 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         If it cannot be read.
     """
     with io.ModelFile(path) as file:
-        if file.training is None:
-            raise ValueError("it holds a model and no training; a checkpoint is needed")
-        values, arrays = file.read()
-        return Checkpoint(os.fspath(path), file.training, values, arrays)
+        if file.training is not None:
+            values, arrays = file.read()
+            return Checkpoint(os.fspath(path), file.training, values, arrays)
+    raise FastmlpFormatError(
+        f"resume: {os.fspath(path)} holds a model and no training; a checkpoint is needed, as "
+        "ModelCheckpoint (for the command, --checkpoint) writes it."
+    )
 
 
 def _training_settings(given: Mapping[str, Any]) -> dict[str, bool | float]:
@@ -334,6 +346,14 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
     if _is_fingerprint(there) and _is_fingerprint(here):
         if (there["dtype"], there["shape"]) == (here["dtype"], here["shape"]):
             return [f"{name} has other values"]
+    elif isinstance(there, dict) and isinstance(here, dict):
+        for kind in ("name", "layer"):
+            one, other = there.get(kind), here.get(kind)
+            if one != other:  # then what else they have is of no interest
+                return [f"{name} is {_short(one)} there and {_short(other)} here"]
+        if there.keys() == here.keys():
+            pairs = {f"{name}.{key}": (there[key], here[key]) for key in there}
+            return [words for key, pair in pairs.items() for words in _differences(key, *pair)]
     return [f"{name} is {_short(there)} there and {_short(here)} here"]
 
 

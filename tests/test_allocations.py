@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from preloaded import MISSING, preload
 
 pytestmark = pytest.mark.alone
-
-SOURCE = Path(__file__).parent / "c" / "count_allocations.c"
 
 PROGRAM = """if True:
     import ctypes, gc, json, sys
@@ -59,21 +54,16 @@ PROGRAM = """if True:
 
 @pytest.fixture(scope="module")
 def counter(tmp_path_factory):
-    """The library to be loaded before all others."""
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        pytest.skip("the counter is for glibc")
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+    """The environment in which allocations are counted."""
+    if MISSING:
+        pytest.skip(MISSING)
     pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
-    library = tmp_path_factory.mktemp("counter") / "count_allocations.so"
-    command = ["gcc", "-O1", "-shared", "-fPIC", str(SOURCE), "-o", str(library)]
-    subprocess.run(command, check=True, timeout=60)
-    return library
+    return preload("count_allocations", tmp_path_factory.mktemp("counter"))
 
 
 @pytest.mark.parametrize("how", ["default", "eager"])
 def test_more_steps_ask_for_no_more_memory(how, counter):
-    environment = {**os.environ, "LD_PRELOAD": str(counter), "PYTHONMALLOC": "malloc"}
+    environment = {**counter, "PYTHONMALLOC": "malloc"}
     command = [sys.executable, "-c", PROGRAM, how]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=60, check=False

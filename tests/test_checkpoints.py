@@ -329,15 +329,15 @@ def test_the_table_of_a_resumed_run_is_whole(toy, tmp_path):
             {"loss": fm.CrossEntropy(0.2)},
             "loss is 'cross_entropy' there and {name: 'cross_entropy'",
         ),
-        ({"optimizer": fm.Adam(0.1)}, "learning_rate: 0.001, "),
-        ({"optimizer": "sgd"}, "optimizer is {name: 'adam', "),
+        ({"optimizer": fm.Adam(0.1)}, "optimizer.learning_rate is 0.001 there and 0.1 here."),
+        ({"optimizer": "sgd"}, "optimizer is 'adam' there and 'sgd' here."),
         ({"metrics": ["top_2"]}, "metrics[0] is 'accuracy' there and 'top_2' here"),
         ({"x": 1}, "x has other values"),
         ({"y": 1}, "y has other values"),
         ({"n": 140}, "x is float32 (150, 6) there and float32 (140, 6) here; y is int64 (150,)"),
         ({"sample_weight": np.ones(150)}, "sample_weight is None there and float64 (150,) here"),
         ({"validation": True}, "validation_data is None there and [float32 (9, 6), int64 (9,)"),
-        ({"model": fm.MLP(6, [8, 4], 3, "tanh")}, "layers[1] is {layer: 'Dense', units: 5"),
+        ({"model": fm.MLP(6, [8, 4], 3, "tanh")}, "layers[1].units is 5 there and 4 here; "),
         ({"model": fm.MLP(6, [8], 3, "tanh", seed=3)}, "layers is [{layer: 'Dense'"),
         ({"model": fm.MLP(6, [8, 5], 3, "tanh", seed=4)}, "seed is 3 there and 4 here"),
         ({"model": fm.MLP(6, [8, 5], 3, "tanh", dtype="float64", seed=3)}, "dtype is 'float32' th"),
@@ -362,11 +362,56 @@ def test_another_training_is_refused(change, message, saved, toy):
     assert model.history is None
 
 
+LONGER = (
+    "is of another training: {} is 10 there and 20 here. The schedule must be as long as it was "
+    "there: give the same steps= (for the command, the same --epochs and --warmup)."
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "more", "message"),
+    [
+        (
+            lambda: fm.CosineDecay(0.1, 10),
+            lambda: fm.CosineDecay(0.1, 20),
+            {},
+            LONGER.format("optimizer.learning_rate.steps"),
+        ),
+        (
+            lambda: fm.Warmup(5, fm.CosineDecay(0.1, 10)),
+            lambda: fm.Warmup(5, fm.CosineDecay(0.1, 20)),
+            {},
+            LONGER.format("optimizer.learning_rate.then.steps"),
+        ),
+        (
+            lambda: fm.CosineDecay(0.1, 10),
+            lambda: fm.CosineDecay(0.1, 20),
+            {"batch_size": 16},
+            "training: optimizer.learning_rate.steps is 10 there and 20 here; batch_size is 32 "
+            "there and 16 here.",
+        ),
+        (
+            lambda: fm.CosineDecay(0.1, 10),
+            lambda: fm.StepDecay(0.1, 10),
+            {},
+            "training: optimizer.learning_rate is 'cosine_decay' there and 'step_decay' here.",
+        ),
+    ],
+)
+def test_another_schedule_is_refused_in_few_words(before, after, more, message, toy, tmp_path):
+    path, options = tmp_path / "c", {"epochs": 1, "batch_size": BATCH}
+    make().fit(*toy, optimizer=fm.Adam(before()), callbacks=[fm.ModelCheckpoint(path)], **options)
+    with pytest.raises(ValueError, match=re.escape(message) + "$"):
+        make().fit(*toy, optimizer=fm.Adam(after()), resume=path, **options | more)
+
+
 def test_files_that_are_no_checkpoints_are_refused(toy, tmp_path):
     path = tmp_path / "m.safetensors"
     model = make()
     model.save(path)
-    with pytest.raises(fm.FastmlpFormatError, match="holds a model and no training"):
+    with pytest.raises(
+        fm.FastmlpFormatError, match=r"^resume: \S+ holds a model and no training; a ch"
+    ):
         model.fit(*toy, resume=path)
     with pytest.raises(FileNotFoundError):
         model.fit(*toy, resume=tmp_path / "none")
@@ -681,6 +726,7 @@ def test_killed_and_resumed(name, tmp_path):
     expected = victim.train([])
     while victim.kills < 8:
         assert victim.run(numbers, 0.06) == expected
+        assert sorted(os.listdir(tmp_path)) == ["result.safetensors", "run.ckpt"]
     assert victim.lost == 0
 
 

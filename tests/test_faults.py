@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from preloaded import MISSING, preload
 
 import fastmlp as fm
 
@@ -21,22 +21,15 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory):
-    """The library to be loaded before all others."""
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        pytest.skip("the library is for glibc")
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
-    library = tmp_path_factory.mktemp("failing") / "failing_calls.so"
-    source = HERE / "c" / "failing_calls.c"
-    command = ["gcc", "-O1", "-shared", "-fPIC", str(source), "-o", str(library), "-ldl"]
-    subprocess.run(command, check=True, timeout=60)
-    return library
+    """The environment in which calls can be made to fail."""
+    if MISSING:
+        pytest.skip(MISSING)
+    return preload("failing_calls", tmp_path_factory.mktemp("failing"))
 
 
 def run(failing, folder, *options):
     folder.mkdir()
-    root = str(Path(fm.__file__).parents[1])
-    environment = {**os.environ, "LD_PRELOAD": str(failing), "PYTHONPATH": root}
+    environment = {**failing, "PYTHONPATH": str(Path(fm.__file__).parents[1])}
     command = [sys.executable, str(HERE / "faults.py"), str(folder), *options]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=250, check=False

@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import stat
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -441,6 +443,74 @@ def test_failure_of_the_last_step_says_so(path, monkeypatch):
     monkeypatch.setattr(atomic.os, "fsync", fail_second)
     with pytest.raises(OSError, match="the file is written but may not outlast a loss of power"):
         write_atomically(path, b"data")
+    assert path.read_bytes() == b"data"
+
+
+def stale(target, process):
+    """Return the name of what a process leaves that is killed as it writes a file."""
+    return target.with_name(f".{target.name}.{process}-0123456789abcdef.tmp")
+
+
+@pytest.fixture
+def dead():
+    """Return the number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there nobody knows whether a process lives")
+def test_a_save_removes_what_killed_saves_of_the_same_file_left(path, dead):
+    model, link = fm.MLP(3, [], 2), path.with_name("link")
+    link.symlink_to(path)
+    other, longer = path.with_name("other"), path.with_name(path.name + ".more")
+    kept = [
+        stale(path, os.getpid()),
+        stale(path, 1),
+        *(stale(each, dead) for each in (other, longer)),
+    ]
+    kept += [path.with_name(f".{path.name}.{dead}.tmp"), path.with_name(f".{path.name}.tmp")]
+    for save in (model.save, lambda name: write_atomically(name, b"data")):
+        for name in (path, link):
+            for each in (stale(path, dead), *kept):
+                each.write_bytes(b"half a file")
+            save(name)
+            assert sorted(path.parent.iterdir()) == sorted([path, link, *kept])
+
+
+# A process that waits between the last byte and the new name until its input ends.
+SLOW_SAVE = """if True:
+    import sys
+    from fastmlp.io import atomic
+    right = atomic.os.replace
+    def wait(*names):
+        print("written", flush=True)
+        sys.stdin.read()
+        right(*names)
+    atomic.os.replace = wait
+    atomic.write_atomically(sys.argv[1], b"theirs")
+"""
+
+
+def test_what_a_living_process_writes_is_left_alone(path):
+    command = [sys.executable, "-c", SLOW_SAVE, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "written\n"
+        write_atomically(path, b"ours")
+        assert path.read_bytes() == b"ours"
+        process.communicate()
+    assert process.returncode == 0
+    assert path.read_bytes() == b"theirs"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_folder_that_cannot_be_listed_is_no_failure(path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(atomic.os, "listdir", refuse)
+    write_atomically(path, b"data")
     assert path.read_bytes() == b"data"
 
 

@@ -48,7 +48,7 @@
 #endif
 
 #if defined(__clang__)
-#define FM_UNROLL _Pragma("unroll")
+#define FM_UNROLL _Pragma("clang loop unroll(full)") /* early enough that arrays become registers */
 #elif defined(__GNUC__)
 #define FM_UNROLL _Pragma("GCC unroll 24")
 #else

@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed, unknown = parser.parse_known_args(join_numbers(given))
         if unknown:
             commands[parsed.command].refuse(unknown)
+        if getattr(parsed, "model", None) == "":
+            commands[parsed.command].error("MODEL must be the name of a file, got ''")
         use_threads(getattr(parsed, "threads", None))
         status: int = parsed.run(parsed)
         sys.stdout.flush()

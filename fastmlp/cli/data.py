@@ -44,7 +44,7 @@ CLASSES = {
 
 SETTINGS = (
     Setting("dataset", "data", default="digits"),
-    Setting("data", "data"),
+    Setting("data", "data", "file or folder"),
     Setting("download", "data", "switch", default=False),
     Setting("x", "data"),
     Setting("y", "data"),

@@ -48,7 +48,7 @@ _METRICS = Setting("metrics", "training", "names")
 def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
     parser: Parser = commands.add_parser("evaluate", text=HELP)
-    parser.add_argument("model")
+    parser.add_argument("model", metavar="MODEL")
     data.add_data(parser)
     add_to(parser, _METRICS)
     parser.add_argument("--part")

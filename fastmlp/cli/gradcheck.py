@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from fastmlp.cli import networks
 from fastmlp.cli.parser import Parser, add_threads
 from fastmlp.cli.settings import Setting, add_options, values
 from fastmlp.gradcheck import gradcheck as check_gradients
+from fastmlp.io import check_writable
+from fastmlp.plot._figure import save
 
 __all__ = ["HELP", "add", "run"]
 
@@ -49,8 +52,8 @@ _SETTINGS = (
     ),
     Setting("loss", "training"),
     Setting("layer", "check"),
-    Setting("n", "check", "integers"),
-    Setting("plot", "check"),
+    Setting("n", "check", "positive integers"),
+    Setting("plot", "check", "file"),
     Setting("samples", "check", "integer", default=12),
 )
 
@@ -58,7 +61,7 @@ _SETTINGS = (
 def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
     parser: Parser = commands.add_parser("gradcheck", text=HELP)
-    parser.add_argument("model", nargs="?")
+    parser.add_argument("model", nargs="?", metavar="MODEL")
     add_options(parser, _SETTINGS, networks.LAYERS)
     add_threads(parser)
     return parser
@@ -70,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("n", "plot"):
         if chosen[name] is not None and chosen["layer"] is None:
             raise ValueError(f"--{name} needs --layer NAME: the layer that is looked at.")
-    if chosen["plot"]:
-        plot.check_path(chosen["plot"])
+    if chosen["plot"] is not None:
+        _check_plot(chosen["plot"], args.model)
     model, loss = _model(args, chosen)
     x, y = _samples(model, loss, chosen["samples"], chosen["seed"])
     check: Any = check_gradients
@@ -86,15 +89,23 @@ def run(args: argparse.Namespace) -> int:
 
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         result.plot(ax=figure.add_subplot())
-        figure.savefig(chosen["plot"], dpi=150)
+        save(figure, chosen["plot"])
         print(f"errors {chosen['plot']}")
     return 0 if result.passed else 1
+
+
+def _check_plot(path: str, model: str | None) -> None:
+    """Refuse what cannot be written, and to write over what is read."""
+    plot.check_path(path)
+    if model is not None and os.path.realpath(path) == os.path.realpath(model):
+        raise ValueError(f"MODEL and --plot must name two files, got {path!r} for both.")
+    check_writable(path)
 
 
 def _model(args: argparse.Namespace, chosen: dict[str, Any]) -> tuple[Any, losses.Loss]:
     if args.model is None:
         shape = _IMAGE if chosen["layers"] else (_FEATURES,)
-        loss = losses.get(chosen["loss"] or "cross_entropy")
+        loss = losses.get("cross_entropy" if chosen["loss"] is None else chosen["loss"])
         return networks.make(chosen, shape, _CLASSES), loss
     given = [setting for setting in networks.SETTINGS if hasattr(args, setting.name)]
     for setting in given:
@@ -102,7 +113,7 @@ def _model(args: argparse.Namespace, chosen: dict[str, Any]) -> tuple[Any, losse
             raise ValueError(f"{setting.option} is of a new network, but MODEL is {args.model}.")
     model = models.load_model(args.model)
     model.backend = chosen["backend"]
-    return model, losses.get(chosen["loss"]) if chosen["loss"] else model.loss
+    return model, model.loss if chosen["loss"] is None else losses.get(chosen["loss"])
 
 
 def _samples(model: Any, loss: losses.Loss, count: int, seed: int) -> tuple[Any, Any]:

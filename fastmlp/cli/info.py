@@ -40,7 +40,7 @@ _EXTRAS = {
 def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
     parser: Parser = commands.add_parser("info", text=HELP)
-    parser.add_argument("model", nargs="?")
+    parser.add_argument("model", nargs="?", metavar="MODEL")
     parser.add_argument("--json", action="store_true")
     add_threads(parser)
     return parser

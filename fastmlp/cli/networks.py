@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp import _checks, losses
 from fastmlp import layers as kinds
-from fastmlp import losses
 from fastmlp import model as models
 from fastmlp.cli.data import Part
 from fastmlp.cli.settings import Setting
@@ -66,7 +66,8 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
         If a setting is not what the layers take, or an image is too small for them.
     """
     activation, l2 = chosen["activation"], chosen["l2"]
-    init = chosen["init"] or initializer(activation)
+    dropout = _checks.number(chosen["dropout"], "--dropout", minimum=0.0, below=1.0)
+    init = initializer(activation) if chosen["init"] is None else chosen["init"]
     front = [_parse(text) for text in chosen["layers"]]
     if front and len(sample_shape) not in (2, 3):
         raise ValueError(
@@ -94,9 +95,9 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
     if front and front[-1][0] != "global-pool":
         layers.append(kinds.Flatten())
     for units in chosen["hidden"]:
-        add_linear(kinds.Dense, units)
-        if chosen["dropout"]:
-            layers.append(kinds.Dropout(chosen["dropout"]))
+        add_linear(kinds.Dense, _checks.integer(units, "--hidden", minimum=1))
+        if dropout:
+            layers.append(kinds.Dropout(dropout))
     layers.append(kinds.Dense(n_outputs, init=init, l2=l2))
     shape = sample_shape if front else (math.prod(sample_shape),)
     model = models.Sequential(layers, shape, chosen["dtype"], chosen["seed"], scale=scale)

@@ -51,7 +51,7 @@ _ROWS = 2**16  # samples between two looks at the progress
 def add(commands: Any) -> Parser:
     """Add the command and return its parser."""
     parser: Parser = commands.add_parser("predict", text=HELP)
-    parser.add_argument("model")
+    parser.add_argument("model", metavar="MODEL")
     data.add_data(parser)
     parser.add_argument("--part")
     parser.add_argument("--proba", action="store_true")

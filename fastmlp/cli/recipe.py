@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from fastmlp import callbacks, losses, optimizers, schedules
+from fastmlp import _checks, callbacks, losses, optimizers, schedules
 from fastmlp.cli.settings import Setting
 
 __all__ = ["SETTINGS", "loss_of", "make_callbacks", "make_optimizer", "resume_path"]
@@ -30,7 +30,7 @@ SETTINGS = (
     Setting("warmup", "training", "number"),
     Setting("early_stopping", "training", "integer"),
     Setting("monitor", "training", default="val_loss"),
-    Setting("checkpoint", "training"),
+    Setting("checkpoint", "training", "file"),
     Setting("checkpoint_steps", "training", "integer"),
     Setting("resume", "training", "file or switch"),
 )
@@ -72,7 +72,8 @@ def make_optimizer(chosen: Mapping[str, Any], steps: int) -> optimizers.Optimize
     rate = chosen["lr"]
     if rate is None:
         rate = known["learning_rate"].default
-    result: optimizers.Optimizer = kind(_schedule(chosen, float(rate), steps), **settings)
+    rate = _checks.number(rate, "--lr", minimum=0.0)
+    result: optimizers.Optimizer = kind(_schedule(chosen, rate, steps), **settings)
     return result
 
 
@@ -117,6 +118,9 @@ def make_callbacks(chosen: Mapping[str, Any]) -> list[callbacks.Callback]:
     ValueError, TypeError
         If a setting is not as they take it.
     """
+    for name in ("early_stopping", "tensorboard_steps", "checkpoint_steps"):
+        if chosen[name] is not None:  # by the names of options, not of arguments
+            _checks.integer(chosen[name], f"--{name.replace('_', '-')}", minimum=1)
     result: list[callbacks.Callback] = []
     if chosen["early_stopping"] is not None:
         result.append(callbacks.EarlyStopping(chosen["monitor"], chosen["early_stopping"]))

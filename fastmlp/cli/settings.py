@@ -18,11 +18,15 @@ __all__ = ["KINDS", "Setting", "add_options", "add_to", "read_file", "to_toml", 
 
 
 class Kind(NamedTuple):
-    """What the values of a setting are: in words, of text, and whether a TOML value is one."""
+    """What the values of a setting are: in words, of text, and whether a TOML value is one.
+
+    ``in_file`` is what they are in a TOML file, where that is written otherwise.
+    """
 
     what: str
     of_text: Callable[[str], Any]
     accepts: Callable[[Any], bool]
+    in_file: str = ""
 
 
 def _is_integer(value: Any) -> bool:
@@ -37,6 +41,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(accepts, value))
 
@@ -45,11 +53,24 @@ def _integers(text: str) -> list[int]:
     return [] if text.strip() in ("", "none") else [int(part) for part in text.split(",")]
 
 
+def _positive_integers(text: str) -> list[int]:
+    values = [int(part) for part in text.split(",")]
+    if min(values) < 1:
+        raise ValueError
+    return values
+
+
 def _number(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError
     return value
+
+
+def _name(text: str) -> str:
+    if not text:  # what a shell makes of "$file" where file was never set
+        raise ValueError
+    return text
 
 
 def _names(text: str) -> list[str]:
@@ -68,15 +89,36 @@ KINDS = {
     "integer": Kind("an integer", int, _is_integer),
     "number": Kind("a finite number", _number, _is_number),
     "switch": Kind("true or false", bool, lambda value: isinstance(value, bool)),
-    "integers": Kind("integers such as 512,256, or none", _integers, _list_of(_is_integer)),
-    "names": Kind("names such as error,f1", _names, _list_of(_is_text)),
+    "integers": Kind(
+        "integers such as 512,256, or none",
+        _integers,
+        _list_of(_is_integer),
+        "a list of integers such as [512, 256], or []",
+    ),
+    "positive integers": Kind(
+        "integers of at least 1, such as 1,10,100",
+        _positive_integers,
+        _list_of(lambda value: _is_integer(value) and value >= 1),
+    ),
+    "names": Kind(
+        "names such as error,f1",
+        _names,
+        _list_of(_is_text),
+        'a list of names such as ["error", "f1"]',
+    ),
     "column": Kind(
         "the name or number of a column",
         _column,
         lambda value: _is_text(value) or _is_integer(value),
     ),
+    "file": Kind("the name of a file", _name, _is_name),
+    "folder": Kind("the name of a folder", _name, _is_name),
+    "file or folder": Kind("the name of a file or a folder", _name, _is_name),
     "file or switch": Kind(
-        "a file, or true", str, lambda value: _is_text(value) or isinstance(value, bool)
+        "the name of a file",
+        _name,
+        lambda value: _is_name(value) or isinstance(value, bool),
+        "the name of a file, or true for that of checkpoint",
     ),
     "layers": Kind('a list such as ["conv 32x5", "pool 2"]', str, _list_of(_is_text)),
 }
@@ -175,8 +217,10 @@ def _check_choice(setting: Setting, value: Any, where: str) -> None:
         raise ValueError(f"{where} must be {' or '.join(setting.choices)}, got {value!r}.")
 
 
-def read_file(path: str, settings: Sequence[Setting]) -> dict[str, Any]:
+def read_file(path: str, settings: Sequence[Setting], layers: Sequence[str] = ()) -> dict[str, Any]:
     """Return the settings in a TOML file, at its top or in the tables they belong to.
+
+    ``layers`` are options that are no settings, but entries of the list ``layers``.
 
     Raises
     ------
@@ -196,30 +240,36 @@ def read_file(path: str, settings: Sequence[Setting]) -> dict[str, Any]:
         raise ValueError(f"{path} must be a TOML file, which is text in UTF-8.") from None
     except ValueError as error:
         raise ValueError(f"{path} must be a TOML file: {error}") from None
+    known = {setting.name: setting for setting in settings}
     tables = {setting.table for setting in settings}
-    flat: dict[str, tuple[str, Any]] = {}
-    for name, value in document.items():
-        inside = value if isinstance(value, dict) else {name: value}
-        table = name if isinstance(value, dict) else ""
+    flat: dict[str, tuple[str, str, Any]] = {}
+    for top, value in document.items():
+        inside = value if isinstance(value, dict) else {top: value}
+        table = top if isinstance(value, dict) else ""
+        if not table and top in tables - known.keys():
+            raise ValueError(f"{path}: {top} must be a table, [{top}], got {value!r}.")
         if table and table not in tables:
             hint = _nearest(table, tables, "The tables are " + ", ".join(sorted(tables)))
             raise ValueError(f"{path}: unknown table [{table}]. {hint}")
         for key, given in inside.items():
-            if key in flat:
+            name = key.replace("-", "_")
+            if name in flat:
                 raise ValueError(f"{path}: {key} is there twice; leave one of them out.")
-            flat[key] = table, given
-    known = {setting.name: setting for setting in settings}
+            flat[name] = table, key, given
     result = {}
-    for key, (table, value) in flat.items():
+    for name, (table, key, value) in flat.items():
         where = f"{path}: [{table}] {key}" if table else f"{path}: {key}"
-        name = key.replace("-", "_")
+        if name.replace("_", "-") in layers:
+            what = KINDS["layers"].what
+            raise ValueError(f"{where} is a layer, and belongs into layers: {what}.")
         if name not in known:
             raise ValueError(f"{where} is unknown. {_nearest(name, known, 'See train --help')}")
         setting = known[name]
         if table and table != setting.table:
             raise ValueError(f"{where} belongs into [{setting.table}].")
-        if not KINDS[setting.kind].accepts(value):
-            raise ValueError(f"{where} must be {KINDS[setting.kind].what}, got {value!r}.")
+        kind = KINDS[setting.kind]
+        if not kind.accepts(value):
+            raise ValueError(f"{where} must be {kind.in_file or kind.what}, got {value!r}.")
         _check_choice(setting, value, where)
         result[name] = value
     return result

@@ -29,15 +29,18 @@ SETTINGS = (
     *data.SETTINGS,
     *networks.SETTINGS,
     *recipe.SETTINGS,
-    Setting("save", "output"),
-    Setting("report", "output"),
-    Setting("plot", "output"),
-    Setting("csv", "output"),
-    Setting("tensorboard", "output"),
+    Setting("save", "output", "file"),
+    Setting("report", "output", "file"),
+    Setting("plot", "output", "file"),
+    Setting("csv", "output", "file"),
+    Setting("tensorboard", "output", "folder"),
     Setting("tensorboard_steps", "output", "integer"),
     Setting("threads", "output", "integer"),
     Setting("quiet", "output", "switch", default=False),
 )
+
+# The files of settings themselves, which no such file names.
+_FILES = (Setting("config", "files", "file"), Setting("save_config", "files", "file"))
 
 HELP = """\
 usage: fastmlp train [DATA] [options]
@@ -100,21 +103,21 @@ def add(commands: Any) -> Parser:
     parser: Parser = commands.add_parser("train", text=HELP)
     parser.add_argument("dataset", nargs="?", default=argparse.SUPPRESS)
     add_options(parser, SETTINGS, networks.LAYERS)
-    parser.add_argument("--config")
+    add_options(parser, _FILES)
     parser.add_argument("--print-config", action="store_true")
-    parser.add_argument("--save-config")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, save, report."""
-    file = read_file(args.config, SETTINGS) if args.config else {}
+    config, save_config = values(_FILES, args, {}).values()
+    file = {} if config is None else read_file(config, SETTINGS, networks.LAYERS)
     chosen = _complete(values(SETTINGS, args, file))
     if args.print_config:
         print(to_toml(SETTINGS, chosen), end="")
         return 0
     use_threads(chosen["threads"])
-    _check_outputs(chosen, args.config, args.save_config)
+    _check_outputs(chosen, config, save_config)
     made = recipe.make_callbacks(chosen)
     resume = recipe.resume_path(chosen)
     before = 0 if resume is None else checkpoint.read(resume).epochs
@@ -131,8 +134,8 @@ def run(args: argparse.Namespace) -> int:
         chosen, math.ceil(len(train.x) / max(chosen["batch_size"], 1))
     )
     model.compile(optimizer, loss, chosen["metrics"])
-    if args.save_config:
-        write_atomically(args.save_config, to_toml(SETTINGS, chosen).encode())
+    if save_config:
+        write_atomically(save_config, to_toml(SETTINGS, chosen).encode())
     if not chosen["quiet"]:
         _announce(chosen, (train, valid, test), model, optimizer, resume)
     began = time.perf_counter()
@@ -298,8 +301,6 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: s
     for option, path in given:
         if path is None:
             continue
-        if not path:
-            raise ValueError(f"{option} must name a file, got {path!r}.")
         folder = os.path.dirname(path) or "."
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path} is a folder; give the name of a file in it.")
@@ -310,6 +311,9 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: s
         if other != option and (other, option) not in _GOES_ON:
             raise ValueError(f"{other} and {option} must name two files, got {path!r} for both.")
         seen[real] = option
+    folder = chosen["tensorboard"]
+    if folder and os.path.exists(folder) and not os.path.isdir(folder):
+        raise NotADirectoryError(f"--tensorboard must name a folder, got the file {folder!r}.")
     if chosen["report"] and not chosen["report"].endswith((".html", ".htm")):
         raise ValueError(f"--report must name a file *.html, got {chosen['report']!r}.")
     if chosen["plot"]:

@@ -32,7 +32,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
     The data go to a new file in the same directory, reach the disk, and take the name in one
     step; then the directory reaches the disk. A symbolic link stays one, and a file that is
-    replaced keeps its mode, but that its owner may write.
+    replaced keeps its mode, but that its owner may write. What processes that were killed had
+    written of the same file is removed.
 
     Raises
     ------
@@ -47,6 +48,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """
     target = os.path.realpath(os.fspath(path))
     mode = _mode(target, os.fspath(path))
+    folder, name = os.path.split(target)
+    remove_stale(folder, re.compile(re.escape(name)))  # first: the disk may be full of them
     directory, temporary, descriptor = _open(target, mode, os.fspath(path))
     try:
         try:

@@ -15,6 +15,8 @@ FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contr
 FLAGS += ["-Wall", "-Wextra"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 AVX512 += ["-mprefer-vector-width=512"]
+# Neither optimised nor inlined: gcc takes minutes to split the vectors of unrolled loops.
+SOFT_AVX512 = ["-mavx2", "-mfma", "-O0", "-Dalways_inline=unused", "-Wno-psabi"]
 # gcc 12 vectorizes the loop over k and loads b one round behind the last. It never
 # builds the plain level but here.
 PLAIN = ["-DFM_PLAIN_C", "-fno-tree-vectorize"]
@@ -23,11 +25,13 @@ LEVELS = {
     "plain": ("fm_generic.c", PLAIN),
     "avx2": ("fm_avx2.c", ["-mavx2", "-mfma"]),
     "avx512": ("fm_avx512.c", AVX512),
+    "soft-avx512": ("soft_avx512.h", SOFT_AVX512),
     "neon": ("fm_neon.c", []),
 }
 NEEDS = {
     "avx2": {"avx2", "fma"},
     "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
+    "soft-avx512": {"avx2", "fma"},
 }
 PROGRAMS = ["test_math.c", "test_tile.c"]
 CASES = [(c, level) for c in ("gcc", "clang") for level in LEVELS]
@@ -58,6 +62,8 @@ def why_not(compiler, level):
         return f"{compiler} is not installed"
     if level in NEEDS and not X86:
         return f"{level} is for x86-64"
+    if level == "soft-avx512" and NEEDS["avx512"] <= cpu_flags():
+        return "this processor runs avx512 itself"
     if level == "neon" and not ARM and compiler in ("gcc", "clang"):
         return "neon is for AArch64; aarch64-linux-gnu-gcc and qemu-aarch64 stand in"
     return None
@@ -88,7 +94,8 @@ def build_and_run(test, compiler, level, program):
     if missing:  # only that it compiles, which -O1 shows in a third of the time
         build(test, compiler, level, SIMD, program, "-O1")
         return ", ".join(sorted(missing)), ""
-    build(test, compiler, level, SIMD, program, "-DSAMPLES_LOG2=19")
+    samples = 14 if level == "soft-avx512" else 19
+    build(test, compiler, level, SIMD, program, f"-DSAMPLES_LOG2={samples}")
     return run(str(program))
 
 

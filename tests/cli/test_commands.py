@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 
 import numpy as np
 import pytest
@@ -274,7 +275,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["train", "--zzz"], "unknown option --zzz. See fastmlp train --help."),
         (["train", "digits", "8"], "'8' is one argument too many. See fastmlp train --help."),
         (["train", "--momentum"], "--momentum: expected one argument. See fastmlp train --help."),
-        (["evaluate"], "the following arguments are required: model."),
+        (["evaluate"], "the following arguments are required: MODEL."),
         (["train", "--threads", "two"], "--threads must be an integer, got 'two'."),
         (["train", "--threads", 0], "--threads must be at least 1, got 0."),
         (["train", "--lr", "big"], "--lr must be a finite number, got 'big'."),
@@ -286,8 +287,21 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["evaluate", "MODEL", "--part", "third"], "digits has no part 'third'; it has train, valid, test."),
         (["evaluate", "MODEL", "--metrics", "mse"], "metrics: mse needs a loss of numbers"),
         (["gradcheck", "--n", "1,2"], "--n needs --layer NAME"),
+        *((["gradcheck", "--layer", "dense_0", "--n", n], "--n must be integers of at least 1, such as")
+          for n in ("none", "0", "a", "")),
         (["gradcheck", "--samples", 0], "--samples must be at least 1, got 0."),
+        (["gradcheck", "--loss", ""], "loss must be one of cross_entropy"),
+        (["gradcheck", "MODEL", "--loss", ""], "loss must be one of cross_entropy"),
+        (["gradcheck", "--init", ""], "initializer must be one of"),
+        (["train", "--init", ""], "initializer must be one of"),
+        (["train", "--resume", "MODEL"], "holds a model and no training; a checkpoint is needed"),
         (["gradcheck", "MODEL", "--hidden", 4], "--hidden is of a new network, but MODEL is"),
+        *(([name, ""], f"MODEL must be the name of a file, got ''. See fastmlp {name} --help.")
+          for name in ("evaluate", "predict", "gradcheck", "info")),
+        (["evaluate", "MODEL", "mnist", "--data", ""], "--data must be the name of a file or a"),
+        (["predict", "MODEL", "mnist", "--data", ""], "--data must be the name of a file or a"),
+        (["predict", "MODEL", ""], "DATA must be digits, mnist, fashion_mnist, cifar10 or a file"),
+        (["gradcheck", "--layer", "dense_0", "--plot", ""], "--plot must be the name of a file,"),
         (["info", "/no/such"], "/no/such: No such file or directory."),
     ],
 )  # fmt: skip
@@ -417,6 +431,39 @@ def test_gradcheck_over_n(tmp_path, run):
     picture = tmp_path / "errors.png"
     assert run("gradcheck", "--layer", "dense_0", "--plot", picture).status == 0
     assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("function", ["write", "fsync", "replace"])
+def test_a_gradcheck_picture_that_cannot_be_written_leaves_the_old_one(
+    function, tmp_path, run, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "errors.png"
+    path.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"fastmlp.io.atomic.os.{function}", full)
+    options = ("gradcheck", "--layer", "dense_0", "--n", "1,10", "--plot", path)
+    status, _, err = run(*options)
+    assert status == 2
+    assert f"{path}: No space left on device; nothing was written" in err
+    assert (os.listdir(tmp_path), path.read_bytes()) == ([path.name], b"old")
+
+
+def test_a_gradcheck_picture_is_refused_before_the_check(saved, run):
+    pytest.importorskip("matplotlib")
+    options = ("--layer", "dense_0", "--plot")
+    status, out, err = run("gradcheck", *options, "/no/such/errors.png")
+    assert (status, out) == (2, "")
+    assert "/no/such/errors.png: No such file or directory; nothing was written" in err
+    model = saved.rename(saved.with_suffix(".png"))
+    before = model.read_bytes()
+    status, out, err = run("gradcheck", model, *options, model)
+    assert (status, out) == (2, "")
+    assert f"MODEL and --plot must name two files, got {str(model)!r} for both." in err
+    assert model.read_bytes() == before
 
 
 def test_info_as_json(saved, run):

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,9 +62,17 @@ def test_ctrl_c_before_there_is_anything(tmp_path):
     assert (process.returncode, err) == (130, "fastmlp: stopped by Ctrl-C\n")
 
 
+def _wait_for_child(process, seconds=30):
+    """Wait until a process has started another one, where that can be seen; else a while."""
+    path = Path(f"/proc/{process}/task/{process}/children")
+    end = time.monotonic() + (seconds if path.exists() else 1.5)
+    while time.monotonic() < end and not (path.exists() and path.read_text()):
+        time.sleep(0.05)
+
+
 def test_ctrl_c_ends_a_benchmark():
     with start("bench", "--sides", "fastmlp,numpy", "--seconds", 30) as process:
-        time.sleep(1.5)
+        _wait_for_child(process.pid)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
