@@ -44,16 +44,14 @@ def is_narrow(network: Network) -> bool:
     """Return whether all values of a network are narrow, and all layers known in this layout."""
     if network.integers_below is not None or math.prod(network.input_shape) > _NARROW:
         return False
-    for index, layer in enumerate(network.layers):
-        if type(layer) is Standardize:
-            if index > 0:  # it joins the copy of the batch
-                return False
-        elif type(layer) in (Dense, Activation):
-            if layer.activation.name == "softmax" or math.prod(layer.output_shape) > _NARROW:
-                return False
-        elif type(layer) is not Flatten:
+    for layer in network.layers:
+        if isinstance(layer, (Dense, Activation)) and layer.activation.name == "softmax":
             return False
-    return any(type(layer) is Dense for layer in network.layers)
+        if type(layer) not in (Dense, Activation, Flatten, Standardize):
+            return False
+        if math.prod(layer.output_shape or ()) > _NARROW:
+            return False
+    return any(isinstance(layer, Dense) for layer in network.layers)
 
 
 class LaneBuilder(Builder):

@@ -10,7 +10,7 @@ import numpy as np
 import fastmlp as fm
 from fastmlp.activations import ACTIVATIONS
 
-__all__ = ["OPTIMIZERS", "Case", "draw", "draw_images", "draw_mixed"]
+__all__ = ["OPTIMIZERS", "Case", "draw", "draw_images", "draw_mixed", "draw_narrow"]
 
 # Around the sizes of vectors, panels and tiles.
 SIZES = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100)
@@ -163,6 +163,11 @@ def draw(seed: int, *, largest: int = 100) -> Case:
         scale,
         weights,
     )
+
+
+def draw_narrow(seed: int) -> Case:
+    """Return a case of a network that has its samples in the lanes, mostly."""
+    return draw(5000 + seed, largest=31)
 
 
 def draw_images(seed: int) -> Case:

@@ -4,8 +4,9 @@
  *         tests/c/test_tile.c -lm -o test_tile && ./test_tile
  *
  * Every (rows, vectors) of the table, plain, packing and in columns, every way to store; softmax with
- * a row in each lane; sparse rows and max-pools. Operands and results lie against pages that must not be touched. Exit status
- * 1 if any check fails.
+ * a row in each lane; sparse rows and max-pools; products, sums and softmaxes with samples in the
+ * lanes. Operands and results lie against pages that must not be touched. Exit status 1 if any
+ * check fails.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -53,6 +54,7 @@ static void *guarded(int slot, size_t n)
 #define EPSILON 1.2e-7
 #include "test_tile.body.h"
 #include "test_images.body.h"
+#include "test_lanes.body.h"
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
@@ -62,6 +64,7 @@ static void *guarded(int slot, size_t n)
 #define EPSILON 2.3e-16
 #include "test_tile.body.h"
 #include "test_images.body.h"
+#include "test_lanes.body.h"
 
 int main(void)
 {
@@ -77,6 +80,12 @@ int main(void)
     test_packing_f64();
     test_images_f32();
     test_images_f64();
+    test_lane_products_f32();
+    test_lane_products_f64();
+    test_lane_sums_f32();
+    test_lane_sums_f64();
+    test_lane_softmax_f32();
+    test_lane_softmax_f64();
     printf("%s: %d checks, %d failed\n", STRING(FM_LEVEL), checks, failures);
     if (!failures) printf("all checks passed\n");
     return failures != 0;

@@ -10,10 +10,19 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import losses
+from fastmlp import losses, plan_lanes
 from fastmlp.losses import LOSSES, Loss
 
 CLASSES = 5
+
+
+@pytest.fixture(params=["lanes", "rows"], autouse=True)
+def layout(request, monkeypatch):
+    """Each layout of the values of a plan in turn: the networks here are narrow."""
+    if request.param == "rows":
+        monkeypatch.setattr(plan_lanes, "_NARROW", 0)
+
+
 KINDS = [
     fm.CrossEntropy(),
     fm.CrossEntropy(label_smoothing=0.1),

@@ -11,7 +11,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from random_networks import OPTIMIZERS, draw, draw_images
+from random_networks import OPTIMIZERS, draw, draw_images, draw_narrow
 
 import fastmlp as fm
 from fastmlp import _threads, io, losses, plan, plan_engine
@@ -26,6 +26,7 @@ BACKENDS = ("numpy", "kernels")
 
 # (function that draws, first seed): the networks of a test, in parts.
 MLPS = [(draw, 24 * part) for part in range(10)]
+NARROW = [(draw_narrow, 24 * part) for part in range(4)]
 IMAGES = [(draw_images, 24 * part) for part in range(5)]
 
 
@@ -67,7 +68,7 @@ def same_runs(runs, tolerance):
 # --- Plans and the reference ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("drawn", "first"), MLPS + IMAGES)
+@pytest.mark.parametrize(("drawn", "first"), MLPS + NARROW + IMAGES)
 def test_a_random_network_trains_as_the_reference_does(drawn, first, eager_threads):
     for seed in range(first, first + 24):
         case = drawn(seed)
@@ -96,7 +97,7 @@ def test_a_random_network_trains_as_the_reference_does(drawn, first, eager_threa
             raise AssertionError(case) from error
 
 
-@pytest.mark.parametrize(("drawn", "first"), MLPS[:7] + IMAGES[:4])
+@pytest.mark.parametrize(("drawn", "first"), MLPS[:7] + NARROW + IMAGES[:4])
 def test_what_was_in_the_arena_does_not_matter(drawn, first, monkeypatch, eager_threads):
     place = plan.Builder._place
 
@@ -139,7 +140,7 @@ def test_every_part_has_its_turn_in_the_random_networks():
     assert used >= set(fm.activations.ACTIVATIONS)
 
 
-@pytest.mark.parametrize(("drawn", "first"), MLPS[:7] + IMAGES[:4])
+@pytest.mark.parametrize(("drawn", "first"), MLPS[:7] + NARROW + IMAGES[:4])
 def test_float32_gradients_are_those_of_float64(drawn, first, eager_threads):
     for seed in range(1000 + first, 1024 + first):
         case = drawn(seed)
@@ -721,9 +722,10 @@ def test_plan_prints_a_table():
         ),
     ],
 )
-def test_plan_of_another_purpose(purpose, kinds):
-    plan = fm.MLP(4, [3], 2).plan(purpose=purpose)
-    assert [op.kind for op in plan.operations] == kinds
+@pytest.mark.parametrize(("hidden", "copied"), [(3, ["gather"]), (40, [])])
+def test_plan_of_another_purpose(purpose, kinds, hidden, copied):
+    plan = fm.MLP(4, [hidden], 2).plan(purpose=purpose)
+    assert [op.kind for op in plan.operations] == copied + kinds
     assert plan.rows == 32
     if purpose == "gradients":
         assert plan.operations[-1].fused[-1] == "store"
