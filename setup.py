@@ -7,6 +7,7 @@ import os
 import platform
 from pathlib import Path
 
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -36,6 +37,9 @@ LEVEL_FLAGS = {
         "-mprefer-vector-width=512",
     ],
 }
+MACROS = [("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+if os.environ.get("FASTMLP_PLAIN_C") == "1":
+    MACROS.append(("FM_PLAIN_C", "1"))
 X86_64 = platform.machine().lower() in ("x86_64", "amd64")
 
 
@@ -70,9 +74,9 @@ def extension(name: str) -> Extension:
     return Extension(
         f"fastmlp._kernels.{name}",
         sources,
-        include_dirs=["csrc/simd", "csrc/team"],
+        include_dirs=["csrc/simd", "csrc/team", np.get_include()],
         depends=sorted(map(str, [*Path("csrc").glob("**/*.h"), *Path("csrc").glob("*.pxd")])),
-        define_macros=[("FM_PLAIN_C", "1")] if os.environ.get("FASTMLP_PLAIN_C") == "1" else [],
+        define_macros=MACROS,
     )
 
 

@@ -9,8 +9,8 @@
 #                                                      in L2, c is written in order
 #
 # In both the first row tile reads the lanes operand where the user has it and packs it on the
-# way, so packing costs next to nothing. Where the lanes operand must be transposed, or a panel
-# is not full, it is packed before.
+# way, so packing costs little; where all of it fits L1 every tile reads it there. Where the lanes
+# operand must be transposed, or a panel is not full, it is packed before.
 
 from libc.stdint cimport uintptr_t
 
@@ -23,6 +23,7 @@ cdef enum:
     WORKSPACE_BYTES = 320 * 1024  # a product's scratch, at most: panels and one row tile
     PANEL_BYTES = 256 * 1024      # packed panels in row order: half of a 512 KiB L2
     ROWS_BYTES = 128 * 1024       # rows of the broadcast operand beside them
+    IN_PLACE_BYTES = 16 * 1024    # a lanes operand that is in L1 as it is: not packed
     SUMS_ROWS = 96                # complete sums that wait to be copied to c
     # Reduction blocks, in values.
     FEW_ROWS_BLOCK = 256          # a packed panel that stays in L1 beside a row tile
@@ -158,6 +159,7 @@ cdef inline void full_panels(
     cdef real *a_pack = workspace + PANEL_BYTES // sizeof(real)
     cdef int store
     cdef bint from_c, packing, pack_a
+    cdef bint small = s.k_count * s.b_row * <Py_ssize_t>sizeof(real) <= IN_PLACE_BYTES
 
     while True:
         kb = min(k_block, s.k_count - k0)
@@ -191,11 +193,11 @@ cdef inline void full_panels(
                 b_step = width
                 b_panel = kb * width
                 packing = False
-                if t == 0 and not s.b_transposed:
+                if (t == 0 or small) and not s.b_transposed:
                     b_t = b + k0 * s.b_row + p0 * width
                     b_step = s.b_row
                     b_panel = width
-                    packing = tiles > 1
+                    packing = tiles > 1 and not small
                 start = NULL
                 init_row = 0
                 if from_c:

@@ -1,87 +1,129 @@
-"""Matrix products and the dense layer's forward pass (arrays C-contiguous, sizes checked)."""
+"""Matrix products and the dense layer's forward pass; new arrays (arguments: see arrays.pxd)."""
 
 from libc.stdlib cimport free, malloc
 
+from arrays cimport (
+    NPY_DOUBLE, NPY_FLOAT, _import_array, data_of, is_array, new_array, npy_intp, output,
+    real_type, refuse_shared, shape_of,
+)
 from dispatch cimport (
-    FM_MAX_LANES, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables, real,
+    FM_MAX_LANES, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables,
 )
 from matmul cimport SHORT_SUM, WORKSPACE_BYTES, aligned, product
 from matmul cimport matmul as _matmul
-from overlap cimport refuse_overlap
 
 import_tables()
+_import_array()
 
 
 cdef enum:
     SMALL_BYTES = 16384
 
 
-cdef inline bint is_small(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, size_t size) noexcept nogil:
+cdef inline void *workspace(
+    char *small, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int type
+) except NULL:
+    """Memory for a product: `small`, of SMALL_BYTES and a line, where that is enough."""
+    cdef Py_ssize_t size = sizeof(float) if type == NPY_FLOAT else sizeof(double)
+    cdef void *memory = small
     # The panels of either operand fit SMALL_BYTES, and a sum this short packs nothing else.
-    return k <= SHORT_SUM and k * (max(m, n) + 3 * FM_MAX_LANES) * size <= SMALL_BYTES
-
-
-def matmul(
-    const real[:, ::1] a not None, const real[:, ::1] b not None, real[:, ::1] out not None,
-    bint transpose_a, bint transpose_b, bint accumulate, double alpha,
-):
-    """Write (or add) alpha * op(a) @ op(b) to out (M, N)."""
-    cdef Py_ssize_t m = out.shape[0]
-    cdef Py_ssize_t n = out.shape[1]
-    cdef Py_ssize_t k = a.shape[0] if transpose_a else a.shape[1]
-    cdef char small[SMALL_BYTES + 64]
-    cdef void *memory = <void *>small
-    cdef bint allocated = False
-    if m == 0 or n == 0:
-        return
-    if k:
-        refuse_overlap(&a[0, 0], m * k * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
-        refuse_overlap(&b[0, 0], k * n * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
-    if not is_small(m, n, k, sizeof(real)):
+    if k > SHORT_SUM or k * (max(m, n) + 3 * FM_MAX_LANES) * size > SMALL_BYTES:
         memory = malloc(WORKSPACE_BYTES + 64)
         if memory == NULL:
             raise MemoryError
-        allocated = True
+    return memory
+
+
+def matmul(a, b, out, bint transpose_a, bint transpose_b, bint accumulate, double alpha):
+    """Write (or add) alpha * op(a) @ op(b) to out (M, N), a new array where it is None."""
+    cdef int type = real_type(a, 2), store = FM_STORE_ADD if accumulate else FM_STORE_SET
+    cdef npy_intp shape[2]
+    cdef npy_intp m, n, k, lda, ldb
+    cdef const void *left
+    cdef const void *right
+    cdef void *to
+    cdef char small[SMALL_BYTES + 64]
+    cdef void *memory
+    if type < 0 or real_type(b, 2) != type or accumulate and out is None:
+        return None
+    lda, ldb = shape_of(a)[1], shape_of(b)[1]
+    m, k = shape_of(a)[transpose_a], shape_of(a)[not transpose_a]
+    n = shape_of(b)[not transpose_b]
+    if k != shape_of(b)[transpose_b]:
+        return None
+    shape[0], shape[1] = m, n
+    out = output(out, type, 2, shape)
+    if out is None:
+        return None
+    refuse_shared(a, out)
+    refuse_shared(b, out)
+    left, right, to = data_of(a), data_of(b), data_of(out)
+    memory = workspace(small, m, n, k, type)
     with nogil:
-        _matmul(transpose_a, transpose_b, m, n, k, &a[0, 0] if k else NULL, a.shape[1],
-                &b[0, 0] if k else NULL, b.shape[1], &out[0, 0], n, <real>alpha,
-                FM_STORE_ADD if accumulate else FM_STORE_SET, <real *>aligned(memory))
-        if allocated:
+        if type == NPY_FLOAT:
+            _matmul(transpose_a, transpose_b, m, n, k, <const float *>left, lda,
+                    <const float *>right, ldb, <float *>to, n, <float>alpha, store,
+                    <float *>aligned(memory))
+        else:
+            _matmul(transpose_a, transpose_b, m, n, k, <const double *>left, lda,
+                    <const double *>right, ldb, <double *>to, n, alpha, store,
+                    <double *>aligned(memory))
+        if memory != <void *>small:
             free(memory)
+    return out
 
 
-def dense(
-    const real[:, ::1] x not None, const real[:, ::1] weight not None,
-    const real[::1] bias, real[:, ::1] out not None, bint relu,
-):
+def dense(x, weight, bias, out, bint relu):
     """Write x (N, I) @ weight (I, O) + bias (O,), through max(0, .) where relu, to out (N, O).
 
-    bias may be None.
+    bias may be None; out is a new array where it is None.
     """
-    cdef Py_ssize_t m = out.shape[0]
-    cdef Py_ssize_t n = out.shape[1]
-    cdef Py_ssize_t k = x.shape[1]
-    cdef const real *init = NULL
+    cdef int type = real_type(x, 2), store = FM_STORE_RELU if relu else FM_STORE_SET
+    cdef npy_intp shape[2]
+    cdef npy_intp m, n, k
+    cdef const void *left
+    cdef const void *right
+    cdef const void *init = NULL
+    cdef void *to
     cdef char small[SMALL_BYTES + 64]
-    cdef void *memory = <void *>small
-    cdef bint allocated = False
-    if m == 0 or n == 0:
-        return
+    cdef void *memory
+    if type < 0 or real_type(weight, 2) != type:
+        return None
+    m, k, n = shape_of(x)[0], shape_of(x)[1], shape_of(weight)[1]
+    shape[0], shape[1] = m, n
+    if shape_of(weight)[0] != k or bias is not None and not is_array(bias, type, 1, &shape[1]):
+        return None
+    out = output(out, type, 2, shape)
+    if out is None:
+        return None
+    refuse_shared(x, out)
+    refuse_shared(weight, out)
     if bias is not None:
-        init = &bias[0]
-        refuse_overlap(init, n * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
-    if k:
-        refuse_overlap(&x[0, 0], m * k * sizeof(real), &out[0, 0], m * n * sizeof(real), False)
-        refuse_overlap(&weight[0, 0], k * n * sizeof(real), &out[0, 0], m * n * sizeof(real),
-                       False)
-    if not is_small(m, n, k, sizeof(real)):
-        memory = malloc(WORKSPACE_BYTES + 64)
-        if memory == NULL:
-            raise MemoryError
-        allocated = True
+        refuse_shared(bias, out)
+        init = data_of(bias)
+    left, right, to = data_of(x), data_of(weight), data_of(out)
+    memory = workspace(small, m, n, k, type)
     with nogil:
-        product(m, n, k, &x[0, 0] if k else NULL, k, 1, &weight[0, 0] if k else NULL, n, False,
-                init, &out[0, 0], n, 1, <real>1, FM_STORE_RELU if relu else FM_STORE_SET,
-                <real *>aligned(memory))
-        if allocated:
+        if type == NPY_FLOAT:
+            product(m, n, k, <const float *>left, k, 1, <const float *>right, n, False,
+                    <const float *>init, <float *>to, n, 1, <float>1, store,
+                    <float *>aligned(memory))
+        else:
+            product(m, n, k, <const double *>left, k, 1, <const double *>right, n, False,
+                    <const double *>init, <double *>to, n, 1, <double>1, store,
+                    <double *>aligned(memory))
+        if memory != <void *>small:
             free(memory)
+    return out
+
+
+def empty(tuple shape, dtype):
+    """Return an uninitialised array of float32 or float64: arrays.new_array."""
+    cdef npy_intp sizes[64]  # numpy has no more dimensions
+    cdef int type = dtype.num
+    cdef Py_ssize_t i
+    if len(shape) > 64 or type != NPY_FLOAT and type != NPY_DOUBLE:
+        raise ValueError(f"no such array: shape {shape}, dtype {dtype}.")
+    for i in range(len(shape)):
+        sizes[i] = shape[i]
+    return new_array(<int>len(shape), sizes, type)

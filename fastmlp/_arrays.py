@@ -1,7 +1,7 @@
 """Arrays as the compiled kernels want them: float32 or float64, C-contiguous, aligned, native.
 
-The gate of fastmlp.kernels. An array that is ready passes in a tenth of a microsecond; any
-other layout is copied once; what is no array of real numbers is refused.
+The gate of fastmlp.kernels, where a compiled function did not take what it was given
+(csrc/arrays.pxd). Any other layout is copied once; what is no array of real numbers is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp._kernels.matmul import empty
+
 __all__ = ["FLOAT32", "FLOAT64", "Array", "empty", "labels", "operand", "output", "updated"]
 
 Array = npt.NDArray[Any]
@@ -18,27 +20,8 @@ Array = npt.NDArray[Any]
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
-_ALIGNMENT = 64
 # Looked up once: this is the part of a small call that Python takes.
-_empty = np.empty
 _ndarray = np.ndarray
-# From this size on an array gets whole cache lines: below, the kernels do not notice.
-_ALIGNED_BYTES = 8192
-
-
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array, on a cache line of its own if it is not tiny.
-
-    Vectors that straddle two cache lines cost the matrix products up to a fifth of their speed,
-    and numpy aligns to 16 bytes only.
-    """
-    result = _empty(shape, dtype)
-    size = result.nbytes
-    if size < _ALIGNED_BYTES:
-        return result
-    memory = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:

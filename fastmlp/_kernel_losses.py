@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmlp import _checks
-from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output
+from fastmlp._arrays import FLOAT64, Array, operand, output
 from fastmlp._arrays import labels as integer_labels
 from fastmlp._kernels import losses
 
@@ -24,13 +24,6 @@ __all__ = [
     "mse",
     "softmax_cross_entropy",
 ]
-
-# The compiled functions, by dtype.
-_CROSS_ENTROPY = (losses.cross_entropy["float"], losses.cross_entropy["double"])
-_ELEMENT_LOSS = (losses.element_loss["float"], losses.element_loss["double"])
-_HINGE = (losses.hinge["float"], losses.hinge["double"])
-_COUNT_LABELS = (losses.count_correct_labels["float"], losses.count_correct_labels["double"])
-_COUNT_TARGETS = (losses.count_correct_targets["float"], losses.count_correct_targets["double"])
 
 
 def softmax_cross_entropy(
@@ -79,6 +72,10 @@ def softmax_cross_entropy(
     weights of the targets, as in PyTorch. Where that is 0, so are loss and gradient. For rows of
     probabilities PyTorch divides by N; here a one-hot row is the same as its label.
     """
+    if not label_smoothing and class_weight is None and sample_weight is None:
+        result = losses.cross_entropy(logits, labels, out, 0.0, None, None)
+        if result is not None:
+            return result
     logits = operand(logits, "logits")
     if logits.ndim != 2 or not logits.size:
         raise ValueError(f"logits must have shape (N, C), not empty, got {logits.shape}.")
@@ -88,15 +85,9 @@ def softmax_cross_entropy(
         class_weight = _weights(class_weight, logits.shape[1], "class_weight", logits.dtype)
     if sample_weight is not None:
         sample_weight = _weights(sample_weight, logits.shape[0], "sample_weight", FLOAT64)
-    classes = integer_labels(labels, logits.shape[0], "labels")
-    targets = _targets(labels, logits) if classes is None else None
-    out = (
-        empty(logits.shape, logits.dtype)
-        if out is None
-        else output(out, logits.shape, logits.dtype)
-    )
-    mean = _CROSS_ENTROPY[logits.dtype is not FLOAT32]
-    return mean(logits, classes, targets, out, label_smoothing, class_weight, sample_weight), out
+    labels = _labels_or_targets(labels, logits)
+    out = output(out, logits.shape, logits.dtype)
+    return losses.cross_entropy(logits, labels, out, label_smoothing, class_weight, sample_weight)
 
 
 def binary_cross_entropy(
@@ -243,13 +234,8 @@ def hinge(
     classes = integer_labels(labels, scores.shape[0], "labels")
     if classes is None:
         raise ValueError(f"labels must be integers of shape ({scores.shape[0]},).")
-    out = (
-        empty(scores.shape, scores.dtype)
-        if out is None
-        else output(out, scores.shape, scores.dtype)
-    )
-    mean = _HINGE[scores.dtype is not FLOAT32]
-    return mean(scores, classes, out, margin, sample_weight), out
+    out = output(out, scores.shape, scores.dtype)
+    return losses.hinge(scores, classes, out, margin, sample_weight)
 
 
 def _element_loss(
@@ -261,6 +247,10 @@ def _element_loss(
     names: tuple[str, str] = ("prediction", "target"),
     parameter: float = 0.0,
 ) -> tuple[float, Array]:
+    if sample_weight is None:
+        result = losses.element_loss(kind, prediction, target, out, parameter, None)
+        if result is not None:
+            return result
     prediction = operand(prediction, names[0])
     target = operand(target, names[1], prediction.dtype)
     shape, dtype = target.shape, target.dtype
@@ -269,26 +259,16 @@ def _element_loss(
             f"{names[0]} and {names[1]} must have one shape and not be empty, got "
             f"{prediction.shape} and {shape}."
         )
-    rows = 1
     if sample_weight is not None:
-        rows = len(target) if shape else 1
+        rows = shape[0] if shape else 1
         sample_weight = _weights(sample_weight, rows, "sample_weight", FLOAT64)
-    out = empty(shape, dtype) if out is None else output(out, shape, dtype)
-    table = (rows, target.size // rows)
-    loss = _ELEMENT_LOSS[dtype is not FLOAT32](
-        kind,
-        prediction.reshape(table),
-        target.reshape(table),
-        out.reshape(table),
-        parameter,
-        sample_weight,
-    )
-    return loss, out
+    out = output(out, shape, dtype)
+    return losses.element_loss(kind, prediction, target, out, parameter, sample_weight)
 
 
 def _weights(value: Any, count: int, name: str, dtype: np.dtype[Any]) -> Array:
     """Return weights as finite numbers of at least 0, (count,)."""
-    weights = np.ascontiguousarray(value, dtype)
+    weights = np.require(np.ascontiguousarray(value, dtype), requirements="A")
     if weights.shape != (count,):
         raise ValueError(f"{name} must have shape ({count},), got {weights.shape}.")
     if not (weights.min() >= 0 and weights.max() < math.inf):
@@ -301,16 +281,19 @@ def count_correct(logits: Array, labels: Array) -> int:
 
     ``labels`` as in :func:`softmax_cross_entropy`.
     """
+    result = losses.count_correct(logits, labels)
+    if result is not None:
+        return result
     logits = operand(logits, "logits")
     if logits.ndim != 2 or logits.shape[1] == 0:
         raise ValueError(f"logits must have shape (N, C), C at least 1, got {logits.shape}.")
+    return losses.count_correct(logits, _labels_or_targets(labels, logits))
+
+
+def _labels_or_targets(labels: Array, logits: Array) -> Array:
     classes = integer_labels(labels, logits.shape[0], "labels")
     if classes is not None:
-        return _COUNT_LABELS[logits.dtype is not FLOAT32](logits, classes)
-    return _COUNT_TARGETS[logits.dtype is not FLOAT32](logits, _targets(labels, logits))
-
-
-def _targets(labels: Array, logits: Array) -> Array:
+        return classes
     targets = operand(labels, "labels", logits.dtype)
     if targets.shape != logits.shape:
         raise ValueError(

@@ -13,13 +13,13 @@ every input; NaN and infinities propagate. Which instruction set runs: :func:`fa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastmlp import _checks
-from fastmlp._arrays import FLOAT32, FLOAT64, Array, empty, operand, output, updated
+from fastmlp._arrays import FLOAT32, FLOAT64, Array, operand, output, updated
 from fastmlp._kernel_images import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -118,25 +118,8 @@ __all__ = [
     "weight_penalty_backward",
 ]
 
-# The compiled functions, by dtype: choosing here is quicker than Cython's own dispatch.
-_UNARY = (elementwise.unary["float"], elementwise.unary["double"])
-_BACKWARD = (elementwise.backward["float"], elementwise.backward["double"])
-_ADD_BIAS = (elementwise.add_bias["float"], elementwise.add_bias["double"])
-_UPDATE = (elementwise.update["float"], elementwise.update["double"])
-_PENALIZE = (elementwise.penalize["float"], elementwise.penalize["double"])
-_CLAMP = (elementwise.clamp["float"], elementwise.clamp["double"])
-_SCALE = (elementwise.scale["float"], elementwise.scale["double"])
-_SUMS = (elementwise.sums["float"], elementwise.sums["double"])
-_MATMUL = (products.matmul["float"], products.matmul["double"])
-_DENSE = (products.dense["float"], products.dense["double"])
-_SOFTMAX = (losses.softmax["float"], losses.softmax["double"])
-_LOG_SOFTMAX = (losses.log_softmax["float"], losses.log_softmax["double"])
-_SOFTMAX_BACKWARD = (losses.softmax_backward["float"], losses.softmax_backward["double"])
-_LOG_SOFTMAX_BACKWARD = (
-    losses.log_softmax_backward["float"],
-    losses.log_softmax_backward["double"],
-)
-_SUM_BATCH = (losses.sum_batch["float"], losses.sum_batch["double"])
+# A compiled function takes its arrays as they came and returns None, having done nothing, where one
+# is not ready for it or does not fit. Only then is anything looked at, converted or refused here.
 
 
 # --- Products -----------------------------------------------------------------------------------
@@ -178,6 +161,9 @@ def matmul(
     TypeError
         If the dtypes differ or are not float32 or float64, or accumulate is set without out.
     """
+    result = products.matmul(a, b, out, transpose_a, transpose_b, accumulate, alpha)
+    if result is not None:
+        return result
     a = operand(a, "a")
     b = operand(b, "b", a.dtype)
     try:
@@ -201,9 +187,8 @@ def matmul(
         )
     if accumulate and out is None:
         raise TypeError("out must be given with accumulate=True, got None.")
-    out = empty((m, n), a.dtype) if out is None else output(out, (m, n), a.dtype)
-    _MATMUL[a.dtype is not FLOAT32](a, b, out, transpose_a, transpose_b, accumulate, alpha)
-    return out
+    out = output(out, (m, n), a.dtype)
+    return products.matmul(a, b, out, transpose_a, transpose_b, accumulate, alpha)
 
 
 def dense(
@@ -215,6 +200,9 @@ def dense(
     out: Array | None = None,
 ) -> Array:
     """Return ``x @ weight + bias``, (N, I), (I, O), (O,) -> (N, O), and its relu if asked."""
+    result = products.dense(x, weight, bias, out, relu)
+    if result is not None:
+        return result
     x = operand(x, "x")
     dtype = x.dtype
     weight = operand(weight, "weight", dtype)
@@ -231,32 +219,32 @@ def dense(
         bias = operand(bias, "bias", dtype)
         if bias.shape != (units,):
             raise ValueError(f"bias must have shape ({units},), got {bias.shape}.")
-    out = empty((rows, units), dtype) if out is None else output(out, (rows, units), dtype)
-    _DENSE[dtype is not FLOAT32](x, weight, bias, out, relu)
-    return out
+    return products.dense(x, weight, bias, output(out, (rows, units), dtype), relu)
 
 
 def add_bias(x: Array, bias: Array, *, out: Array | None = None) -> Array:
     """Return ``x + bias``, (N, O) and (O,) -> (N, O). ``out`` may be ``x``."""
+    result = elementwise.add_bias(x, bias, out)
+    if result is not None:
+        return result
     x = operand(x, "x")
     bias = operand(bias, "bias", x.dtype)
     if x.ndim != 2 or bias.shape != x.shape[1:]:
         raise ValueError(
             f"x and bias must have shapes (N, O) and (O,), got {x.shape} and {bias.shape}."
         )
-    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
-    _ADD_BIAS[x.dtype is not FLOAT32](x, bias, out)
-    return out
+    return elementwise.add_bias(x, bias, output(out, x.shape, x.dtype))
 
 
 def sum_batch(x: Array, *, out: Array | None = None) -> Array:
     """Return the sum over the batch axis, (N, O) -> (O,)."""
+    result = losses.sum_batch(x, out)
+    if result is not None:
+        return result
     x = operand(x, "x")
     if x.ndim != 2:
         raise ValueError(f"x must have shape (N, O), got {x.shape}.")
-    out = empty(x.shape[1:], x.dtype) if out is None else output(out, x.shape[1:], x.dtype)
-    _SUM_BATCH[x.dtype is not FLOAT32](x, out)
-    return out
+    return losses.sum_batch(x, output(out, x.shape[1:], x.dtype))
 
 
 # --- Updates of weights -------------------------------------------------------------------------
@@ -276,7 +264,7 @@ def sgd_update(
     coefficients = (learning_rate, weight_decay, momentum)
     if velocity is not None:
         kind = elementwise.NESTEROV if nesterov else elementwise.MOMENTUM
-        _update(kind, weight, gradient, coefficients, velocity=velocity)
+        _update(kind, weight, gradient, coefficients, (velocity,), ("velocity",))
     elif momentum or nesterov:
         raise TypeError("velocity must be given with momentum or nesterov, got None.")
     else:
@@ -294,7 +282,7 @@ def adagrad_update(
 ) -> None:
     """Do a step of Adagrad in place. Any one shape."""
     coefficients = (learning_rate, weight_decay, eps)
-    _update(elementwise.ADAGRAD, weight, gradient, coefficients, accumulator=accumulator)
+    _update(elementwise.ADAGRAD, weight, gradient, coefficients, (accumulator,), ("accumulator",))
 
 
 def rmsprop_update(
@@ -309,7 +297,7 @@ def rmsprop_update(
 ) -> None:
     """Do a step of RMSprop in place. Any one shape."""
     coefficients = (learning_rate, weight_decay, eps, rho)
-    _update(elementwise.RMSPROP, weight, gradient, coefficients, accumulator=accumulator)
+    _update(elementwise.RMSPROP, weight, gradient, coefficients, (accumulator,), ("accumulator",))
 
 
 def adam_update(
@@ -333,12 +321,19 @@ def adam_update(
     rate, scale = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
     kind = elementwise.ADAMW if decoupled else elementwise.ADAM
     coefficients = (learning_rate, weight_decay, eps, beta1, beta2, rate, scale)
-    _update(kind, weight, gradient, coefficients, m=m, v=v)
+    _update(kind, weight, gradient, coefficients, (m, v), ("m", "v"))
 
 
 def _update(
-    kind: int, weight: Array, gradient: Array, coefficients: tuple[float, ...], **states: Array
+    kind: int,
+    weight: Array,
+    gradient: Array,
+    coefficients: tuple[float, ...],
+    states: tuple[Array, ...] = (),
+    names: tuple[str, ...] = (),
 ) -> None:
+    if elementwise.update(kind, weight, gradient, states, coefficients) is not None:
+        return
     if type(weight) is not np.ndarray:
         raise TypeError(f"weight must be a numpy array, got {type(weight).__name__}.")
     dtype = FLOAT32 if weight.dtype == FLOAT32 else FLOAT64
@@ -351,10 +346,9 @@ def _update(
     shape = weight.shape
     if gradient.shape != shape:
         raise ValueError(f"gradient must have the shape of weight, {shape}, got {gradient.shape}.")
-    flat = [updated(x, shape, dtype, name).reshape(-1) for name, x in states.items()]
-    s0, s1 = (*flat, None, None)[:2]
-    p = np.array(coefficients, np.float64)
-    _UPDATE[dtype is not FLOAT32](kind, weight.reshape(-1), gradient.reshape(-1), s0, s1, p)
+    for x, name in zip(states, names, strict=True):
+        updated(x, shape, dtype, name)
+    elementwise.update(kind, weight, gradient, states, coefficients)
 
 
 # --- Penalties and clipping ---------------------------------------------------------------------
@@ -363,9 +357,8 @@ def _update(
 def weight_penalty(weight: Array, *, l1: float = 0.0, l2: float = 0.0) -> float:
     """Return ``l1 * sum(abs(weight)) + l2 * sum(weight**2)``, summed in float64. Any shape."""
     weight = operand(weight, "weight")
-    flat, double = weight.reshape(-1), weight.dtype is not FLOAT32
-    result = l1 * _SUMS[double](flat, False) if l1 else 0.0
-    return result + (l2 * _SUMS[double](flat, True) if l2 else 0.0)
+    result = l1 * elementwise.sums(weight, False) if l1 else 0.0
+    return result + (l2 * elementwise.sums(weight, True) if l2 else 0.0)
 
 
 def weight_penalty_backward(
@@ -374,8 +367,7 @@ def weight_penalty_backward(
     """Add ``l1 * sign(weight) + 2 * l2 * weight`` to a gradient, in place. Any one shape."""
     weight = operand(weight, "weight")
     gradient = updated(gradient, weight.shape, weight.dtype, "gradient")
-    double = weight.dtype is not FLOAT32
-    _PENALIZE[double](l1, 2 * l2, weight.reshape(-1), gradient.reshape(-1))
+    elementwise.penalize(l1, 2 * l2, weight, gradient)
 
 
 def clip_by_norm(gradients: Sequence[Array], limit: float) -> float:
@@ -384,16 +376,16 @@ def clip_by_norm(gradients: Sequence[Array], limit: float) -> float:
     Returns the norm of all of them together, summed in float64.
     """
     limit = _positive(limit)
-    flat = []
+    checked = []
     for index, gradient in enumerate(gradients):
         dtype = FLOAT32 if getattr(gradient, "dtype", None) == FLOAT32 else FLOAT64
         shape = getattr(gradient, "shape", ())
-        flat.append((updated(gradient, shape, dtype, f"gradients[{index}]").reshape(-1), dtype))
-    norm = math.sqrt(sum(_SUMS[dtype is not FLOAT32](x, True) for x, dtype in flat))
+        checked.append(updated(gradient, shape, dtype, f"gradients[{index}]"))
+    norm = math.sqrt(sum(elementwise.sums(x, True) for x in checked))
     factor = limit / (norm + 1e-6)
     if not factor >= 1:
-        for x, dtype in flat:
-            _SCALE[dtype is not FLOAT32](factor, x)
+        for x in checked:
+            elementwise.scale(factor, x)
     return norm
 
 
@@ -401,9 +393,7 @@ def clip_by_value(x: Array, limit: float, *, out: Array | None = None) -> Array:
     """Return x with every element brought to ``[-limit, limit]``; NaN stays. Any shape."""
     limit = _positive(limit)
     x = operand(x, "x")
-    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
-    _CLAMP[x.dtype is not FLOAT32](limit, x.reshape(-1), out.reshape(-1))
-    return out
+    return elementwise.clamp(limit, x, output(out, x.shape, x.dtype))
 
 
 def _positive(limit: float) -> float:
@@ -417,13 +407,11 @@ def _positive(limit: float) -> float:
 
 
 def _unary(function: int, x: Array, out: Array | None, parameter: float = 0.0) -> Array:
+    result = elementwise.unary(function, x, out, parameter)
+    if result is not None:
+        return result
     x = operand(x, "x")
-    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
-    if x.ndim == 1:
-        _UNARY[x.dtype is not FLOAT32](function, x, out, parameter)
-    else:
-        _UNARY[x.dtype is not FLOAT32](function, x.reshape(-1), out.reshape(-1), parameter)
-    return out
+    return elementwise.unary(function, x, output(out, x.shape, x.dtype), parameter)
 
 
 def _backward(
@@ -434,18 +422,15 @@ def _backward(
     out: Array | None,
     parameter: float = 0.0,
 ) -> Array:
+    result = elementwise.backward(function, dy, saved, out, parameter)
+    if result is not None:
+        return result
     dy = operand(dy, "dy")
     saved = operand(saved, name, dy.dtype)
     if dy.shape != saved.shape:
         raise ValueError(f"dy and {name} must have one shape, got {dy.shape} and {saved.shape}.")
-    out = empty(dy.shape, dy.dtype) if out is None else output(out, dy.shape, dy.dtype)
-    if dy.ndim == 1:
-        _BACKWARD[dy.dtype is not FLOAT32](function, dy, saved, out, parameter)
-    else:
-        _BACKWARD[dy.dtype is not FLOAT32](
-            function, dy.reshape(-1), saved.reshape(-1), out.reshape(-1), parameter
-        )
-    return out
+    out = output(out, dy.shape, dy.dtype)
+    return elementwise.backward(function, dy, saved, out, parameter)
 
 
 def exp(x: Array, *, out: Array | None = None) -> Array:
@@ -551,48 +536,44 @@ def sigmoid_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
 
 def softmax(x: Array, *, out: Array | None = None) -> Array:
     """Return softmax over the last axis. ``out`` may be ``x``."""
-    return _rows(_SOFTMAX, x, out)
+    return _rows(losses.softmax, x, out)
 
 
 def softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
     """Return the gradient by the input of :func:`softmax`, from its output ``y``."""
-    return _rows_backward(_SOFTMAX_BACKWARD, dy, y, out)
+    return _rows_backward(losses.softmax_backward, dy, y, out)
 
 
 def log_softmax(x: Array, *, out: Array | None = None) -> Array:
     """Return the logarithm of softmax over the last axis. ``out`` may be ``x``."""
-    return _rows(_LOG_SOFTMAX, x, out)
+    return _rows(losses.log_softmax, x, out)
 
 
 def log_softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
     """Return the gradient by the input of :func:`log_softmax`, from its output ``y``."""
-    return _rows_backward(_LOG_SOFTMAX_BACKWARD, dy, y, out)
+    return _rows_backward(losses.log_softmax_backward, dy, y, out)
 
 
-def _rows(functions: Any, x: Array, out: Array | None) -> Array:
+def _rows(function: Callable[..., Array | Any], x: Array, out: Array | None) -> Array:
+    result = function(x, out)
+    if result is not None:
+        return result
     x = operand(x, "x")
     if x.ndim == 0:
         raise ValueError("x must have at least one dimension, got a single number.")
-    out = empty(x.shape, x.dtype) if out is None else output(out, x.shape, x.dtype)
-    if x.ndim == 2:
-        functions[x.dtype is not FLOAT32](x, out)
-    elif x.size:
-        shape = (-1, x.shape[-1])
-        functions[x.dtype is not FLOAT32](x.reshape(shape), out.reshape(shape))
-    return out
+    return function(x, output(out, x.shape, x.dtype))
 
 
-def _rows_backward(functions: Any, dy: Array, y: Array, out: Array | None) -> Array:
+def _rows_backward(
+    function: Callable[..., Array | Any], dy: Array, y: Array, out: Array | None
+) -> Array:
+    result = function(dy, y, out)
+    if result is not None:
+        return result
     dy = operand(dy, "dy")
     y = operand(y, "y", dy.dtype)
     if dy.shape != y.shape or y.ndim == 0:
         raise ValueError(
             f"dy and y must have one shape of at least one dimension, got {dy.shape} and {y.shape}."
         )
-    out = empty(y.shape, y.dtype) if out is None else output(out, y.shape, y.dtype)
-    if y.ndim == 2:
-        functions[y.dtype is not FLOAT32](dy, y, out)
-    elif y.size:
-        shape = (-1, y.shape[-1])
-        functions[y.dtype is not FLOAT32](dy.reshape(shape), y.reshape(shape), out.reshape(shape))
-    return out
+    return function(dy, y, output(out, y.shape, y.dtype))

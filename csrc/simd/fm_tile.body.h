@@ -370,6 +370,19 @@ static void FM(store_sums)(ptrdiff_t rows, ptrdiff_t lanes, const REAL *FM_RESTR
         }
     }
 #endif
+    if (c_lane == 1) { /* rows: whole vectors */
+        m_done = rows;
+        n_done = lanes / FM_LANES * FM_LANES;
+        for (ptrdiff_t m = 0; m < rows; m++) {
+            for (ptrdiff_t n = 0; n < n_done; n += FM_LANES) {
+                REAL *at = c + m * c_row + n;
+                V sum = FM(v_load)(sums + m * width + n) * FM(v_set)(alpha), zero = FM(v_set)(0);
+                if (store & FM_STORE_ADD) sum = sum + FM(v_load)(at);
+                if (store & FM_STORE_RELU) sum = FM(v_select)(FM(v_lt)(sum, zero), zero, sum);
+                FM(v_store)(at, sum);
+            }
+        }
+    }
     for (ptrdiff_t n = 0; n < lanes; n++) {
         for (ptrdiff_t m = n < n_done ? m_done : 0; m < rows; m++) {
             REAL *at = c + m * c_row + n * c_lane;

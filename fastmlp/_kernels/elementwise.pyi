@@ -1,57 +1,11 @@
-# Fused functions: f["float"] and f["double"] are those of one dtype, f(...) chooses by arguments.
+# Every function returns None, having done nothing, where an array is not as csrc/arrays.pxd says;
+# "| Any" stands for that: what is called with checked arrays need not be asked again.
 
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
 _Array = npt.NDArray[Any]
-
-class _Unary(Protocol):
-    def __getitem__(self, dtype: str) -> _Unary: ...
-    def __call__(self, function: int, x: _Array, out: _Array, parameter: float) -> None: ...
-
-class _Backward(Protocol):
-    def __getitem__(self, dtype: str) -> _Backward: ...
-    def __call__(
-        self,
-        function: int,
-        dy: _Array,
-        saved: _Array,
-        out: _Array,
-        parameter: float,
-    ) -> None: ...
-
-class _AddBias(Protocol):
-    def __getitem__(self, dtype: str) -> _AddBias: ...
-    def __call__(self, x: _Array, bias: _Array, out: _Array) -> None: ...
-
-class _Update(Protocol):
-    def __getitem__(self, dtype: str) -> _Update: ...
-    def __call__(
-        self,
-        kind: int,
-        w: _Array,
-        g: _Array,
-        s0: _Array | None,
-        s1: _Array | None,
-        p: _Array,
-    ) -> None: ...
-
-class _Penalize(Protocol):
-    def __getitem__(self, dtype: str) -> _Penalize: ...
-    def __call__(self, l1: float, l2: float, w: _Array, g: _Array) -> None: ...
-
-class _Clamp(Protocol):
-    def __getitem__(self, dtype: str) -> _Clamp: ...
-    def __call__(self, limit: float, x: _Array, out: _Array) -> None: ...
-
-class _Scale(Protocol):
-    def __getitem__(self, dtype: str) -> _Scale: ...
-    def __call__(self, factor: float, x: _Array) -> None: ...
-
-class _Sums(Protocol):
-    def __getitem__(self, dtype: str) -> _Sums: ...
-    def __call__(self, x: _Array, squares: bool) -> float: ...
 
 class _MultiplyAdds(Protocol):
     def __getitem__(self, dtype: str) -> _MultiplyAdds: ...
@@ -84,12 +38,21 @@ ADAM: int
 ADAMW: int
 UPDATES: tuple[str, ...]
 
-unary: _Unary
-backward: _Backward
-add_bias: _AddBias
-update: _Update
-penalize: _Penalize
-clamp: _Clamp
-scale: _Scale
-sums: _Sums
 multiply_adds: _MultiplyAdds
+
+def unary(function: int, x: _Array, out: _Array | None, parameter: float) -> _Array | Any: ...
+def backward(
+    function: int, dy: _Array, saved: _Array, out: _Array | None, parameter: float
+) -> _Array | Any: ...
+def add_bias(x: _Array, bias: _Array, out: _Array | None) -> _Array | Any: ...
+def update(
+    kind: int,
+    w: _Array,
+    g: _Array,
+    states: tuple[_Array, ...],
+    coefficients: tuple[float, ...],
+) -> _Array | Any: ...
+def penalize(l1: float, l2: float, w: _Array, g: _Array) -> _Array | Any: ...
+def clamp(limit: float, x: _Array, out: _Array | None) -> _Array | Any: ...
+def scale(factor: float, x: _Array) -> _Array | Any: ...
+def sums(x: _Array, squares: bool) -> float | Any: ...

@@ -1,70 +1,39 @@
-# Fused functions: f["float"] and f["double"] are those of one dtype, f(...) chooses by arguments.
+# Every function returns None, having done nothing, where an array is not as csrc/arrays.pxd says;
+# "| Any" stands for that: what is called with checked arrays need not be asked again.
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy.typing as npt
 
 _Array = npt.NDArray[Any]
-
-class _Softmax(Protocol):
-    def __getitem__(self, dtype: str) -> _Softmax: ...
-    def __call__(self, x: _Array, out: _Array) -> None: ...
-
-class _SoftmaxBackward(Protocol):
-    def __getitem__(self, dtype: str) -> _SoftmaxBackward: ...
-    def __call__(self, dy: _Array, y: _Array, out: _Array) -> None: ...
-
-class _CrossEntropy(Protocol):
-    def __getitem__(self, dtype: str) -> _CrossEntropy: ...
-    def __call__(
-        self,
-        logits: _Array,
-        labels: _Array | None,
-        targets: _Array | None,
-        out: _Array,
-        smoothing: float,
-        class_weight: _Array | None,
-        weights: _Array | None,
-    ) -> float: ...
-
-class _Hinge(Protocol):
-    def __getitem__(self, dtype: str) -> _Hinge: ...
-    def __call__(
-        self, scores: _Array, labels: _Array, out: _Array, margin: float, weights: _Array | None
-    ) -> float: ...
-
-class _ElementLoss(Protocol):
-    def __getitem__(self, dtype: str) -> _ElementLoss: ...
-    def __call__(
-        self,
-        kind: int,
-        prediction: _Array,
-        target: _Array,
-        out: _Array,
-        parameter: float,
-        weights: _Array | None,
-    ) -> float: ...
-
-class _CountCorrectLabels(Protocol):
-    def __getitem__(self, dtype: str) -> _CountCorrectLabels: ...
-    def __call__(self, scores: _Array, labels: _Array) -> int: ...
-
-class _CountCorrectTargets(Protocol):
-    def __getitem__(self, dtype: str) -> _CountCorrectTargets: ...
-    def __call__(self, scores: _Array, targets: _Array) -> int: ...
 
 MSE: int
 MAE: int
 HUBER: int
 BINARY_CROSS_ENTROPY: int
 
-softmax: _Softmax
-log_softmax: _Softmax
-softmax_backward: _SoftmaxBackward
-log_softmax_backward: _SoftmaxBackward
-cross_entropy: _CrossEntropy
-hinge: _Hinge
-element_loss: _ElementLoss
-count_correct_labels: _CountCorrectLabels
-count_correct_targets: _CountCorrectTargets
-sum_batch: _Softmax
+def softmax(x: _Array, out: _Array | None) -> _Array | Any: ...
+def log_softmax(x: _Array, out: _Array | None) -> _Array | Any: ...
+def softmax_backward(dy: _Array, y: _Array, out: _Array | None) -> _Array | Any: ...
+def log_softmax_backward(dy: _Array, y: _Array, out: _Array | None) -> _Array | Any: ...
+def cross_entropy(
+    logits: _Array,
+    labels: _Array,
+    out: _Array | None,
+    smoothing: float,
+    class_weight: _Array | None,
+    weights: _Array | None,
+) -> tuple[float, _Array] | Any: ...
+def hinge(
+    scores: _Array, labels: _Array, out: _Array | None, margin: float, weights: _Array | None
+) -> tuple[float, _Array] | Any: ...
+def element_loss(
+    kind: int,
+    prediction: _Array,
+    target: _Array,
+    out: _Array | None,
+    parameter: float,
+    weights: _Array | None,
+) -> tuple[float, _Array] | Any: ...
+def count_correct(scores: _Array, labels: _Array) -> int | Any: ...
+def sum_batch(x: _Array, out: _Array | None) -> _Array | Any: ...

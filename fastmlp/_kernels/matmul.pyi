@@ -1,34 +1,23 @@
-# Fused functions: f["float"] and f["double"] are those of one dtype, f(...) chooses by arguments.
+# Every function returns None, having done nothing, where an array is not as csrc/arrays.pxd says;
+# "| Any" stands for that: what is called with checked arrays need not be asked again.
 
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 _Array = npt.NDArray[Any]
 
-class _Matmul(Protocol):
-    def __getitem__(self, dtype: str) -> _Matmul: ...
-    def __call__(
-        self,
-        a: _Array,
-        b: _Array,
-        out: _Array,
-        transpose_a: bool,
-        transpose_b: bool,
-        accumulate: bool,
-        alpha: float,
-    ) -> None: ...
-
-class _Dense(Protocol):
-    def __getitem__(self, dtype: str) -> _Dense: ...
-    def __call__(
-        self,
-        x: _Array,
-        weight: _Array,
-        bias: _Array | None,
-        out: _Array,
-        relu: bool,
-    ) -> None: ...
-
-matmul: _Matmul
-dense: _Dense
+def matmul(
+    a: _Array,
+    b: _Array,
+    out: _Array | None,
+    transpose_a: bool,
+    transpose_b: bool,
+    accumulate: bool,
+    alpha: float,
+) -> _Array | Any: ...
+def dense(
+    x: _Array, weight: _Array, bias: _Array | None, out: _Array | None, relu: bool
+) -> _Array | Any: ...
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Array: ...

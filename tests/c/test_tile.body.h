@@ -277,19 +277,20 @@ static void NAME(test_packing)(void)
                         if (i < count) ok &= columns[k * count + i] == from[k * width + i];
                     }
                 check(ok, "packing " STRING(SUFFIX), count, width, k_count, 0);
-                /* sums (k_count rows of width) to a transposed c, in place and added */
-                for (int store = 0; store < 4; store++) {
+                /* sums (k_count rows of width) to c and to a transposed one, set and added */
+                for (int store = 0; store < 8; store++) {
+                    const int c_row = store & 4 ? count : 1, c_lane = store & 4 ? 1 : k_count;
                     REAL *c = guarded(C, (size_t)(k_count * count) * sizeof(REAL));
                     REAL alpha = store & FM_STORE_RELU ? 1 : 2;
                     for (int i = 0; i < k_count * count; i++) c[i] = 1;
-                    table->store_sums(k_count, count, to, width, c, 1, k_count, alpha, store);
+                    table->store_sums(k_count, count, to, width, c, c_row, c_lane, alpha, store & 3);
                     int same = 1;
                     for (int k = 0; k < k_count; k++)
                         for (int i = 0; i < count; i++) {
                             REAL expected = alpha * to[k * width + i];
                             if (store & FM_STORE_ADD) expected += 1;
                             if ((store & FM_STORE_RELU) && expected < 0) expected = 0;
-                            same &= c[i * k_count + k] == expected;
+                            same &= c[k * c_row + i * c_lane] == expected;
                         }
                     check(same, "store_sums " STRING(SUFFIX), count, width, k_count, store);
                 }

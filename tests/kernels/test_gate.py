@@ -1,11 +1,16 @@
 """What the kernels refuse, and what they say."""
 
+import functools
 import pickle
 
 import numpy as np
 import pytest
+from cases import BACKWARD_BY_INPUT, BACKWARD_BY_OUTPUT, DTYPES, ROWS, UNARY, layouts
 
 from fastmlp import kernels
+from fastmlp._arrays import empty
+from fastmlp._kernels import elementwise, losses
+from fastmlp._kernels import matmul as products
 
 X = np.ones((3, 4), np.float32)
 W = np.ones((4, 2), np.float32)
@@ -137,3 +142,138 @@ def test_out_of_an_equal_dtype_object_works():
     assert kernels.relu(unpickled, out=unpickled) is unpickled
     kernels.sgd_update(unpickled, unpickled.copy(), 0.5)
     np.testing.assert_array_equal(unpickled, np.full(3, 0.5, np.float32))
+
+
+class Subclass(np.ndarray):
+    pass
+
+
+def awkward(x):
+    """Yield the same values as arrays that the compiled functions do not take."""
+    yield from layouts(x)
+    yield "subclass", x.view(Subclass)
+    yield "metadata", x.astype(np.dtype(x.dtype, metadata={"unit": "m"}))
+
+
+def calls(dtype):
+    """Yield functions with arrays that need no conversion."""
+    rng = np.random.default_rng(5)
+    x, y, w = (rng.standard_normal(s).astype(dtype) for s in ((6, 7), (6, 7), (7, 5)))
+    row, labels = rng.standard_normal(5).astype(dtype), np.arange(6)
+    for name in (*UNARY, *ROWS):
+        yield getattr(kernels, name), [np.abs(x)]
+    for name in (*BACKWARD_BY_OUTPUT, *BACKWARD_BY_INPUT):
+        yield getattr(kernels, name), [x, y]
+    yield kernels.matmul, [x, w]
+    yield functools.partial(kernels.matmul, transpose_a=True, alpha=0.3), [x, y]
+    yield functools.partial(kernels.matmul, transpose_b=True), [x, y]
+    yield kernels.dense, [x, w, row]
+    yield functools.partial(kernels.dense, relu=True), [x, w]
+    yield kernels.add_bias, [y[:, :5].copy(), row]
+    yield kernels.sum_batch, [x]
+    yield functools.partial(kernels.clip_by_value, limit=0.5), [x]
+    for loss in (kernels.mse, kernels.mae, kernels.huber, kernels.binary_cross_entropy):
+        yield loss, [x, y]
+    for function in (kernels.softmax_cross_entropy, kernels.count_correct):
+        yield function, [x, labels]
+        yield function, [x, np.abs(y)]
+    yield kernels.hinge, [x, labels]
+
+
+def bits(result):
+    if isinstance(result, tuple):
+        return [bits(part) for part in result]
+    if not isinstance(result, np.ndarray):
+        return result
+    assert type(result) is np.ndarray
+    assert result.flags.carray
+    return result.dtype.str, result.shape, result.tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_must_be_converted_gives_the_same_bits(dtype):
+    for function, arrays in calls(dtype):
+        expected = bits(function(*arrays))
+        for index, x in enumerate(arrays):
+            for layout, same in awkward(x):
+                mixed = [*arrays[:index], same, *arrays[index + 1 :]]
+                assert bits(function(*mixed)) == expected, (function, index, layout)
+    for x in (dtype(0.3), np.array(0.3, dtype)):
+        assert bits(kernels.tanh(x)) == bits(kernels.tanh(np.full((1,), 0.3, dtype)).reshape(()))
+
+
+def test_small_and_whole_numbers_are_converted():
+    x, w = np.linspace(-2, 2, 12).reshape(3, 4), np.arange(8).reshape(4, 2)
+    half, single = x.astype(np.float16), x.astype(np.float16).astype(np.float32)
+    assert bits(kernels.gelu(half)) == bits(kernels.gelu(single))
+    for other in (w, w.astype(np.uint8), w.astype(np.float16), w % 2 == 1):
+        for one in (x, half):
+            dtype = np.float64 if one is x else np.float32
+            if other.dtype.kind != "f" or dtype == np.float32:
+                expected = kernels.matmul(one.astype(dtype), other.astype(dtype))
+                assert bits(kernels.matmul(one, other)) == bits(expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_outputs_that_do_not_fit_stay_as_they_are(dtype):
+    """The compiled function does nothing and says None; the public one says why."""
+    a, b = np.ones((3, 4), dtype), np.ones((4, 3), dtype)
+    x, row, labels = np.ones((3, 3), dtype), np.ones(3, dtype), np.arange(3)
+    pairs = [
+        (lambda out: products.matmul(a, b, out, False, False, False, 1.0),
+         lambda out: kernels.matmul(a, b, out=out)),
+        (lambda out: products.dense(a, b, row, out, False),
+         lambda out: kernels.dense(a, b, row, out=out)),
+        (lambda out: elementwise.unary(elementwise.EXP, x, out, 0.0),
+         lambda out: kernels.exp(x, out=out)),
+        (lambda out: elementwise.backward(elementwise.RELU_BACKWARD, x, x, out, 0.0),
+         lambda out: kernels.relu_backward(x, x, out=out)),
+        (lambda out: losses.softmax(x, out), lambda out: kernels.softmax(x, out=out)),
+        (lambda out: losses.cross_entropy(x, labels, out, 0.0, None, None),
+         lambda out: kernels.softmax_cross_entropy(x, labels, out=out)),
+    ]  # fmt: skip
+    right = np.arange(9, dtype=dtype).reshape(3, 3)
+    other = np.float64 if dtype == np.float32 else np.float32
+    outs = [out for name, out in awkward(right) if name not in ("list", "metadata")]
+    outs += [right.astype(other), right[:2].copy(), right[0].copy(), np.ma.masked_array(right)]
+    outs += [right.astype(np.float16), right.astype(np.int64), [[0.0] * 3] * 3, 0, "out"]
+    for out in outs:
+        before = repr(out)
+        for compiled, public in pairs:
+            assert compiled(out) is None
+            with pytest.raises((TypeError, ValueError), match="out must be a C-contiguous"):
+                public(out)
+        assert repr(out) == before
+
+
+def test_states_that_do_not_fit_leave_the_weight_alone():
+    w, g = np.ones(4, np.float32), np.ones(4, np.float32)
+    frozen = np.zeros(4, np.float32)
+    frozen.flags.writeable = False
+    for state in (None, 0, np.zeros(4), np.zeros(3, np.float32), frozen, np.zeros((2, 2), "f4")):
+        with pytest.raises((TypeError, ValueError), match="accumulator must be a C-contiguous"):
+            kernels.adagrad_update(w, g, state, 0.1)
+        with pytest.raises((TypeError, ValueError), match="v must be a C-contiguous"):
+            kernels.adam_update(w, g, np.zeros_like(w), state, 1, 0.1)
+    with pytest.raises(ValueError, match="must not overlap"):
+        kernels.adam_update(w, g, frozen.copy(), w, 1, 0.1)
+    with pytest.raises(TypeError):
+        kernels.sgd_update(w, g, None)
+    assert w.tolist() == [1.0] * 4
+
+
+def test_new_arrays():
+    for shape in ((), (0,), (3, 5), (2047,), (2048,), (4096,), (64, 64), (2, 0, 3)):
+        for dtype in DTYPES:
+            x = empty(shape, np.dtype(dtype))
+            assert (type(x), x.shape, x.dtype, x.flags.carray) == (np.ndarray, shape, dtype, True)
+            assert x.nbytes < 8192 or x.ctypes.data % 64 == 0
+            x[...] = 1
+    # Sizes that no memory has, and that no integer holds: numpy's own errors.
+    for rows, columns in ((2**22, 2**25), (2**40, 2**40), (2**31, 2**31)):
+        a, b = np.empty((rows, 0), np.float32), np.empty((0, columns), np.float32)
+        with pytest.raises((MemoryError, ValueError)) as expected:
+            np.empty((rows, columns), np.float32)
+        with pytest.raises(expected.type) as caught:
+            kernels.matmul(a, b)
+        assert str(caught.value) == str(expected.value)

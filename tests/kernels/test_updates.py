@@ -221,10 +221,9 @@ def test_coefficients_do_the_steps_of_update(optimizer, dtype, rng):
     )
     assert rows.dtype == np.float64
     assert rows.shape == (STEPS, optimizers.MAX_COEFFICIENTS)
-    compiled = elementwise.update["float" if dtype == np.float32 else "double"]
-    s0, s1 = (*arrays, None, None)[:2]
     for step, gradient in enumerate(gradients, 1):
-        compiled(optimizer.kind, weight, gradient, s0, s1, rows[step - 1])
+        row = tuple(rows[step - 1])
+        assert elementwise.update(optimizer.kind, weight, gradient, tuple(arrays), row) is weight
         optimizer.update(kernels, other, gradient, state, step, optimizer.learning_rate)
         eps = np.finfo(dtype).eps
         for one, two in zip([weight, *arrays], [other, *state.values()], strict=True):
