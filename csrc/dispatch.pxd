@@ -5,7 +5,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 ctypedef fused real:
     float
@@ -85,6 +85,9 @@ cdef extern from "fm_table.h" nogil:
                           const float *, Py_ssize_t, float *, Py_ssize_t) noexcept nogil
         void (*lane_softmax)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float, float *,
                              Py_ssize_t, float *, float *, float *) noexcept nogil
+        bint (*lane_cross_entropy)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
+                                   const int64_t *, const int64_t *, float, float *, Py_ssize_t,
+                                   double *, int *) noexcept nogil
         float (*row_max)(Py_ssize_t, const float *) noexcept nogil
         float (*row_exp_sum)(Py_ssize_t, const float *, float, float *) noexcept nogil
         void (*row_affine)(Py_ssize_t, float, const float *, float, float *) noexcept nogil
@@ -180,6 +183,9 @@ cdef extern from "fm_table.h" nogil:
                           const double *, Py_ssize_t, double *, Py_ssize_t) noexcept nogil
         void (*lane_softmax)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double, double *,
                              Py_ssize_t, double *, double *, double *) noexcept nogil
+        bint (*lane_cross_entropy)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
+                                   const int64_t *, const int64_t *, double, double *, Py_ssize_t,
+                                   double *, int *) noexcept nogil
         double (*row_max)(Py_ssize_t, const double *) noexcept nogil
         double (*row_exp_sum)(Py_ssize_t, const double *, double, double *) noexcept nogil
         void (*row_affine)(Py_ssize_t, double, const double *, double, double *) noexcept nogil

@@ -70,6 +70,8 @@ cdef inline void lane_gather(
     cdef real *y = <real *>op.y
     cdef real *row
     cdef real mean, factor
+    if run.again:
+        return
     if run.order == NULL and not op.bytes and op.scale == 1:
         turn(n, end - begin, <const real *>run.source + (run.first + begin) * n, n, y + begin,
              op.y_row)
@@ -314,19 +316,20 @@ cdef inline void lane_cross_entropy(
         # A gradient that nobody wants is made all the same.
         dy = at_label + room
         dy_row = room
-    v = inverse if plain else <real>1
-    if real is float:
-        fm_f32.lane_softmax(count, n, x, x_row, v, dy, dy_row, high, best, log_total)
-    else:
-        fm_f64.lane_softmax(count, n, x, x_row, v, dy, dy_row, high, best, log_total)
     if plain:
-        for i in range(count):
-            label = labels[order[i] if order != NULL else first + i]
-            loss = <double>high[i] - <double>x[label * x_row + i] + <double>log_total[i]
-            dy[label * dy_row + i] -= inverse
-            losses[i] = loss
-            bad |= not isfinite(loss)
+        if order == NULL:
+            labels += first
+        if real is float:
+            bad = fm_f32.lane_cross_entropy(count, n, x, x_row, labels, order, inverse, dy, dy_row,
+                                            losses, correct if run.counts else NULL)
+        else:
+            bad = fm_f64.lane_cross_entropy(count, n, x, x_row, labels, order, inverse, dy, dy_row,
+                                            losses, correct if run.counts else NULL)
     else:
+        if real is float:
+            fm_f32.lane_softmax(count, n, x, x_row, 1, dy, dy_row, high, best, log_total)
+        else:
+            fm_f64.lane_softmax(count, n, x, x_row, 1, dy, dy_row, high, best, log_total)
         if class_weight != NULL:
             even_sum = even * <double>row_sum(n, class_weight)
         for i in range(count):
@@ -354,8 +357,8 @@ cdef inline void lane_cross_entropy(
                 dy[c * dy_row + i] = dy[c * dy_row + i] * factor[i] - spread[i] * v
         for i in range(count):
             dy[labels[order[i] if order != NULL else first + i] * dy_row + i] -= at_label[i]
+        if run.counts:
+            for i in range(count):
+                correct[i] = best[i] == <real>labels[order[i] if order != NULL else first + i]
     if bad:
         fm_flag_set(run.bad, 1)
-    if run.counts:
-        for i in range(count):
-            correct[i] = best[i] == <real>labels[order[i] if order != NULL else first + i]

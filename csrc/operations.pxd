@@ -41,6 +41,7 @@ cdef struct Run:
     Py_ssize_t rows             # samples of this batch
     Py_ssize_t first            # position of the first among those of the call
     uint64_t step               # number of the step in the life of the network
+    bint again                  # the same samples as in the step before
     const char *x               # the batch, for operations with no x of their own
     Py_ssize_t x_row
     const char *source          # samples of the call, one after the other

@@ -331,6 +331,8 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
         run.first = first
         run.step = job.first_step + <uint64_t>step
         run.rows = min(job.batch, job.total - first)
+        # One batch is all there is, in its order. (Who looks between steps may write to it.)
+        run.again = step > 0 and run.rows == job.total and run.order == NULL and job.watched == 0
         run.weight = sum_of_weights(&run)
         if job.in_place:
             run.x = job.run.source + first * job.sample_bytes

@@ -73,7 +73,13 @@ class LaneBuilder(Builder):
     def gather(self, columns: int, bytes_: bool, scale: float) -> Value:
         """Add the copy of the batch's samples, converted, scaled and transposed."""
         self._scratch = max(self._scratch, columns * self.width)
-        return super().gather(columns, bytes_, scale)
+        x = super().gather(columns, bytes_, scale)
+        # Where all samples are one batch it is copied in the first step only: nobody may write
+        # to it, and nobody else has its memory.
+        x.kept = True
+        if x.buffer is not None:
+            x.buffer.zero = True
+        return x
 
     def dense(
         self,

@@ -215,6 +215,52 @@ static void FM(lane_softmax_n)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, pt
     }
 }
 
+/* Softmax with cross-entropy, each sample in a lane of its own.
+ *
+ * Computes   losses[s] = high[s] - x[label][s] + log_total[s], p[c][s] = scale * (softmax - 1 at the
+ *            label), correct[s] whether the label is best[s]; the names as in lane_softmax_n
+ * Returns    whether a loss is not finite
+ * Shapes     s < samples, c < n; the label of s is labels[order[s]], or labels[s] if order is NULL;
+ *            correct may be NULL
+ * Aliasing   p may not be x */
+static int FM(lane_cross_entropy)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,
+                                  const int64_t *labels, const int64_t *order, REAL scale, REAL *p,
+                                  ptrdiff_t p_row, double *losses, int *correct)
+{
+    int bad = 0;
+    for (ptrdiff_t s = 0; s < samples; s += FM_LANES) {
+        const int m = samples - s < FM_LANES ? (int)(samples - s) : FM_LANES;
+        REAL label[FM_LANES], high[FM_LANES], own[FM_LANES], log_total[FM_LANES];
+        V most, best, log, picked = FM(v_set)(0), at;
+        for (int i = 0; i < m; i++)
+            label[i] = (REAL)(order != NULL ? labels[order[s + i]] : labels[s + i]);
+        for (int i = m; i < FM_LANES; i++) label[i] = 0;
+        at = FM(v_load)(label);
+        FM(lane_softmax)(n, x + s, x_row, scale, p + s, p_row, &most, &best, &log);
+        for (ptrdiff_t c = 0; c < n; c++) {
+            VI here = ~(FM(v_lt)(at, FM(v_set)((REAL)c)) | FM(v_lt)(FM(v_set)((REAL)c), at));
+            V less = FM(v_load)(p + c * p_row + s) -
+                     FM(v_select)(here, FM(v_set)(scale), FM(v_set)(0));
+            FM(v_store)(p + c * p_row + s, less);
+            picked = FM(v_select)(here, FM(v_load)(x + c * x_row + s), picked);
+        }
+        FM(v_store)(high, most);
+        FM(v_store)(own, picked);
+        FM(v_store)(log_total, log);
+        for (int i = 0; i < m; i++) {
+            double loss = (double)high[i] - (double)own[i] + (double)log_total[i];
+            losses[s + i] = loss;
+            bad |= !(fabs(loss) <= DBL_MAX);
+        }
+        if (correct != NULL) {
+            REAL first[FM_LANES];
+            FM(v_store)(first, best);
+            for (int i = 0; i < m; i++) correct[s + i] = first[i] == label[i];
+        }
+    }
+    return bad;
+}
+
 /* Softmax and its cross-entropy for at most FM_LANES rows at once, a row in each lane: for few
  * classes, where a vector along the row would be half empty.
  *

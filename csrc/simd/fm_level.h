@@ -6,6 +6,7 @@
  * more than the baseline of the machine. All functions are static: a copy compiled
  * for AVX2 can never be picked up by the linker for a baseline caller.
  */
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>

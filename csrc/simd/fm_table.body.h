@@ -72,6 +72,7 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .lane_product = FM(lane_product),
     .lane_sums = FM(lane_sums),
     .lane_softmax = FM(lane_softmax_n),
+    .lane_cross_entropy = FM(lane_cross_entropy),
     .row_max = FM(row_max),
     .row_exp_sum = FM(row_exp_sum),
     .row_affine = FM(row_affine),

@@ -162,6 +162,9 @@ enum fm_store {
         void (*lane_softmax)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,       \
                              REAL scale, REAL *p, ptrdiff_t p_row, REAL *high, REAL *best,         \
                              REAL *log_total);                                                     \
+        int (*lane_cross_entropy)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,  \
+                                  const int64_t *labels, const int64_t *order, REAL scale,         \
+                                  REAL *p, ptrdiff_t p_row, double *losses, int *correct);         \
         /* largest value (NaN if any is), n >= 1 */                                                \
         REAL (*row_max)(ptrdiff_t n, const REAL *x);                                               \
         /* y[i] = exp(x[i] - shift); returns their sum. y may be x; y may be NULL: sum only */     \

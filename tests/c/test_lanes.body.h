@@ -122,4 +122,59 @@ static void NAME(test_lane_softmax)(void)
             check(right, "lane softmax " STRING(SUFFIX), n, samples, row, 0);
         }
 }
+
+static void NAME(test_lane_losses)(void)
+{
+    const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
+    const int lanes = table->lanes;
+    for (int n = 1; n <= 5; n++)
+        for (int samples = 1; samples <= 3 * lanes; samples++)
+            for (int kind = 0; kind < 4; kind++) {
+                const ptrdiff_t row = (samples + 2 * lanes - 1) / (2 * lanes) * 2 * lanes;
+                const size_t values = (size_t)(n * row) * sizeof(REAL);
+                const REAL scale = (REAL)0.25;
+                int64_t *order = guarded(PACK, (size_t)samples * sizeof(int64_t));
+                int64_t *labels = guarded(INIT, (size_t)samples * sizeof(int64_t));
+                REAL *x = NAME(lane_rows)(A, n, samples, row, n);
+                REAL *p = guarded(B, values);
+                double *losses = guarded(C, (size_t)samples * sizeof(double));
+                int *correct = guarded(FROM, (size_t)samples * sizeof(int));
+                int right = 1, bad = 0, found;
+                for (int s = 0; s < samples; s++) {
+                    order[s] = samples - 1 - s;
+                    labels[s] = (s * 7 + n) % n;
+                }
+                if (kind == 2) x[(samples - 1) % samples] = (REAL)INFINITY;
+                if (kind == 3) x[(n - 1) * row] = (REAL)NAN;
+                found = table->lane_cross_entropy(samples, n, x, row, labels,
+                                                  kind == 1 ? order : NULL, scale, p, row, losses,
+                                                  correct);
+                for (int s = 0; s < samples; s++) {
+                    const int label = (int)labels[kind == 1 ? order[s] : s];
+                    double high = -INFINITY, total = 0, loss;
+                    int best = -1, nan = 0;
+                    for (int c = 0; c < n; c++) {
+                        nan |= isnan(x[c * row + s]);
+                        if (x[c * row + s] > high) {
+                            high = x[c * row + s];
+                            best = c;
+                        }
+                    }
+                    for (int c = 0; c < n; c++) total += exp(x[c * row + s] - high);
+                    loss = high - x[label * row + s] + log(total);
+                    bad |= nan || !isfinite(loss);
+                    right &= correct[s] == (!nan && best == label);
+                    if (nan || !isfinite(loss)) {
+                        right &= !isfinite(losses[s]);
+                        continue;
+                    }
+                    right &= fabs(losses[s] - loss) <= 16 * EPSILON * (1 + fabs(loss));
+                    for (int c = 0; c < n; c++)
+                        right &= fabs(p[c * row + s] - scale * (exp(x[c * row + s] - high) / total -
+                                                                (c == label))) <= 16 * EPSILON;
+                }
+                check(right && found == bad, "lane cross-entropy " STRING(SUFFIX), n, samples, row,
+                      kind);
+            }
+}
 #undef NAME

@@ -86,6 +86,8 @@ int main(void)
     test_lane_sums_f64();
     test_lane_softmax_f32();
     test_lane_softmax_f64();
+    test_lane_losses_f32();
+    test_lane_losses_f64();
     printf("%s: %d checks, %d failed\n", STRING(FM_LEVEL), checks, failures);
     if (!failures) printf("all checks passed\n");
     return failures != 0;
