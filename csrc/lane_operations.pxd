@@ -22,12 +22,21 @@ cdef enum:
     ONE_BY_ONE = 6             # values of a sample that are moved one at a time
 
 
-cdef inline Py_ssize_t block_cut(
-    Py_ssize_t rows, Py_ssize_t width, int thread, int threads
+# The samples of a thread, begin .. end of the batch: blocks of `width`, the last perhaps in part.
+cdef struct Span:
+    Py_ssize_t begin, end, width
+
+
+cdef inline Span span_of(
+    const Run *run, int thread, int threads, const real *tag
 ) noexcept nogil:
-    """Where a thread's share of the samples begins, in whole blocks; the last may be part of one.
-    """
-    return min(rows, cut((rows + width - 1) // width, thread, threads) * width)
+    cdef Span my
+    cdef Py_ssize_t blocks
+    my.width = 2 * lanes_of(tag)
+    blocks = (run.rows + my.width - 1) // my.width
+    my.begin = min(run.rows, cut(blocks, thread, threads) * my.width)
+    my.end = min(run.rows, cut(blocks, thread + 1, threads) * my.width)
+    return my
 
 
 cdef inline void turn(
@@ -63,21 +72,20 @@ cdef inline void lane_gather(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """y (I, rows) = the samples of this batch, converted and scaled; (x - s0) * w if w is."""
-    cdef Py_ssize_t n = op.inputs, width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
-    cdef Py_ssize_t i = begin, j, count
+    cdef Span my = span_of(run, thread, threads, scratch)
+    cdef Py_ssize_t n = op.inputs
+    cdef Py_ssize_t i = my.begin, j, count
     cdef real *y = <real *>op.y
     cdef real *row
     cdef real mean, factor
     if run.again:
         return
     if run.order == NULL and not op.bytes and op.scale == 1:
-        turn(n, end - begin, <const real *>run.source + (run.first + begin) * n, n, y + begin,
-             op.y_row)
-        i = end
-    while i < end:
-        count = min(width, end - i)
+        turn(n, my.end - my.begin, <const real *>run.source + (run.first + my.begin) * n, n,
+             y + my.begin, op.y_row)
+        i = my.end
+    while i < my.end:
+        count = min(my.width, my.end - i)
         if n <= ONE_BY_ONE:
             for j in range(i, i + count):
                 copy_row(n, op, run, sample_of(run, j), y + j, op.y_row)
@@ -91,7 +99,7 @@ cdef inline void lane_gather(
             mean = (<const real *>op.s0)[j]
             factor = (<const real *>op.w)[j]
             row = y + j * op.y_row
-            for i in range(begin, end):
+            for i in range(my.begin, my.end):
                 row[i] = (row[i] - mean) * factor
 
 
@@ -99,33 +107,28 @@ cdef inline void lane_output(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """Copy the outputs (O, rows) to where the caller wants them, sample by sample."""
-    cdef Py_ssize_t n = op.inputs, width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
-    turn(end - begin, n, <const real *>op.x + begin, op.x_row,
-         <real *>run.out + (run.first + begin) * n, n)
+    cdef Span my = span_of(run, thread, threads, scratch)
+    cdef Py_ssize_t n = op.inputs
+    turn(my.end - my.begin, n, <const real *>op.x + my.begin, op.x_row,
+         <real *>run.out + (run.first + my.begin) * n, n)
 
 
 cdef inline void lane_rows(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """y (rows, I) = x (I, rows) transposed, for operations on rows."""
-    cdef Py_ssize_t width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
-    turn(end - begin, op.inputs, <const real *>op.x + begin, op.x_row,
-         <real *>op.y + begin * op.y_row, op.y_row)
+    cdef Span my = span_of(run, thread, threads, scratch)
+    turn(my.end - my.begin, op.inputs, <const real *>op.x + my.begin, op.x_row,
+         <real *>op.y + my.begin * op.y_row, op.y_row)
 
 
 cdef inline void from_rows(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """y (I, rows) = x (rows, I) transposed: back to the lanes."""
-    cdef Py_ssize_t width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
-    turn(op.inputs, end - begin, <const real *>op.x + begin * op.x_row, op.x_row,
-         <real *>op.y + begin, op.y_row)
+    cdef Span my = span_of(run, thread, threads, scratch)
+    turn(op.inputs, my.end - my.begin, <const real *>op.x + my.begin * op.x_row, op.x_row,
+         <real *>op.y + my.begin, op.y_row)
 
 
 cdef inline void lane_product(
@@ -139,66 +142,61 @@ cdef inline void lane_product(
         fm_f64.lane_product(samples, rows, k, a, a_row, a_col, x, x_row, init, y, y_row, relu)
 
 
-cdef inline bint is_whole(
-    Py_ssize_t begin, Py_ssize_t end, Py_ssize_t row, Py_ssize_t width
-) noexcept nogil:
-    """Whether samples begin .. end, in whole blocks, fill rows that lie so far apart."""
-    return begin == 0 and row - end < width
+cdef inline bint is_whole(Span my, Py_ssize_t row) noexcept nogil:
+    """Whether the samples fill rows that lie so far apart."""
+    return my.begin == 0 and row - my.end < my.width
 
 
 cdef inline void lane_activation_of(
-    int function, Py_ssize_t rows, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t width,
-    const real *x, Py_ssize_t x_row, real *y, Py_ssize_t y_row, double parameter,
+    int function, Py_ssize_t rows, Span my, const real *x, Py_ssize_t x_row, real *y,
+    Py_ssize_t y_row, double parameter,
 ) noexcept nogil:
     cdef Py_ssize_t j
-    if x_row == y_row and is_whole(begin, end, y_row, width):
+    if x_row == y_row and is_whole(my, y_row):
         apply(function, rows * y_row, x, y, parameter)
         return
     for j in range(rows):
-        apply(function, end - begin, x + j * x_row + begin, y + j * y_row + begin, parameter)
+        apply(function, my.end - my.begin, x + j * x_row + my.begin, y + j * y_row + my.begin,
+              parameter)
 
 
 cdef inline void lane_derivative_of(
-    int function, Py_ssize_t rows, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t width,
-    real *dx, Py_ssize_t dx_row, const real *saved, Py_ssize_t saved_row, double parameter,
+    int function, Py_ssize_t rows, Span my, real *dx, Py_ssize_t dx_row, const real *saved,
+    Py_ssize_t saved_row, double parameter,
 ) noexcept nogil:
     cdef Py_ssize_t j
-    if dx_row == saved_row and is_whole(begin, end, dx_row, width):
+    if dx_row == saved_row and is_whole(my, dx_row):
         apply_backward(function, rows * dx_row, dx, saved, dx, parameter)
         return
     for j in range(rows):
-        apply_backward(function, end - begin, dx + j * dx_row + begin,
-                       saved + j * saved_row + begin, dx + j * dx_row + begin, parameter)
+        apply_backward(function, my.end - my.begin, dx + j * dx_row + my.begin,
+                       saved + j * saved_row + my.begin, dx + j * dx_row + my.begin, parameter)
 
 
 cdef inline void lane_dense(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """y (O, rows) = activation of w.T @ x (I, rows) + b."""
-    cdef Py_ssize_t width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
+    cdef Span my = span_of(run, thread, threads, scratch)
     cdef bint relu = op.activation == FM_RELU
-    lane_product(end - begin, op.outputs, op.inputs, <const real *>op.w, 1, op.outputs,
-                 <const real *>op.x + begin, op.x_row, <const real *>op.b,
-                 <real *>op.z + begin, op.z_row, relu)
+    lane_product(my.end - my.begin, op.outputs, op.inputs, <const real *>op.w, 1, op.outputs,
+                 <const real *>op.x + my.begin, op.x_row, <const real *>op.b,
+                 <real *>op.z + my.begin, op.z_row, relu)
     if op.activation >= 0 and not relu:
-        lane_activation_of(op.activation, op.outputs, begin, end, width, <const real *>op.z,
-                           op.z_row, <real *>op.y, op.y_row, op.parameter)
+        lane_activation_of(op.activation, op.outputs, my, <const real *>op.z, op.z_row,
+                           <real *>op.y, op.y_row, op.parameter)
 
 
 cdef inline void lane_dense_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """dx (I, rows) = w @ dy (O, rows), times the derivative of the activation that made x."""
-    cdef Py_ssize_t width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
-    lane_product(end - begin, op.inputs, op.outputs, <const real *>op.w, op.outputs, 1,
-                 <const real *>op.dy + begin, op.dy_row, <const real *>NULL,
-                 <real *>op.dx + begin, op.dx_row, False)
+    cdef Span my = span_of(run, thread, threads, scratch)
+    lane_product(my.end - my.begin, op.inputs, op.outputs, <const real *>op.w, op.outputs, 1,
+                 <const real *>op.dy + my.begin, op.dy_row, <const real *>NULL,
+                 <real *>op.dx + my.begin, op.dx_row, False)
     if op.activation >= 0:
-        lane_derivative_of(op.activation, op.inputs, begin, end, width, <real *>op.dx, op.dx_row,
+        lane_derivative_of(op.activation, op.inputs, my, <real *>op.dx, op.dx_row,
                            <const real *>op.saved, op.saved_row, op.parameter)
 
 
@@ -229,21 +227,17 @@ cdef inline void lane_activation(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """y (O, rows) = activation of x, not softmax; y may be x."""
-    cdef Py_ssize_t width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
-    lane_activation_of(op.activation, op.outputs, begin, end, width, <const real *>op.x, op.x_row,
-                       <real *>op.y, op.y_row, op.parameter)
+    cdef Span my = span_of(run, thread, threads, scratch)
+    lane_activation_of(op.activation, op.outputs, my, <const real *>op.x, op.x_row, <real *>op.y,
+                       op.y_row, op.parameter)
 
 
 cdef inline void lane_activation_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """dx (O, rows), the gradient by the activation, times its derivative."""
-    cdef Py_ssize_t width = 2 * lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, width, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, width, thread + 1, threads)
-    lane_derivative_of(op.activation, op.outputs, begin, end, width, <real *>op.dx, op.dx_row,
+    cdef Span my = span_of(run, thread, threads, scratch)
+    lane_derivative_of(op.activation, op.outputs, my, <real *>op.dx, op.dx_row,
                        <const real *>op.saved, op.saved_row, op.parameter)
 
 
@@ -280,10 +274,9 @@ cdef inline void lane_cross_entropy(
 
     Labels, or targets (N, C) where run.labels is NULL. dy (C, rows) is not x.
     """
-    cdef Py_ssize_t n = op.inputs, lanes = lanes_of(scratch)
-    cdef Py_ssize_t begin = block_cut(run.rows, 2 * lanes, thread, threads)
-    cdef Py_ssize_t end = block_cut(run.rows, 2 * lanes, thread + 1, threads)
-    cdef Py_ssize_t count = end - begin, room = (count + lanes - 1) // lanes * lanes
+    cdef Span my = span_of(run, thread, threads, scratch)
+    cdef Py_ssize_t n = op.inputs, begin = my.begin, count = my.end - my.begin
+    cdef Py_ssize_t room = (count + my.width - 1) // my.width * my.width
     cdef Py_ssize_t i, c, label, sample, first = run.first + begin
     cdef Py_ssize_t x_row = op.x_row, dy_row = op.dy_row
     # Locals: the compiler need not think that what is written below changes them.
@@ -309,9 +302,9 @@ cdef inline void lane_cross_entropy(
     cdef real v, inverse = <real>1 / <real>run.rows
     weigh_classes(op, run, class_weight)
     if labels == NULL:
-        lane_targets(op, run, begin, end, scratch)
+        lane_targets(op, run, begin, my.end, scratch)
         return
-    fetch_labels(run, begin, end)
+    fetch_labels(run, begin, my.end)
     if op.dy == NULL:
         # A gradient that nobody wants is made all the same.
         dy = at_label + room

@@ -171,10 +171,12 @@ def cross_entropy(logits, labels, out, double smoothing, class_weight, weights):
         return None
     if numbers != NULL:
         check_labels(numbers, rows, n)
-    else:
-        refuse_shared(labels, out)
+    # A gradient over labels that are read once more would make them anything.
+    refuse_shared(labels, out)
     if class_weight is not None:
         refuse_shared(class_weight, out)
+    if weights is not None:
+        refuse_shared(weights, out)
     x, dx = data_of(logits), data_of(out)
     with nogil:
         if type == NPY_FLOAT:
@@ -229,6 +231,9 @@ def hinge(scores, labels, out, double margin, weights):
         return None
     numbers = <const int64_t *>data_of(labels)
     check_labels(numbers, rows, n)
+    refuse_shared(labels, out)
+    if weights is not None:
+        refuse_shared(weights, out)
     x, dx = data_of(scores), data_of(out)
     with nogil:
         if type == NPY_FLOAT:
@@ -286,6 +291,8 @@ def element_loss(int kind, prediction, target, out, double parameter, weights):
     if out is None:
         return None
     refuse_shared(target, out, True)
+    if weights is not None:
+        refuse_shared(weights, out)
     n = size_of(prediction) // rows
     x, y, dx = data_of(prediction), data_of(target), data_of(out)
     with nogil:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp import plan_core
 from fastmlp._arrays import empty
 from fastmlp._kernels import plan as compiled
 from fastmlp.activations import ActivationFunction
@@ -32,11 +33,12 @@ Array = npt.NDArray[Any]
 _OWN_TRANSPOSE = 4096
 # Bytes of a weight, and of a layer's inputs, that a thread may have to itself: half of an L2.
 _OWN_WEIGHT = 256 * 1024
-_OWN_SAMPLES = 32  # of each thread, at least
 
 
 class Builder(LayerOperations):
     """Adds the operations that layers, losses and the two ends of a pass ask for."""
+
+    _in_panels = True  # how the weights of dense layers lie in memory
 
     # --- What layers ask for ------------------------------------------------------------------
 
@@ -84,7 +86,7 @@ class Builder(LayerOperations):
         """
         room = _OWN_WEIGHT // self.dtype.itemsize
         each = self.rows // self.threads
-        if each < _OWN_SAMPLES or inputs * outputs > room:
+        if each < plan_core.OWN_SAMPLES or inputs * outputs > room:
             return False
         return each * max(inputs, outputs) <= room
 
@@ -168,7 +170,7 @@ class Builder(LayerOperations):
             dy=gradient.buffer,
         )
         operation.fused += ["bias gradient"] if bias is not None else []
-        self.update(operation, weight, bias, panels=True, sums=True)
+        self.update(operation, weight, bias, panels=self._in_panels, sums=self._in_panels)
 
     def python(
         self,
@@ -258,13 +260,6 @@ class Builder(LayerOperations):
         ``parameter`` and ``class_weight`` (of the plan's dtype) are settings of the loss, ``fused``
         what they are called in the table.
         """
-        before = x.producer
-        if before is None or before is not self.operations[-1] or not before.by_samples:
-            before = None
-        else:
-            # A thread takes the loss of the rows that it has just computed.
-            before.barrier = False
-            self._phase -= 1
         dy = transposed = None
         if gradient:
             # The outputs are not needed again, unless a derivative is computed from them.
@@ -281,6 +276,7 @@ class Builder(LayerOperations):
             40 * self.rows * x.columns,
             [x.buffer],
             [dy, transposed],
+            by_samples=True,
             inputs=x.columns,
             outputs=x.columns,
             x=x.buffer,
@@ -291,8 +287,6 @@ class Builder(LayerOperations):
             checks=True,
         )
         operation.fused += [*fused, *(["gradient"] if gradient else [])]
-        if before is not None:
-            operation.threads = before.threads
         if dy is None:
             return None
         found = self.gradient(dy, x)

@@ -32,6 +32,8 @@ _ALIASING = 1024
 _GRAIN = 40_000
 # Operations in the time that it takes to move a value on its own.
 _MOVE = 16
+# Samples of a thread that has its own, at least.
+OWN_SAMPLES = 16
 
 
 @dataclass(eq=False)
@@ -230,6 +232,14 @@ class Core:
         """Return the gradient by ``x`` that is in ``dy``, with no derivative taken yet."""
         return Gradient(dy, x.activation is None)
 
+    def on_rows(self, x: Value) -> Value:
+        """Return a value with a row a sample, for a loss that wants it so."""
+        return x
+
+    def gradient_on_rows(self, dy: Buffer, x: Value) -> Gradient:
+        """Return the gradient by ``x`` that is in ``dy``, made from what ``on_rows`` returned."""
+        return self.gradient(dy, x)
+
     def derive(self, layer: Layer, y: Value, gradient: Gradient) -> Gradient:
         """Return the gradient by what the activation of ``y`` was applied to."""
         if gradient.derived or y.activation is None:
@@ -283,6 +293,10 @@ class Core:
     # --- Memory ---------------------------------------------------------------------------------
 
     def buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
+        """Return a new buffer of the samples of a batch, in the layout of the plan."""
+        return self.row_buffer(name, columns, zero=zero)
+
+    def row_buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
         """Return a new buffer of a row a sample, in whole vectors."""
         return self._new_buffer(name, self.rows, columns, self._stride(columns), zero)
 
@@ -399,9 +413,12 @@ class Core:
         """
         used = [buffer for buffer in (*reads, *writes) if buffer is not None]
         elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
-        threads = (
-            1 if kind == "python" else max(1, min(self.threads, (flops + _MOVE * moves) // _GRAIN))
-        )
+        # To go on with its samples costs a thread nothing, to meet the others does.
+        work = (flops + _MOVE * moves) * (1 if barrier else 4)
+        threads = 1 if kind == "python" else work // _GRAIN
+        if by_samples:
+            threads = self.rows // OWN_SAMPLES
+        threads = max(1, min(self.threads, threads))
         before = self.operations[-1] if self.operations else None
         if barrier and before is not None and before.barrier and before.threads == threads == 1:
             if not (before.arguments.get("checks") or "python" in (kind, before.kind)):

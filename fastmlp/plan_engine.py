@@ -145,9 +145,8 @@ class Plan:
         training = None
         if purpose in ("train", "gradients"):
             training = Training(network.seed, updates=purpose == "train")
-        # A loss or an optimizer in Python works on rows.
-        known = not own and (loss is None or _is_compiled_loss(loss))
-        kind = LaneBuilder if known and is_narrow(network) else Builder
+        # A property of the network: plans of two kinds would take the weights from each other.
+        kind = LaneBuilder if is_narrow(network) else Builder
         builder = kind(network.dtype, self.rows, threads, state, stored, training)
         builder.index_bytes = self._index_bytes
         columns = math.prod(network.input_shape)
@@ -191,7 +190,8 @@ class Plan:
     def _custom_loss(
         self, builder: Builder, network: Network, loss: Loss, x: Any, trains: bool
     ) -> Any:
-        dy = builder.buffer("d loss", x.columns, zero=True)
+        outputs = builder.on_rows(x)
+        dy = builder.row_buffer("d loss", x.columns, zero=True)
 
         def compute(rows: int, first: int) -> None:
             y, order, weights = self._targets
@@ -200,7 +200,7 @@ class Plan:
             here: Any = slice(first, first + rows)
             here = here if order is None else order[here]
             targets = y[here]
-            output = np.ascontiguousarray(builder.view(x.buffer, rows))
+            output = np.ascontiguousarray(builder.view(outputs.buffer, rows))
             output = output.reshape(rows, *network.output_shape)
             value, gradient, total = loss.measure(
                 builder.ops,
@@ -215,8 +215,8 @@ class Plan:
                 self._correct[:rows] = loss.right(output, targets)
             builder.view(dy, rows)[...] = gradient.reshape(rows, -1)
 
-        builder.python(None, f"loss {loss!r}", compute, [x.buffer], [dy], checks=True)
-        return builder.gradient(dy, x) if trains else None
+        builder.python(None, f"loss {loss!r}", compute, [outputs.buffer], [dy], checks=True)
+        return builder.gradient_on_rows(dy, x) if trains else None
 
     def _custom_update(self, builder: Builder, network: Network, state: State) -> None:
         def update(rows: int, first: int) -> None:

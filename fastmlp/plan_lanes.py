@@ -13,12 +13,12 @@ from typing import Any
 import numpy.typing as npt
 
 from fastmlp.activations import ActivationFunction
-from fastmlp.layers import Activation, Dense, Flatten, Standardize
+from fastmlp.layers import Activation, Dense, Dropout, Flatten, GaussianNoise, Standardize
 from fastmlp.layers.base import Layer
 from fastmlp.network import Network
 from fastmlp.parameter import Parameter
 from fastmlp.plan import Builder
-from fastmlp.plan_core import Buffer, Core, Gradient, Operation, Value
+from fastmlp.plan_core import Buffer, Gradient, Operation, Value
 
 __all__ = ["LaneBuilder", "is_narrow"]
 
@@ -47,7 +47,10 @@ def is_narrow(network: Network) -> bool:
     for layer in network.layers:
         if isinstance(layer, (Dense, Activation)) and layer.activation.name == "softmax":
             return False
-        if type(layer) not in (Dense, Activation, Flatten, Standardize):
+        nothing = (type(layer) is Dropout and layer.rate == 0) or (
+            type(layer) is GaussianNoise and layer.stddev == 0
+        )
+        if type(layer) not in (Dense, Activation, Flatten, Standardize) and not nothing:
             return False
         if math.prod(layer.output_shape or ()) > _NARROW:
             return False
@@ -57,6 +60,8 @@ def is_narrow(network: Network) -> bool:
 class LaneBuilder(Builder):
     """Adds the operations of a narrow network; see :class:`fastmlp.plan.Builder`."""
 
+    _in_panels = False
+
     def compiled_kind(self, operation: Operation) -> str:
         """Return the name of the compiled operation."""
         return _KINDS.get(operation.kind, operation.kind)
@@ -65,6 +70,9 @@ class LaneBuilder(Builder):
         """Return a new buffer of a row a column, in whole blocks of samples."""
         stride = self._apart(-(-self.rows // self.width) * self.width)
         return self._new_buffer(name, columns, self.rows, stride, zero)
+
+    def _output(self, layer: Layer, columns: int) -> Buffer:
+        return self.buffer(layer.name, columns)
 
     def input(self, columns: int) -> Value:
         """Return the batch's samples in the arena: nobody has them in this layout."""
@@ -144,26 +152,8 @@ class LaneBuilder(Builder):
         bias: Parameter | None,
     ) -> None:
         """Add the gradients of weight and bias, with the update of the two in the same pass."""
-        if not self.updates(weight, bias):
-            return
-        inputs, outputs = weight.shape
-        self._scratch = max(self._scratch, inputs * outputs + outputs)
-        operation = self._add(
-            "dense_update",
-            layer,
-            f"({inputs}, {self.rows}) @ ({self.rows}, {outputs})",
-            2 * self.rows * inputs * outputs,
-            [x.buffer, gradient.buffer],
-            [],
-            moved=2 * inputs * outputs,
-            barrier=False,
-            inputs=inputs,
-            outputs=outputs,
-            x=x.buffer,
-            dy=gradient.buffer,
-        )
-        operation.fused += ["bias gradient"] if bias is not None else []
-        self.update(operation, weight, bias)
+        self._scratch = max(self._scratch, (weight.shape[0] + 1) * weight.shape[1])
+        super().dense_update(layer, x, gradient, weight, bias)
 
     def loss(
         self,
@@ -177,7 +167,10 @@ class LaneBuilder(Builder):
     ) -> Gradient | None:
         """Add a loss: cross-entropy in the lanes, others on rows."""
         if kind != "cross_entropy":
-            return self._loss_of_rows(kind, x, gradient=gradient, fused=fused, parameter=parameter)
+            found = super().loss(
+                kind, self.on_rows(x), gradient=gradient, fused=fused, parameter=parameter
+            )
+            return self.gradient_on_rows(found.buffer, x) if found is not None else None
         dy = self.buffer("d loss", x.columns) if gradient else None
         # Six values of a sample, and a gradient that nobody wants.
         self._scratch = max(self._scratch, (6 + x.columns) * (self.rows + self.width))
@@ -200,14 +193,15 @@ class LaneBuilder(Builder):
         operation.fused += [*fused, *(["gradient"] if gradient else [])]
         return self.gradient(dy, x) if dy is not None else None
 
-    def _loss_of_rows(self, kind: str, x: Value, **settings: Any) -> Gradient | None:
-        to = Core.buffer(self, "rows", x.columns)
-        rows = Value(x.columns, self._turned("lane_rows", x.buffer, to, x.columns))
-        found = super().loss(kind, rows, **settings)
-        if found is None:
-            return None
-        dy = self._turned("from_rows", found.buffer, self.buffer("d loss", x.columns), x.columns)
-        return self.gradient(dy, x)
+    def on_rows(self, x: Value) -> Value:
+        """Return a value with a row a sample, for a loss that wants it so."""
+        rows = self.row_buffer("rows", x.columns)
+        return Value(x.columns, self._turned("lane_rows", x.buffer, rows, x.columns))
+
+    def gradient_on_rows(self, dy: Buffer, x: Value) -> Gradient:
+        """Return the gradient by ``x`` that is in ``dy``, made from what ``on_rows`` returned."""
+        lanes = self.buffer("d loss", x.columns)
+        return self.gradient(self._turned("from_rows", dy, lanes, x.columns), x)
 
     def _turned(self, kind: str, x: Buffer | None, y: Buffer, columns: int) -> Buffer:
         """Add a transposition; return where it goes."""

@@ -277,3 +277,24 @@ def test_new_arrays():
         with pytest.raises(expected.type) as caught:
             kernels.matmul(a, b)
         assert str(caught.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "hinge", "mse", "binary_cross_entropy"])
+def test_a_gradient_may_not_go_over_labels_or_weights(name):
+    """Labels are indices: a gradient over those still to be read would make them anything."""
+    x = np.arange(12.0).reshape(4, 3)
+    memory = np.zeros(24)
+    out = memory[:12].reshape(4, 3)
+    labels = memory.view(np.int64)[8:12]
+    labels[:] = [0, 1, 2, 1]
+    weights = memory[4:8]
+    weights[:] = 1
+    classes = name in ("softmax_cross_entropy", "hinge")
+    function = getattr(kernels, name)
+    if classes:
+        with pytest.raises(ValueError, match="out must not overlap the other arrays"):
+            function(x, labels, out=out)
+    target = labels.copy() if classes else np.ones((4, 3))
+    with pytest.raises(ValueError, match="out must not overlap the other arrays"):
+        function(x, target, out=out, sample_weight=weights)
+    assert (labels == [0, 1, 2, 1]).all()

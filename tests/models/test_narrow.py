@@ -8,6 +8,7 @@ import pytest
 import fastmlp as fm
 from fastmlp import plan_lanes
 from fastmlp.activations import ACTIVATIONS
+from fastmlp.optimizers import Optimizer
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
@@ -235,14 +236,55 @@ def test_which_networks_are_narrow(layers, inputs, narrow):
     assert any(line.startswith("gather") for line in lines) is narrow
 
 
-def test_a_loss_in_python_works_on_rows():
-    own = type("Own", (fm.MeanSquaredError,), {})
+class OwnLoss(fm.MeanSquaredError):
+    """A loss in Python."""
+
+
+class OwnOptimizer(Optimizer):
+    """An optimizer in Python."""
+
+    def update(self, ops, parameter, gradient, slots, step, rate):
+        parameter -= rate * gradient
+
+
+class Watch(fm.Callback):
+    """Has the model make plans of every other purpose between two steps."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def on_batch_end(self, step, logs):
+        self.model.predict(self.x[:5])
+        self.model.evaluate(self.x[:6], self.y[:6])
+        self.model.gradients(self.x[:7], self.y[:7], OwnLoss())
+        self.model.gradients(self.x[:7], self.y[:7], "mae")
+
+
+@pytest.mark.parametrize("loss", [fm.MeanSquaredError, OwnLoss])
+@pytest.mark.parametrize("optimizer", [fm.SGD, OwnOptimizer])
+def test_losses_and_optimizers_in_python(loss, optimizer):
+    """They see rows; the weights stay where they are, whoever else looks at the network."""
     rng = np.random.default_rng(13)
     x, y = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
     results = []
-    for loss in (fm.MeanSquaredError(), own()):
-        model = fm.MLP(3, [4], 2, dtype="float64", seed=1)
-        model.compile(loss=loss, optimizer=fm.SGD(0.1))
-        model.fit(x, y, 2, batch_size=8, verbose=0)
-        results.append(model.predict(x))
-    near(*results, tolerance=1e-12)
+    for backend, callbacks in (("numpy", []), ("kernels", []), ("kernels", [Watch(x, y)])):
+        model = fm.MLP(3, [4], 2, activation="tanh", dtype="float64", seed=1)
+        model.backend = backend
+        model.compile(loss=loss(), optimizer=optimizer(0.1))
+        history = model.fit(x, y, 3, batch_size=8, callbacks=callbacks, verbose=0).history
+        results.append((history["loss"], model.predict(x)))
+    for found in results[1:]:
+        near(found[0], results[0][0])
+        near(found[1], results[0][1])
+
+
+def test_a_divergence_after_a_loss_in_python_restores_the_weights():
+    rng = np.random.default_rng(14)
+    x, y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))
+    model = fm.Sequential([fm.Dense(8, "tanh"), fm.Dense(2)], 4, seed=1)
+    model.fit(x, y, 2, loss=OwnLoss(), optimizer=fm.SGD(0.1), verbose=0)
+    before = model.parameters
+    with pytest.raises(fm.DivergenceError):
+        model.fit(x, y, 3, loss="mse", optimizer=fm.SGD(1e30), verbose=0)
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, before[name])

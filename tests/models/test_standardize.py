@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import _mapped
+from fastmlp import _mapped, plan_lanes
 
 
 def data(n=150, dtype=np.float64):
@@ -102,8 +102,12 @@ def test_backends_agree():
         np.testing.assert_allclose(models[1].parameters[name], value, rtol=1e-9, atol=1e-12)
 
 
-def test_it_is_part_of_the_gather():
+def test_it_is_part_of_the_gather(monkeypatch):
     pytest.importorskip("fastmlp.kernels", exc_type=ImportError)
+    model = make("kernels")
+    model.layers[0].adapt(data()[0])
+    assert model.plan(32, "predict").operations[0].fused == ["standardize_0"]
+    monkeypatch.setattr(plan_lanes, "_NARROW", 0)
     model = make("kernels")
     model.layers[0].adapt(data()[0])
     first = model.plan(32).operations[0]
