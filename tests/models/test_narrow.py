@@ -282,9 +282,9 @@ def test_a_divergence_after_a_loss_in_python_restores_the_weights():
     rng = np.random.default_rng(14)
     x, y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))
     model = fm.Sequential([fm.Dense(8, "tanh"), fm.Dense(2)], 4, seed=1)
-    model.fit(x, y, 2, loss=OwnLoss(), optimizer=fm.SGD(0.1), verbose=0)
+    model.fit(x, y, 2, 8, loss=OwnLoss(), optimizer=fm.SGD(0.1), verbose=0)
     before = model.parameters
     with pytest.raises(fm.DivergenceError):
-        model.fit(x, y, 3, loss="mse", optimizer=fm.SGD(1e30), verbose=0)
+        model.fit(x, y, 3, 8, loss="mse", optimizer=fm.SGD(1e30), verbose=0)
     for name, value in model.parameters.items():
         np.testing.assert_array_equal(value, before[name])
