@@ -20,8 +20,6 @@ Array = npt.NDArray[Any]
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
-# Looked up once: this is the part of a small call that Python takes.
-_ndarray = np.ndarray
 
 
 def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
@@ -30,7 +28,7 @@ def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
     float16 becomes float32, integers and bools float64 (or ``dtype``).
     """
     # carray: C-contiguous, aligned and writeable; what is not goes the long way.
-    if type(x) is _ndarray and x.flags.carray:
+    if type(x) is np.ndarray and x.flags.carray:
         own = x.dtype
         if own is dtype or (dtype is None and (own is FLOAT32 or own is FLOAT64)):
             return x
@@ -65,7 +63,7 @@ def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
 
 def labels(y: Any, rows: int, name: str) -> Array | None:
     """Return integer labels (rows,) as int64, or None where y is no array of integers."""
-    if type(y) is _ndarray and y.dtype is _INT64 and y.shape == (rows,) and y.flags.carray:
+    if type(y) is np.ndarray and y.dtype is _INT64 and y.shape == (rows,) and y.flags.carray:
         return y
     if y is None or isinstance(y, np.ma.MaskedArray):
         got = "None" if y is None else "a masked array"
@@ -89,14 +87,14 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """
     if out is None:
         return empty(shape, dtype)
-    if type(out) is _ndarray and out.shape == shape and out.flags.carray and out.dtype == dtype:
+    if type(out) is np.ndarray and out.shape == shape and out.flags.carray and out.dtype == dtype:
         return out
     _refuse_output(out, shape, dtype)
 
 
 def updated(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Array:
     """Return x, an array that is read and written in place."""
-    if type(x) is _ndarray and x.shape == shape and x.flags.carray and x.dtype == dtype:
+    if type(x) is np.ndarray and x.shape == shape and x.flags.carray and x.dtype == dtype:
         return x
     _refuse_output(x, shape, dtype, name)
 

@@ -119,7 +119,8 @@ __all__ = [
 ]
 
 # A compiled function takes its arrays as they came and returns None, having done nothing, where one
-# is not ready for it or does not fit. Only then is anything looked at, converted or refused here.
+# is not ready for it or does not fit. Only then is anything looked at, converted or refused here
+# (but penalties and clipping: they are called with whole weights, and look first).
 
 
 # --- Products -----------------------------------------------------------------------------------

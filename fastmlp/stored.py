@@ -5,7 +5,8 @@ compiled plans: (ceil(O / width), I, width), where panel p holds columns p * wid
 zeros behind the last. A filter of a convolution, (kh, kw, C, F), is a matrix of kh * kw * C rows
 there, as any array is whose last axis are the outputs. A panel is read from its first value to its
 last by the product of a layer's input with it, and written so by the update; rows of a plain matrix
-lie a power of two apart, and share few cache sets. Only one of the two forms exists at a time.
+lie a power of two apart, and share few cache sets. Only one of the two forms exists at a time, and
+all plans of a network want the same one: a plan holds addresses while it runs.
 """
 
 from __future__ import annotations
