@@ -1,10 +1,10 @@
-"""Matrix products and the dense layer's forward pass; new arrays (arguments: see arrays.pxd)."""
+"""Matrix products and the dense layer's forward pass (arguments: see arrays.pxd)."""
 
 from libc.stdlib cimport free, malloc
 
 from arrays cimport (
-    NPY_DOUBLE, NPY_FLOAT, _import_array, data_of, is_array, new_array, npy_intp, output,
-    real_type, refuse_shared, shape_of,
+    NPY_FLOAT, _import_array, data_of, is_array, npy_intp, output, real_type, refuse_shared,
+    shape_of,
 )
 from dispatch cimport (
     FM_MAX_LANES, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables,
@@ -115,15 +115,3 @@ def dense(x, weight, bias, out, bint relu):
         if memory != <void *>small:
             free(memory)
     return out
-
-
-def empty(tuple shape, dtype):
-    """Return an uninitialised array of float32 or float64: arrays.new_array."""
-    cdef npy_intp sizes[64]  # numpy has no more dimensions
-    cdef int type = dtype.num
-    cdef Py_ssize_t i
-    if len(shape) > 64 or type != NPY_FLOAT and type != NPY_DOUBLE:
-        raise ValueError(f"no such array: shape {shape}, dtype {dtype}.")
-    for i in range(len(shape)):
-        sizes[i] = shape[i]
-    return new_array(<int>len(shape), sizes, type)

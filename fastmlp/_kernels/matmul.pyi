@@ -3,7 +3,6 @@
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 _Array = npt.NDArray[Any]
@@ -20,4 +19,3 @@ def matmul(
 def dense(
     x: _Array, weight: _Array, bias: _Array | None, out: _Array | None, relu: bool
 ) -> _Array | Any: ...
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> _Array: ...
