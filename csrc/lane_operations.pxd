@@ -13,7 +13,7 @@ from dispatch cimport FM_RELU, fm_f32, fm_f64, real
 from loss_rows cimport cross_entropy_row
 from matmul cimport lanes_of
 from operations cimport (
-    Op, Run, apply, apply_backward, apply_gradient, cut, fm_flag_set, sample_of,
+    Op, Run, apply, apply_backward, apply_gradient, cut, fm_flag_set, sample_of, transpose_rows,
 )
 from plan_losses cimport fetch_labels, note, share_of, weigh_classes, weight_of
 from rows cimport argmax, row_sum
@@ -37,17 +37,6 @@ cdef inline Span span_of(
     my.begin = min(run.rows, cut(blocks, thread, threads) * my.width)
     my.end = min(run.rows, cut(blocks, thread + 1, threads) * my.width)
     return my
-
-
-cdef inline void turn(
-    Py_ssize_t columns, Py_ssize_t samples, const real *rows, Py_ssize_t row, real *to,
-    Py_ssize_t to_row,
-) noexcept nogil:
-    """to (columns, samples) = rows (samples, columns) transposed, or the other way round."""
-    if real is float:
-        fm_f32.pack_transposed(columns, samples, samples, to_row, rows, row, to)
-    else:
-        fm_f64.pack_transposed(columns, samples, samples, to_row, rows, row, to)
 
 
 cdef inline void copy_row(
@@ -81,8 +70,8 @@ cdef inline void lane_gather(
     if run.again:
         return
     if run.order == NULL and not op.bytes and op.scale == 1:
-        turn(n, my.end - my.begin, <const real *>run.source + (run.first + my.begin) * n, n,
-             y + my.begin, op.y_row)
+        transpose_rows(my.end - my.begin, n, <const real *>run.source + (run.first + my.begin) * n,
+                       n, y + my.begin, op.y_row)
         i = my.end
     while i < my.end:
         count = min(my.width, my.end - i)
@@ -92,7 +81,7 @@ cdef inline void lane_gather(
         else:
             for j in range(count):
                 copy_row(n, op, run, sample_of(run, i + j), scratch + j * n, 1)
-            turn(n, count, <const real *>scratch, n, y + i, op.y_row)
+            transpose_rows(count, n, <const real *>scratch, n, y + i, op.y_row)
         i += count
     if op.w != NULL:
         for j in range(n):
@@ -109,8 +98,8 @@ cdef inline void lane_output(
     """Copy the outputs (O, rows) to where the caller wants them, sample by sample."""
     cdef Span my = span_of(run, thread, threads, scratch)
     cdef Py_ssize_t n = op.inputs
-    turn(my.end - my.begin, n, <const real *>op.x + my.begin, op.x_row,
-         <real *>run.out + (run.first + my.begin) * n, n)
+    transpose_rows(n, my.end - my.begin, <const real *>op.x + my.begin, op.x_row,
+                   <real *>run.out + (run.first + my.begin) * n, n)
 
 
 cdef inline void lane_rows(
@@ -118,17 +107,8 @@ cdef inline void lane_rows(
 ) noexcept nogil:
     """y (rows, I) = x (I, rows) transposed, for operations on rows."""
     cdef Span my = span_of(run, thread, threads, scratch)
-    turn(my.end - my.begin, op.inputs, <const real *>op.x + my.begin, op.x_row,
-         <real *>op.y + my.begin * op.y_row, op.y_row)
-
-
-cdef inline void from_rows(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """y (I, rows) = x (rows, I) transposed: back to the lanes."""
-    cdef Span my = span_of(run, thread, threads, scratch)
-    turn(op.inputs, my.end - my.begin, <const real *>op.x + my.begin * op.x_row, op.x_row,
-         <real *>op.y + my.begin, op.y_row)
+    transpose_rows(op.inputs, my.end - my.begin, <const real *>op.x + my.begin, op.x_row,
+                   <real *>op.y + my.begin * op.y_row, op.y_row)
 
 
 cdef inline void lane_product(

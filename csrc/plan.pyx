@@ -28,7 +28,7 @@ from layer_operations cimport (
     layer_norm_update, scale_shift,
 )
 from lane_operations cimport (
-    from_rows, lane_activation, lane_activation_backward, lane_cross_entropy, lane_dense,
+    lane_activation, lane_activation_backward, lane_cross_entropy, lane_dense,
     lane_dense_backward, lane_dense_update, lane_gather, lane_output, lane_rows,
 )
 from loss_rows cimport mean_of, sum_of
@@ -158,8 +158,6 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         op.f32, op.f64 = lane_output[float], lane_output[double]
     elif kind == "lane_rows":
         op.f32, op.f64 = lane_rows[float], lane_rows[double]
-    elif kind == "from_rows":
-        op.f32, op.f64 = from_rows[float], from_rows[double]
     elif kind == "lane_dense":
         op.f32, op.f64 = lane_dense[float], lane_dense[double]
     elif kind == "lane_dense_backward":

@@ -67,7 +67,7 @@ class Builder(LayerOperations):
             moved=inputs * outputs,
             inputs=inputs,
             outputs=outputs,
-            w=self._live(weight, panels=True),
+            w=self._live(weight, panels=self._in_panels),
             b=self._live(bias),
             z=y,
             y=y,
@@ -99,19 +99,7 @@ class Builder(LayerOperations):
         stride = self._stride(self.rows)
         if transposed is None and outputs * stride > _OWN_TRANSPOSE:
             transposed = self._transposed_buffer(layer.name, outputs)
-            self._add(
-                "transpose",
-                layer,
-                f"({self.rows}, {outputs})",
-                self.rows * outputs,
-                [dy],
-                [transposed],
-                moves=self.rows * outputs,
-                inputs=outputs,
-                outputs=outputs,
-                dy=dy,
-                dyt=transposed,
-            )
+            self._transpose(layer, dy, transposed)
         elif transposed is None:
             padded = -(-outputs // self.width) * self.width
             self._scratch = max(self._scratch, compiled.SCRATCH_ROWS * self.width + padded * stride)

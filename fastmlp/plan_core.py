@@ -326,6 +326,23 @@ class Core:
         name = f"d {name}, transposed"
         return self._new_buffer(name, padded, self.rows, stride, padded != columns)
 
+    def _transpose(self, layer: Layer | None, dy: Buffer, transposed: Buffer) -> None:
+        """Add the transposition of rows of samples; what is behind the last sample is zero."""
+        columns = dy.columns
+        self._add(
+            "transpose",
+            layer,
+            f"({self.rows}, {columns})",
+            self.rows * columns,
+            [dy],
+            [transposed],
+            moves=self.rows * columns,
+            inputs=columns,
+            outputs=columns,
+            dy=dy,
+            dyt=transposed,
+        )
+
     def _transposed_for(self, name: str, x: Value) -> Buffer | None:
         """Return where the gradient of ``x`` goes transposed, if a dense layer will ask for it."""
         softmax = x.activation is not None and x.activation.name == "softmax"

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fastmlp.activations import ActivationFunction
 from fastmlp.layers import Activation, Dense, Dropout, Flatten, GaussianNoise, Standardize
 from fastmlp.layers.base import Layer
 from fastmlp.network import Network
@@ -89,47 +88,19 @@ class LaneBuilder(Builder):
             x.buffer.zero = True
         return x
 
-    def dense(
-        self,
-        layer: Layer,
-        x: Value,
-        weight: Parameter,
-        bias: Parameter | None,
-        activation: ActivationFunction,
-    ) -> Value:
-        """Add ``activation(weight.T @ x + bias)``."""
-        inputs, outputs = weight.shape
-        y = self.buffer(layer.name, outputs)
-        operation = self._add(
-            "dense",
-            layer,
-            f"({outputs}, {inputs}) @ ({inputs}, {self.rows})",
-            2 * self.rows * inputs * outputs,
-            [x.buffer],
-            [y],
-            moved=inputs * outputs,
-            by_samples=True,
-            inputs=inputs,
-            outputs=outputs,
-            w=self._live(weight),
-            b=self._live(bias),
-            z=y,
-            y=y,
-            x=x.buffer,
-        )
-        operation.fused += ["bias"] if bias is not None else []
-        return self.activate(layer, Value(outputs, y, producer=operation), activation)
+    def _shares_samples(self, inputs: int, outputs: int) -> bool:
+        return True
 
     def dense_backward(
         self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter
     ) -> Gradient:
-        """Add ``weight @ dy``, times the derivative of what made ``x``."""
+        """Add ``dy @ weight.T``, times the derivative of what made ``x``."""
         inputs, outputs = weight.shape
         dx = self.buffer("d " + layer.name, inputs)
         operation = self._add(
             "dense_backward",
             layer,
-            f"({inputs}, {outputs}) @ ({outputs}, {self.rows})",
+            f"({self.rows}, {outputs}) @ ({outputs}, {inputs})",
             2 * self.rows * inputs * outputs,
             [gradient.buffer],
             [dx],
@@ -196,26 +167,23 @@ class LaneBuilder(Builder):
     def on_rows(self, x: Value) -> Value:
         """Return a value with a row a sample, for a loss that wants it so."""
         rows = self.row_buffer("rows", x.columns)
-        return Value(x.columns, self._turned("lane_rows", x.buffer, rows, x.columns))
+        self._add(
+            "lane_rows",
+            None,
+            f"({x.columns}, {self.rows})",
+            self.rows * x.columns,
+            [x.buffer],
+            [rows],
+            moves=self.rows * x.columns,
+            inputs=x.columns,
+            outputs=x.columns,
+            x=x.buffer,
+            y=rows,
+        )
+        return Value(x.columns, rows)
 
     def gradient_on_rows(self, dy: Buffer, x: Value) -> Gradient:
         """Return the gradient by ``x`` that is in ``dy``, made from what ``on_rows`` returned."""
         lanes = self.buffer("d loss", x.columns)
-        return self.gradient(self._turned("from_rows", dy, lanes, x.columns), x)
-
-    def _turned(self, kind: str, x: Buffer | None, y: Buffer, columns: int) -> Buffer:
-        """Add a transposition; return where it goes."""
-        self._add(
-            kind,
-            None,
-            f"({self.rows}, {columns})",
-            self.rows * columns,
-            [x],
-            [y],
-            moves=self.rows * columns,
-            inputs=columns,
-            outputs=columns,
-            x=x,
-            y=y,
-        )
-        return y
+        self._transpose(None, dy, lanes)
+        return self.gradient(lanes, x)
