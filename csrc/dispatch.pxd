@@ -21,7 +21,7 @@ cdef extern from "fm_table.h" nogil:
         FM_UPDATE_COUNT, FM_MAX_COEFFICIENTS
         FM_SQUARED, FM_ABSOLUTE, FM_HUBER, FM_BINARY_CROSS_ENTROPY, FM_LOSS_COUNT
         FM_STORE_SET, FM_STORE_ADD, FM_STORE_RELU
-        FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS, FM_MAX_SPARSE
+        FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS, FM_MAX_SPARSE, FM_LIST_ROWS
     ctypedef void (*fm_strip_f32)(
         Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
         Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, float, int,
@@ -38,6 +38,17 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t c_row
         float alpha
         int store
+    ctypedef struct fm_listed_f32:
+        Py_ssize_t rows, most
+        const float *lists
+        Py_ssize_t list_step
+        const float *b
+        const float *init
+        Py_ssize_t init_row
+        float *c
+        Py_ssize_t c_row
+        float alpha
+        int store
     ctypedef struct fm_table_f32:
         int lanes
         int tile_rows[4]
@@ -45,6 +56,12 @@ cdef extern from "fm_table.h" nogil:
         fm_strip_f32 packing_strip[25]
         void (*column[3][25])(const fm_column_f32 *) noexcept nogil
         void (*update_column[3][25])(const fm_column_f32 *) noexcept nogil
+        void (*listed_column[3])(const fm_listed_f32 *) noexcept nogil
+        void (*listed_strip)(const fm_listed_f32 *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*list_rows)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, int32_t,
+                          float *) noexcept nogil
+        void (*list_columns)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, int32_t,
+                             float *) noexcept nogil
         void (*row_product)(Py_ssize_t, Py_ssize_t, const float *, const float *, Py_ssize_t,
                             const float *, float *, int) noexcept nogil
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t,
@@ -136,6 +153,17 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t c_row
         double alpha
         int store
+    ctypedef struct fm_listed_f64:
+        Py_ssize_t rows, most
+        const double *lists
+        Py_ssize_t list_step
+        const double *b
+        const double *init
+        Py_ssize_t init_row
+        double *c
+        Py_ssize_t c_row
+        double alpha
+        int store
     ctypedef struct fm_table_f64:
         int lanes
         int tile_rows[4]
@@ -143,6 +171,12 @@ cdef extern from "fm_table.h" nogil:
         fm_strip_f64 packing_strip[25]
         void (*column[3][25])(const fm_column_f64 *) noexcept nogil
         void (*update_column[3][25])(const fm_column_f64 *) noexcept nogil
+        void (*listed_column[3])(const fm_listed_f64 *) noexcept nogil
+        void (*listed_strip)(const fm_listed_f64 *, Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*list_rows)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, int32_t,
+                          double *) noexcept nogil
+        void (*list_columns)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, int32_t,
+                             double *) noexcept nogil
         void (*row_product)(Py_ssize_t, Py_ssize_t, const double *, const double *, Py_ssize_t,
                             const double *, double *, int) noexcept nogil
         void (*store_sums)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t,

@@ -10,8 +10,10 @@ from libc.string cimport memcpy, memset
 
 from column cimport column, pack_tiles
 from dispatch cimport (
-    FM_MAX_COEFFICIENTS, FM_RELU, FM_SGD, FM_STORE_RELU, FM_STORE_SET, fm_f32, fm_f64, real,
+    FM_LIST_ROWS, FM_MAX_COEFFICIENTS, FM_RELU, FM_SGD, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET,
+    fm_f32, fm_f64, real,
 )
+from lists cimport add_listed, list_block, list_columns, list_rows, list_size, listed_column
 from masks cimport fm_counter_key, mask_rows
 from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
 from normalization cimport standardize
@@ -126,6 +128,9 @@ cdef struct Op:
     Py_ssize_t vocabulary       # rows of w
     char *row_gradients         # of w
     signed char *marks          # (vocabulary,) whether a row has a gradient in this step
+    char *lists                 # of x, by tiles of samples: csrc/simd/fm_lists.body.h; or NULL
+    Py_ssize_t lists_row        # a list and the next, in values
+    bint listed                 # an update makes such lists of x for itself
 
 
 cdef inline Py_ssize_t cut(Py_ssize_t count, int thread, int threads) noexcept nogil:
@@ -286,27 +291,72 @@ cdef inline void output(
         memcpy(<real *>run.out + (run.first + i) * n, x + i * x_row, n * sizeof(real))
 
 
+cdef inline void nonzeros(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """The lists of x (rows, I), without what is zero in all samples of a tile."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    cdef Py_ssize_t block = list_block(op.inputs)
+    cdef Py_ssize_t k = 0
+    cdef real *lists = <real *>op.lists + begin // FM_LIST_ROWS * op.lists_row
+    while k < op.inputs:
+        list_rows(end - begin, min(block, op.inputs - k), x + begin * x_row + k, x_row,
+                  2 * lanes_of(x), lists, op.lists_row)
+        lists += list_size(block, x)
+        k += block
+
+
 # --- Dense --------------------------------------------------------------------------------------
+
+
+cdef inline void listed_block(
+    const Op *op, int vectors, Py_ssize_t rows, const real *lists, const real *w,
+    const real *bias, real *z, int store,
+) noexcept nogil:
+    # The product of dense_block by the lists of x. The sums of a block of inputs go on from those
+    # of the one before.
+    cdef Py_ssize_t width = 2 * lanes_of(w)
+    cdef Py_ssize_t block = list_block(op.inputs)
+    cdef Py_ssize_t k = 0, count
+    while True:
+        count = min(block, op.inputs - k)
+        listed_column(vectors, rows, count, lists, op.lists_row, w + k * width,
+                      bias if k == 0 else z, 0 if k == 0 else op.z_row, z, op.z_row, <real>1,
+                      store if k + count == op.inputs else FM_STORE_SET)
+        lists += list_size(block, w)
+        k += count
+        if k == op.inputs:
+            return
 
 
 cdef inline void dense_block(
     const Op *op, const Run *run, Py_ssize_t p, Py_ssize_t rows, const real *x, Py_ssize_t x_row,
     Py_ssize_t first,
 ) noexcept nogil:
-    # One panel of outputs of `rows` samples from number `first` on.
+    # One panel of outputs of `rows` samples from number `first` on, where a tile begins.
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t count = min(width, op.outputs - p * width)
     cdef real *z = <real *>op.z + first * op.z_row + p * width
     cdef real *y
+    cdef const real *w = <const real *>op.w + p * op.inputs * width
     cdef const real *bias = NULL
+    cdef int vectors = 1 if count <= lanes else 2
     cdef Py_ssize_t i
     cdef bint relu = op.activation == FM_RELU
+    cdef int store = FM_STORE_RELU if relu else FM_STORE_SET
     if op.b != NULL:
         bias = <const real *>op.b + p * width
-    column(False, 1 if count <= lanes else 2, rows, 1, op.inputs, x + first * x_row, x_row, 1, 0,
-           <const real *>op.w + p * op.inputs * width, width, bias, 0, z, op.z_row, <real>1,
-           FM_STORE_RELU if relu else FM_STORE_SET)
+    if op.lists != NULL:
+        listed_block(op, vectors, rows,
+                     <const real *>op.lists + first // FM_LIST_ROWS * op.lists_row, w, bias, z,
+                     store)
+    else:
+        column(False, vectors, rows, 1, op.inputs, x + first * x_row, x_row, 1, 0, w, width, bias,
+               0, z, op.z_row, <real>1, store)
     y = <real *>op.y + first * op.y_row + p * width
     if op.activation >= 0 and not relu:
         if op.outputs <= op.y_row <= width and op.z_row == op.y_row:
@@ -359,7 +409,7 @@ cdef inline void dense_forward(
     cdef Py_ssize_t panels = (op.outputs + width - 1) // width
     # Weights: a last panel of one vector costs half of the others.
     cdef Py_ssize_t last = 1 if op.outputs - (panels - 1) * width <= lanes else 2
-    cdef Py_ssize_t limit = tile_rows_of(x, 2)
+    cdef Py_ssize_t limit = FM_LIST_ROWS if op.lists != NULL else tile_rows_of(x, 2)
     cdef Py_ssize_t tiles = (run.rows + limit - 1) // limit
     cdef Py_ssize_t block, blocks, turn, t0, t1, chunks, total, end, unit, p, c, r0, r1
     if op.by_rows:
@@ -393,15 +443,19 @@ cdef inline void dense_forward(
         while unit < end:
             p = unit // chunks
             c = unit % chunks
-            r0 = row_at(t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
+            r0 = row_at(op, t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
             c = min(chunks, c + end - unit)
-            r1 = row_at(t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
+            r1 = row_at(op, t0 + cut(t1 - t0, c, chunks), run.rows, tiles)
             dense_block(op, run, p, r1 - r0, x, x_row, r0)
             unit = p * chunks + c
 
 
-cdef inline Py_ssize_t row_at(Py_ssize_t tile, Py_ssize_t rows, Py_ssize_t tiles) noexcept nogil:
-    """The first row of a tile, when the first rows % tiles of them have one row more."""
+cdef inline Py_ssize_t row_at(
+    const Op *op, Py_ssize_t tile, Py_ssize_t rows, Py_ssize_t tiles
+) noexcept nogil:
+    """The first row of a tile: lists are full, else the first rows % tiles have one row more."""
+    if op.lists != NULL:
+        return min(rows, tile * FM_LIST_ROWS)
     return tile * (rows // tiles) + min(tile, rows % tiles)
 
 
@@ -496,6 +550,55 @@ cdef inline void dense_backward(
         k += rows
 
 
+cdef inline void gradient_rows(
+    const Op *op, Run *run, Py_ssize_t p, Py_ssize_t k, Py_ssize_t rows,
+    const real *x, Py_ssize_t x_row, real *scratch, bint packed, bint adds, real *to, real alpha,
+) noexcept nogil:
+    # Rows k .. k + rows of panel p of x.T @ dy: `to` is set to it, or gets alpha times it added.
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef int vectors = 1 if op.outputs - p * width <= lanes else 2
+    cdef const real *dy = <const real *>op.dy + p * width
+    cdef const real *a = x + k
+    if packed:
+        a = scratch + CHUNK_ROWS * width
+    if op.listed:
+        listed_column(vectors, rows, run.rows, a, list_size(run.rows, a), dy, <const real *>NULL, 0,
+                      to, width, alpha, FM_STORE_ADD if adds else FM_STORE_SET)
+    else:
+        column(adds, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row,
+               <const real *>NULL, 0, to, width, alpha, FM_STORE_SET, packed)
+
+
+cdef inline void listed_update(
+    const Op *op, Run *run, int thread, int threads, const real *x, Py_ssize_t x_row, real *scratch
+) noexcept nogil:
+    # The lists of a chunk of inputs are made once for all panels. Inputs that are rarely zero may
+    # lie side by side, so threads take chunks in turn.
+    cdef Py_ssize_t width = 2 * lanes_of(x)
+    cdef Py_ssize_t panels = (op.outputs + width - 1) // width
+    cdef Py_ssize_t size = CHUNK_ROWS
+    cdef Py_ssize_t k, p, rows
+    if op.rule != KEEP_GRADIENT:  # (each chunk has a sum of squares of its own)
+        while size > FM_LIST_ROWS and op.inputs < 4 * threads * size:
+            size = size // 2 // FM_LIST_ROWS * FM_LIST_ROWS
+    k = thread * size
+    while k < op.inputs:
+        rows = min(size, op.inputs - k)
+        list_columns(rows, run.rows, x + k, x_row, op.dy_row, scratch + CHUNK_ROWS * width,
+                     list_size(run.rows, x))
+        if is_plain_step(op, run):
+            add_listed(rows, run.rows, scratch + CHUNK_ROWS * width, list_size(run.rows, x),
+                       op.outputs, <const real *>op.dy, <real *>op.w + k * width,
+                       op.inputs * width, <real>(-run.coefficients[0] * op.multiplier))
+        else:
+            for p in range(panels):
+                update_rows(op, run, p, k, rows, x, x_row, scratch, True)
+        k += threads * size
+    for p in range(cut(panels, thread, threads), cut(panels, thread + 1, threads)):
+        update_bias(op, run, p, scratch)
+
+
 cdef inline void update_rows(
     const Op *op, Run *run, Py_ssize_t p, Py_ssize_t k, Py_ssize_t rows,
     const real *x, Py_ssize_t x_row, real *scratch, bint packed,
@@ -506,31 +609,23 @@ cdef inline void update_rows(
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t count = min(width, op.outputs - p * width)
     cdef Py_ssize_t at = (p * op.inputs + k) * width
-    cdef int vectors = 1 if count <= lanes else 2
-    cdef const real *dy = <const real *>op.dy + p * width
-    cdef const real *a = x + k
     cdef real *w = <real *>op.w + at
     cdef real *kept
-    if packed:
-        a = scratch + CHUNK_ROWS * width
     if is_plain_step(op, run):
-        column(True, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row,
-               <const real *>NULL, 0, w, width, <real>(-run.coefficients[0] * op.multiplier), 0,
-               packed)
+        gradient_rows(op, run, p, k, rows, x, x_row, scratch, packed, True, w,
+                      <real>(-run.coefficients[0] * op.multiplier))
         return
     if op.rule == KEEP_GRADIENT and op.sums != NULL:
         # Where there are no outputs it has been zero since the plan was made.
         kept = <real *>op.s0 + at
-        column(False, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row,
-               <const real *>NULL, 0, kept, width, <real>1, FM_STORE_SET, packed)
+        gradient_rows(op, run, p, k, rows, x, x_row, scratch, packed, False, kept, <real>1)
         penalize(op, rows * width, w, kept)
         op.sums[p * ((op.inputs + CHUNK_ROWS - 1) // CHUNK_ROWS) + k // CHUNK_ROWS] = \
             sum_squares(rows * width, kept)
         return
-    if vectors == 1:
+    if count <= lanes:
         memset(scratch, 0, rows * width * sizeof(real))
-    column(False, vectors, rows, 1, run.rows, a, 1, x_row, 0, dy, op.dy_row, <const real *>NULL, 0,
-           scratch, width, <real>1, FM_STORE_SET, packed)
+    gradient_rows(op, run, p, k, rows, x, x_row, scratch, packed, False, scratch, <real>1)
     apply_panel_gradient(op, run, p, k, rows, scratch)
 
 
@@ -582,6 +677,9 @@ cdef inline void dense_update(
     cdef Py_ssize_t limit = tile_rows_of(x, 2)
     cdef Py_ssize_t tiles = (op.inputs + limit - 1) // limit
     cdef Py_ssize_t chunks = 1, total, unit, end, p, c, k, k1, rows
+    if op.listed:
+        listed_update(op, run, thread, threads, x, x_row, scratch)
+        return
     if op.rule == KEEP_GRADIENT:
         # Chunks that are the same for any number of threads: each has a sum of squares.
         limit = CHUNK_ROWS

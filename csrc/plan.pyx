@@ -13,9 +13,9 @@ from cpython.buffer cimport (
 from convolution cimport patch_of
 from dispatch cimport (
     FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD,
-    FM_HUBER, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_RELU, FM_RELU_BACKWARD, FM_SIGMOID,
-    FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_SQUARED,
-    FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
+    FM_HUBER, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LIST_ROWS, FM_RELU, FM_RELU_BACKWARD,
+    FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD,
+    FM_SQUARED, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
 )
 from image_operations cimport (
     average_pool_backward, average_pool_forward, convolution_backward, convolution_forward,
@@ -31,11 +31,12 @@ from lane_operations cimport (
     lane_activation, lane_activation_backward, lane_cross_entropy, lane_dense,
     lane_dense_backward, lane_dense_update, lane_gather, lane_output, lane_rows,
 )
+from lists cimport any_nonzero, list_size, sample_lists_size
 from loss_rows cimport mean_of, sum_of
 from operations cimport (
     CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
     activation_forward, dense_backward, dense_forward, dense_update, fm_flag, fm_flag_get,
-    fm_flag_set, gather, output, transpose,
+    fm_flag_set, gather, nonzeros, output, transpose,
 )
 from pace cimport Pace, begin_pace, next_pace
 from plan_losses cimport cross_entropy, element_loss, hinge_loss, sum_of_weights
@@ -81,6 +82,7 @@ STORE = STORE_GRADIENT
 KEEP = KEEP_GRADIENT
 VALUES_OF_A_SUM = SUM_CHUNK
 SCRATCH_ROWS = CHUNK_ROWS
+LIST_ROWS = FM_LIST_ROWS
 
 
 def lanes():
@@ -94,6 +96,40 @@ cdef Window _window(values) except *:
     (w.height, w.width, w.channels, w.kernel_height, w.kernel_width, w.stride_y, w.stride_x,
      w.pad_top, w.pad_bottom, w.pad_left, w.pad_right, w.out_height, w.out_width) = values
     return w
+
+
+def list_memory(Py_ssize_t inputs, Py_ssize_t rows, bint double_precision):
+    """Elements of the lists of a tile of samples, and of a tile of inputs of so many samples."""
+    if double_precision:
+        return (sample_lists_size(inputs, <const double *>NULL),
+                list_size(rows, <const double *>NULL))
+    return sample_lists_size(inputs, <const float *>NULL), list_size(rows, <const float *>NULL)
+
+
+def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
+    """The share of features that a list of some samples has, in the mean over so many lists.
+
+    source: C-contiguous samples of uint8, float32 or float64. Those that are looked at are evenly
+    spread over all.
+    """
+    cdef Py_buffer view
+    cdef Py_ssize_t found = 0, group, i
+    cdef Py_ssize_t[FM_LIST_ROWS] first
+    PyObject_GetBuffer(source, &view, PyBUF_C_CONTIGUOUS)
+    try:
+        for group in range(groups):
+            for i in range(FM_LIST_ROWS):
+                first[i] = (group * FM_LIST_ROWS + i) * samples // (groups * FM_LIST_ROWS)
+                first[i] *= features
+            if view.itemsize == 1:
+                found += any_nonzero(features, <const unsigned char *>view.buf, first)
+            elif view.itemsize == 4:
+                found += any_nonzero(features, <const float *>view.buf, first)
+            else:
+                found += any_nonzero(features, <const double *>view.buf, first)
+    finally:
+        PyBuffer_Release(&view)
+    return found / <double>(groups * features)
 
 
 def convolution_memory(window, Py_ssize_t filters, Py_ssize_t lanes):
@@ -110,6 +146,8 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
         return 0
     elif kind == "gather":
         op.f32, op.f64 = gather[float], gather[double]
+    elif kind == "nonzeros":
+        op.f32, op.f64 = nonzeros[float], nonzeros[double]
     elif kind == "output":
         op.f32, op.f64 = output[float], output[double]
     elif kind == "dense":
@@ -510,7 +548,8 @@ cdef class Program:
             uint32_t threshold=0, double keep_scale=0, size_t masked=0, Py_ssize_t masked_row=0,
             double epsilon=0, double momentum=0, size_t statistics=0, size_t partial=0,
             size_t running_mean=0, size_t running_variance=0, int index_bytes=0,
-            bint sums_rows=False, Py_ssize_t vocabulary=0, size_t row_gradients=0, size_t marks=0):
+            bint sums_rows=False, Py_ssize_t vocabulary=0, size_t row_gradients=0, size_t marks=0,
+            size_t lists=0, Py_ssize_t lists_row=0, bint listed=False):
         """Append an operation; buffers are given by address, `keep` holds what owns them."""
         cdef Op *grown
         cdef Op *op
@@ -565,6 +604,7 @@ cdef class Program:
         op.running_mean, op.running_variance = <char *>running_mean, <char *>running_variance
         op.index_bytes, op.sums_rows, op.vocabulary = index_bytes, sums_rows, vocabulary
         op.row_gradients, op.marks = <char *>row_gradients, <signed char *>marks
+        op.lists, op.lists_row, op.listed = <char *>lists, lists_row, listed
         self.count += 1
 
     def add_penalties(self, const double[::1] penalties not None):

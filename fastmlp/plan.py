@@ -53,6 +53,7 @@ class Builder(LayerOperations):
         """Add ``activation(x @ weight + bias)``."""
         inputs, outputs = weight.shape
         y = self.buffer(layer.name, outputs)
+        lists = self._lists(x) if x.listed else None
         few_panels = -(-outputs // self.width) < self.threads
         by_rows = self._shares_samples(inputs, outputs) or (
             few_panels and self.rows >= 16 * self.threads
@@ -62,11 +63,12 @@ class Builder(LayerOperations):
             layer,
             f"({self.rows}, {inputs}) @ ({inputs}, {outputs})",
             2 * self.rows * inputs * outputs,
-            [x.buffer],
+            [x.buffer, lists],
             [y],
             moved=inputs * outputs,
             inputs=inputs,
             outputs=outputs,
+            lists=lists,
             w=self._live(weight, panels=self._in_panels),
             b=self._live(bias),
             z=y,
@@ -75,9 +77,30 @@ class Builder(LayerOperations):
             by_rows=by_rows,
             by_samples=by_rows,
         )
+        operation.fused += ["zeros left out"] if lists is not None else []
         operation.fused += ["bias"] if bias is not None else []
         operation.weights = weight, bias
         return self.activate(layer, Value(outputs, y, producer=operation), activation)
+
+    def _lists(self, x: Value) -> Buffer:
+        """Add the lists of what is not zero in the samples."""
+        size, _ = compiled.list_memory(x.columns, self.rows, self.dtype.itemsize == 8)
+        tiles = -(-self.rows // compiled.LIST_ROWS)
+        lists = self._new_buffer("nonzeros", tiles, size, size, False)
+        self._add(
+            "nonzeros",
+            None,
+            f"({self.rows}, {x.columns})",
+            self.rows * x.columns,
+            [x.buffer],
+            [lists],
+            by_samples=True,
+            inputs=x.columns,
+            outputs=x.columns,
+            x=x.buffer,
+            lists=lists,
+        )
+        return lists
 
     def _shares_samples(self, inputs: int, outputs: int) -> bool:
         """Return whether threads share the samples of a product, rather than the outputs.
@@ -157,6 +180,13 @@ class Builder(LayerOperations):
             x=x.buffer,
             dy=gradient.buffer,
         )
+        if x.listed and self.rows * gradient.buffer.stride < 2**31:  # an index has 32 bits
+            operation.arguments["listed"] = True
+            operation.fused.append("zeros left out")
+            # Beside the sums of a chunk of rows the lists of that chunk.
+            _, size = compiled.list_memory(inputs, self.rows, self.dtype.itemsize == 8)
+            lists = compiled.SCRATCH_ROWS // compiled.LIST_ROWS * size
+            self._scratch = max(self._scratch, compiled.SCRATCH_ROWS * self.width + lists)
         operation.fused += ["bias gradient"] if bias is not None else []
         self.update(operation, weight, bias, panels=self._in_panels, sums=self._in_panels)
 
@@ -283,7 +313,7 @@ class Builder(LayerOperations):
 
     def input(self, columns: int) -> Value:
         """Return the batch's samples where the caller has them."""
-        return Value(columns, None)
+        return Value(columns, None, listed=self.listed)
 
     def gather(self, columns: int, bytes_: bool, scale: float) -> Value:
         """Add the copy of the batch's samples, converted and scaled, to the arena."""
@@ -303,7 +333,7 @@ class Builder(LayerOperations):
             scale=scale,
         )
         operation.fused += ["uint8"] * bytes_ + [f"scale {scale:.4g}"] * (scale != 1)
-        return Value(columns, y)
+        return Value(columns, y, listed=self.listed)
 
     def standardize(
         self,
@@ -330,6 +360,7 @@ class Builder(LayerOperations):
             before.arguments |= arguments
             before.flops += 2 * self.rows * x.columns
             before.fused.append(layer.name)
+            x.listed = False
             return x
         y = self._output(layer, x.columns)
         self._add(

@@ -77,6 +77,8 @@ class Value:
         Whether the layer that made it passes its gradient on to layers below.
     kept : bool
         Whether a layer below needs the buffer as it is: nobody may write to it.
+    listed : bool
+        Whether it is worth while to leave out the zeros in products with it.
     """
 
     columns: int
@@ -86,6 +88,7 @@ class Value:
     producer: Operation | None = None
     deep: bool = False
     kept: bool = False
+    listed: bool = False
 
 
 @dataclass(eq=False)
@@ -171,6 +174,7 @@ class Core:
         self.first_step, self.batch = 1, rows
         self.operations: list[Operation] = []
         self.index_bytes = 0  # of an integer, where samples are integers
+        self.listed = False  # whether samples have many zeros, which products leave out
         self.lanes: int = compiled.lanes()[dtype.itemsize == 8]
         self.width = 2 * self.lanes
         # (stored array, its live memory): the plan holds addresses, and is void when they change.

@@ -22,6 +22,7 @@ from fastmlp.passes import CHUNK, Epochs, Outcome, Poll, Sums, Watch
 from fastmlp.plan import Builder
 from fastmlp.plan_core import Operation, describe
 from fastmlp.plan_lanes import LaneBuilder, is_narrow
+from fastmlp.plan_lists import leaves_zeros, most_listed
 
 __all__ = ["Plan", "PlanEngine"]
 
@@ -72,6 +73,8 @@ class Plan:
         Whether a plan with a loss hands out the outputs, too.
     index_bytes : int, default=0
         Bytes of an integer, if samples are integers; they are not gathered.
+    listed : bool, default=False
+        Whether samples have many zeros, which products leave out.
     """
 
     def __init__(
@@ -87,10 +90,12 @@ class Plan:
         bytes_: bool = False,
         outputs: bool = False,
         index_bytes: int = 0,
+        listed: bool = False,
     ) -> None:
         self.rows = rows
         self.state = state
         self._index_bytes = index_bytes
+        self._listed = listed
         self.steps_done = 0  # in the last run
         self.stored: dict[str, Array] = {}
         self._outputs = outputs
@@ -149,6 +154,7 @@ class Plan:
         kind = LaneBuilder if is_narrow(network) else Builder
         builder = kind(network.dtype, self.rows, threads, state, stored, training)
         builder.index_bytes = self._index_bytes
+        builder.listed = self._listed
         columns = math.prod(network.input_shape)
         x = builder.gather(columns, bytes_, network.scale) if gather else builder.input(columns)
         first = None
@@ -338,6 +344,7 @@ class PlanEngine:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._custom = any(_is_custom(layer) for layer in network.layers)
+        self._most_listed = most_listed(network)
         self._plans: dict[Any, list[Plan]] = {}
         # For one sample of the network's dtype; None while somebody runs it.
         self._single: Plan | None = None
@@ -371,7 +378,8 @@ class PlanEngine:
             gather, bytes_, index_bytes = False, False, x.dtype.itemsize
         clips = "" if state is None else state.optimizer.clips
         settings = (clips, network.training_settings)
-        samples = (gather, bytes_, index_bytes)
+        listed = leaves_zeros(x, rows, self._most_listed)
+        samples = (gather, bytes_, index_bytes, listed)
         key = (purpose, rows, threads, samples, _identity(loss), state, settings, outputs)
         with _making:
             while self._plans.get(key):
@@ -391,6 +399,7 @@ class PlanEngine:
                 bytes_=bytes_,
                 outputs=outputs,
                 index_bytes=index_bytes,
+                listed=listed,
             )
             return key, made
 

@@ -74,6 +74,7 @@ enum fm_store {
 #define FM_MAX_TILE_VECTORS 3
 #define FM_MAX_TILE_ROWS 24
 #define FM_MAX_LANES 16
+#define FM_LIST_ROWS 4 /* of a tile that leaves out zeros: csrc/simd/fm_lists.body.h */
 
 #define FM_DECLARE_TABLE(REAL, SUFFIX)                                                             \
     /* One row tile of csrc/simd/fm_tile.body.h against `panels` panels of b. */                  \
@@ -95,6 +96,18 @@ enum fm_store {
         REAL alpha;                                                                                \
         int store;                                                                                 \
     } fm_column_##SUFFIX;                                                                          \
+    /* The same without zeros, lists list_step values apart: csrc/simd/fm_lists.body.h. */         \
+    typedef struct {                                                                               \
+        ptrdiff_t rows, most;                                                                      \
+        const REAL *lists;                                                                         \
+        ptrdiff_t list_step;                                                                       \
+        const REAL *b, *init;                                                                      \
+        ptrdiff_t init_row;                                                                        \
+        REAL *c;                                                                                   \
+        ptrdiff_t c_row;                                                                           \
+        REAL alpha;                                                                                \
+        int store;                                                                                 \
+    } fm_listed_##SUFFIX;                                                                          \
     typedef struct {                                                                               \
         int lanes;                                                                                 \
         int tile_rows[FM_MAX_TILE_VECTORS + 1]; /* largest row count, by vectors */                \
@@ -102,6 +115,12 @@ enum fm_store {
         fm_strip_##SUFFIX packing_strip[FM_MAX_TILE_ROWS + 1]; /* of two vectors */                \
         void (*column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                       \
         void (*update_column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                \
+        void (*listed_column[3])(const fm_listed_##SUFFIX *);                                      \
+        void (*listed_strip)(const fm_listed_##SUFFIX *, ptrdiff_t panels, ptrdiff_t c_panel);      \
+        void (*list_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,             \
+                          int32_t step, REAL *list);                                               \
+        void (*list_columns)(ptrdiff_t columns, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,       \
+                             int32_t step, REAL *list);                                            \
         /* c = init + a @ B (then relu, as store says): one row a, whole panels of two vectors */   \
         void (*row_product)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, const REAL *b,     \
                             ptrdiff_t b_panel, const REAL *init, REAL *c, int store);              \

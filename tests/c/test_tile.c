@@ -5,7 +5,7 @@
  *
  * Every (rows, vectors) of the table, plain, packing and in columns, every way to store; softmax with
  * a row in each lane; sparse rows and max-pools; products, sums and softmaxes with samples in the
- * lanes. Operands and results lie against pages that must not be touched. Exit status 1 if any
+ * lanes; products that leave out zeros. Operands and results lie against pages that must not be touched. Exit status 1 if any
  * check fails.
  */
 #define _GNU_SOURCE
@@ -55,6 +55,7 @@ static void *guarded(int slot, size_t n)
 #include "test_tile.body.h"
 #include "test_images.body.h"
 #include "test_lanes.body.h"
+#include "test_lists.body.h"
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
@@ -65,6 +66,7 @@ static void *guarded(int slot, size_t n)
 #include "test_tile.body.h"
 #include "test_images.body.h"
 #include "test_lanes.body.h"
+#include "test_lists.body.h"
 
 int main(void)
 {
@@ -88,6 +90,12 @@ int main(void)
     test_lane_softmax_f64();
     test_lane_losses_f32();
     test_lane_losses_f64();
+    test_lists_f32();
+    test_lists_f64();
+    test_listed_f32();
+    test_listed_f64();
+    test_listed_strip_f32();
+    test_listed_strip_f64();
     printf("%s: %d checks, %d failed\n", STRING(FM_LEVEL), checks, failures);
     if (!failures) printf("all checks passed\n");
     return failures != 0;
