@@ -168,11 +168,17 @@ static void FM(lane_sums)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t columns, 
 #undef FM_TILE
 }
 
-/* Softmax over the few rows of x for one vector of samples; log_total = log(sum exp(x - high)). */
+/* Classes that lane_classes has in registers, at most, and samples of lane_block. */
+#undef FM_FEW_CLASSES
+#undef FM_LANE_BLOCK
+#define FM_FEW_CLASSES 3
+#define FM_LANE_BLOCK (8 * FM_LANES)
+
+/* Softmax over the few rows of x for one vector of samples; total = sum exp(x - high). */
 FM_INLINE void FM(lane_softmax)(ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REAL scale, REAL *p,
-                                ptrdiff_t p_row, V *high, V *best, V *log_total)
+                                ptrdiff_t p_row, V *high, V *best, V *total)
 {
-    V most = FM(v_set)((REAL)-INFINITY), at = FM(v_set)(0), total = FM(v_set)(0), factor;
+    V most = FM(v_set)((REAL)-INFINITY), at = FM(v_set)(0), sum = FM(v_set)(0), factor;
     VI nan = FM(v_seti)(0);
     for (ptrdiff_t c = 0; c < n; c++) {
         V a = FM(v_load)(x + c * x_row);
@@ -184,14 +190,14 @@ FM_INLINE void FM(lane_softmax)(ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REA
     for (ptrdiff_t c = 0; c < n; c++) {
         V e = FM(v_exp)(FM(v_load)(x + c * x_row) - most);
         FM(v_store)(p + c * p_row, e);
-        total = total + e;
+        sum = sum + e;
     }
-    factor = FM(v_set)(scale) / total;
+    factor = FM(v_set)(scale) / sum;
     for (ptrdiff_t c = 0; c < n; c++)
         FM(v_store)(p + c * p_row, FM(v_load)(p + c * p_row) * factor);
     *high = most;
     *best = FM(v_select)(nan, FM(v_set)(-1), at);
-    *log_total = FM(v_log)(total);
+    *total = sum;
 }
 
 /* Softmax and what cross-entropy needs of it, each sample in a lane of its own.
@@ -207,12 +213,119 @@ static void FM(lane_softmax_n)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, pt
                                REAL *log_total)
 {
     for (ptrdiff_t s = 0; s < samples; s += FM_LANES) {
-        V most, at, log;
-        FM(lane_softmax)(n, x + s, x_row, scale, p + s, p_row, &most, &at, &log);
+        V most, at, total;
+        FM(lane_softmax)(n, x + s, x_row, scale, p + s, p_row, &most, &at, &total);
         FM(v_store)(high + s, most);
         FM(v_store)(best + s, at);
-        FM(v_store)(log_total + s, log);
+        FM(v_store)(log_total + s, FM(v_log)(total));
     }
+}
+
+/* The classes of one vector of samples: high, best and total of lane_softmax, the value of the
+ * label; p as lane_cross_entropy leaves it. `few`: n, or 0 if it is no constant; then all stays in
+ * registers. */
+FM_INLINE void FM(lane_classes)(const int few, ptrdiff_t n, const REAL *x, ptrdiff_t x_row, V label,
+                                REAL scale, REAL *p, ptrdiff_t p_row, V *high, V *best, V *total,
+                                V *own)
+{
+    const V zero = FM(v_set)(0), whole = FM(v_set)(scale);
+    *own = zero;
+    if (!few) {
+        FM(lane_softmax)(n, x, x_row, scale, p, p_row, high, best, total);
+        for (ptrdiff_t c = 0; c < n; c++) {
+            VI here = FM(v_equal)(label, FM(v_set)((REAL)c));
+            V less = FM(v_load)(p + c * p_row) - FM(v_select)(here, whole, zero);
+            FM(v_store)(p + c * p_row, less);
+            *own = FM(v_select)(here, FM(v_load)(x + c * x_row), *own);
+        }
+        return;
+    }
+    V a[FM_FEW_CLASSES], e[FM_FEW_CLASSES], most = FM(v_set)((REAL)-INFINITY), at = zero;
+    V sum = zero, factor;
+    VI nan = FM(v_seti)(0);
+    FM_UNROLL
+    for (int c = 0; c < few; c++) {
+        a[c] = FM(v_load)(x + c * x_row);
+        at = FM(v_select)(FM(v_lt)(most, a[c]), FM(v_set)((REAL)c), at);
+        most = FM(v_max)(a[c], most);
+        nan |= FM(v_nan)(a[c]);
+    }
+    most = FM(v_select)(nan, FM(v_set)((REAL)NAN), most);
+    FM_UNROLL
+    for (int c = 0; c < few; c++) {
+        e[c] = FM(v_exp)(a[c] - most);
+        sum = sum + e[c];
+    }
+    factor = whole / sum;
+    FM_UNROLL
+    for (int c = 0; c < few; c++) {
+        VI here = FM(v_equal)(label, FM(v_set)((REAL)c));
+        FM(v_store)(p + c * p_row, e[c] * factor - FM(v_select)(here, whole, zero));
+        *own = FM(v_select)(here, a[c], *own);
+    }
+    *high = most;
+    *best = FM(v_select)(nan, FM(v_set)(-1), at);
+    *total = sum;
+}
+
+/* wrong: an element stays zero while losses are finite. */
+FM_INLINE void FM(lane_losses)(const int n, const REAL *high, const REAL *own,
+                               const REAL *log_total, double *losses, double *wrong)
+{
+    for (int i = 0; i < n; i++) {
+        losses[i] = (double)high[i] - (double)own[i] + (double)log_total[i];
+        wrong[i] += losses[i] * 0;
+    }
+}
+
+/* At most FM_LANE_BLOCK samples, in passes over few values each: a processor overlaps the many
+ * steps of a short loop, but not those of a long one, whose exp waits for a maximum and whose log
+ * for that exp. */
+FM_INLINE void FM(lane_block)(const int few, const int samples, ptrdiff_t n, const REAL *x,
+                              ptrdiff_t x_row, const int64_t *labels, const int64_t *order,
+                              REAL scale, REAL *p, ptrdiff_t p_row, double *losses, int *correct,
+                              double *wrong)
+{
+    REAL label[FM_LANE_BLOCK], high[FM_LANE_BLOCK], own[FM_LANE_BLOCK], total[FM_LANE_BLOCK];
+    REAL first[FM_LANE_BLOCK];
+    if (order != NULL)
+        for (int i = 0; i < samples; i++) label[i] = (REAL)(int32_t)labels[order[i]];
+    else
+        for (int i = 0; i < samples; i++) label[i] = (REAL)(int32_t)labels[i];
+    for (int i = samples; i % FM_LANES; i++) label[i] = 0;
+    for (int s = 0; s < samples; s += FM_LANES) {
+        V most, best, sum, picked;
+        FM(lane_classes)(few, n, x + s, x_row, FM(v_load)(label + s), scale, p + s, p_row, &most,
+                         &best, &sum, &picked);
+        FM(v_store)(high + s, most);
+        FM(v_store)(first + s, best);
+        FM(v_store)(total + s, sum);
+        FM(v_store)(own + s, picked);
+    }
+    for (int s = 0; s < samples; s += FM_LANES)
+        FM(v_store)(total + s, FM(v_log)(FM(v_load)(total + s)));
+    int s = 0;
+    for (; s + FM_LANES <= samples; s += FM_LANES)
+        FM(lane_losses)(FM_LANES, high + s, own + s, total + s, losses + s, wrong);
+    FM(lane_losses)(samples - s, high + s, own + s, total + s, losses + s, wrong);
+    if (correct != NULL)
+        for (int i = 0; i < samples; i++) correct[i] = first[i] == label[i];
+}
+
+FM_INLINE int FM(lane_blocks)(const int few, ptrdiff_t samples, ptrdiff_t n, const REAL *x,
+                              ptrdiff_t x_row, const int64_t *labels, const int64_t *order,
+                              REAL scale, REAL *p, ptrdiff_t p_row, double *losses, int *correct)
+{
+    double wrong[FM_LANES] = {0};
+    int bad = 0;
+    for (ptrdiff_t s = 0; s < samples; s += FM_LANE_BLOCK) {
+        const ptrdiff_t rest = samples - s;
+        FM(lane_block)(few, rest < FM_LANE_BLOCK ? (int)rest : FM_LANE_BLOCK, n, x + s, x_row,
+                       order ? labels : labels + s, order ? order + s : NULL, scale, p + s, p_row,
+                       losses + s, correct ? correct + s : NULL, wrong);
+    }
+    for (int i = 0; i < FM_LANES; i++) bad |= wrong[i] != 0;
+    return bad;
 }
 
 /* Softmax with cross-entropy, each sample in a lane of its own.
@@ -227,38 +340,12 @@ static int FM(lane_cross_entropy)(ptrdiff_t samples, ptrdiff_t n, const REAL *x,
                                   const int64_t *labels, const int64_t *order, REAL scale, REAL *p,
                                   ptrdiff_t p_row, double *losses, int *correct)
 {
-    int bad = 0;
-    for (ptrdiff_t s = 0; s < samples; s += FM_LANES) {
-        const int m = samples - s < FM_LANES ? (int)(samples - s) : FM_LANES;
-        REAL label[FM_LANES], high[FM_LANES], own[FM_LANES], log_total[FM_LANES];
-        V most, best, log, picked = FM(v_set)(0), at;
-        for (int i = 0; i < m; i++)
-            label[i] = (REAL)(order != NULL ? labels[order[s + i]] : labels[s + i]);
-        for (int i = m; i < FM_LANES; i++) label[i] = 0;
-        at = FM(v_load)(label);
-        FM(lane_softmax)(n, x + s, x_row, scale, p + s, p_row, &most, &best, &log);
-        for (ptrdiff_t c = 0; c < n; c++) {
-            VI here = ~(FM(v_lt)(at, FM(v_set)((REAL)c)) | FM(v_lt)(FM(v_set)((REAL)c), at));
-            V less = FM(v_load)(p + c * p_row + s) -
-                     FM(v_select)(here, FM(v_set)(scale), FM(v_set)(0));
-            FM(v_store)(p + c * p_row + s, less);
-            picked = FM(v_select)(here, FM(v_load)(x + c * x_row + s), picked);
-        }
-        FM(v_store)(high, most);
-        FM(v_store)(own, picked);
-        FM(v_store)(log_total, log);
-        for (int i = 0; i < m; i++) {
-            double loss = (double)high[i] - (double)own[i] + (double)log_total[i];
-            losses[s + i] = loss;
-            bad |= !(fabs(loss) <= DBL_MAX);
-        }
-        if (correct != NULL) {
-            REAL first[FM_LANES];
-            FM(v_store)(first, best);
-            for (int i = 0; i < m; i++) correct[s + i] = first[i] == label[i];
-        }
-    }
-    return bad;
+#define FM_BATCH(few)                                                                              \
+    FM(lane_blocks)(few, samples, n, x, x_row, labels, order, scale, p, p_row, losses, correct)
+    if (n == 2) return FM_BATCH(2);
+    if (n == 3) return FM_BATCH(3);
+    return FM_BATCH(0);
+#undef FM_BATCH
 }
 
 /* Softmax and its cross-entropy for at most FM_LANES rows at once, a row in each lane: for few
@@ -271,11 +358,11 @@ static int FM(lane_cross_entropy)(ptrdiff_t samples, ptrdiff_t n, const REAL *x,
 static void FM(softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,
                               REAL scale, REAL *t, REAL *high, REAL *log_total)
 {
-    V most, best, log;
+    V most, best, total;
     FM(pack_transposed)(n, rows, FM_LANES, FM_LANES, x, x_row, t);
-    FM(lane_softmax)(n, t, FM_LANES, scale, t, FM_LANES, &most, &best, &log);
+    FM(lane_softmax)(n, t, FM_LANES, scale, t, FM_LANES, &most, &best, &total);
     FM(v_store)(high, most);
-    FM(v_store)(log_total, log);
+    FM(v_store)(log_total, FM(v_log)(total));
 }
 #undef Q
 #undef Q_SIDE

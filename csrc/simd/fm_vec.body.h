@@ -25,6 +25,7 @@ FM_INLINE VI FM(v_bits)(V a) { return (VI)a; }
 FM_INLINE V FM(v_real)(VI a) { return (V)a; }
 FM_INLINE VI FM(v_lt)(V a, V b) { return (VI)(a < b); }
 FM_INLINE VI FM(v_le)(V a, V b) { return (VI)(a <= b); }
+FM_INLINE VI FM(v_equal)(V a, V b) { return (VI)(a == b); }
 FM_INLINE VI FM(v_nan)(V a) { return (VI)(a != a); }
 
 #else /* plain C: vectors of one */
@@ -52,6 +53,7 @@ FM_INLINE V FM(v_real)(VI a)
 }
 FM_INLINE VI FM(v_lt)(V a, V b) { return (UINT)0 - (UINT)(a < b); }
 FM_INLINE VI FM(v_le)(V a, V b) { return (UINT)0 - (UINT)(a <= b); }
+FM_INLINE VI FM(v_equal)(V a, V b) { return (UINT)0 - (UINT)(a == b); }
 FM_INLINE VI FM(v_nan)(V a) { return (UINT)0 - (UINT)(a != a); }
 
 #endif
