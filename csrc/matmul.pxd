@@ -35,6 +35,7 @@ cdef enum:
     FEW_ROWS_BLOCK = 256          # a packed panel that stays in L1 beside a row tile
     PANEL_ORDER_BLOCK = 1024
     ROW_ORDER_BLOCK = 384
+    LONG_ROW_ORDER_BLOCK = 1024   # where nothing of a is packed beside the panels
     PARTIAL_BLOCK = 1024
     # Row order pays from so many rows, or where the sums are at most so long.
     MANY_ROWS = 128
@@ -404,6 +405,10 @@ cdef inline void product(
     s.store = store
     panel_order = rows < MANY_ROWS and k_count > SHORT_SUM and (a_col == 1 or panels < 4)
     limit = ROW_ORDER_BLOCK
+    if a_col == 1 and alpha == 1 and not store & FM_STORE_ADD:
+        # c is not in L2 here: few long sums cost less than coming back to it. What is added block
+        # by block keeps its blocks, which are part of the result.
+        limit = LONG_ROW_ORDER_BLOCK
     if panel_order:
         limit = FEW_ROWS_BLOCK if rows <= 2 * tile_rows_of(b, 2) else PANEL_ORDER_BLOCK
     if c_lane == 1 and panels:
