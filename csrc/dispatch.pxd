@@ -26,6 +26,9 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
         Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, float, int,
         float *) noexcept nogil
+    ctypedef void (*fm_sweep_f32)(
+        Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, Py_ssize_t, float *,
+        Py_ssize_t) noexcept nogil
     ctypedef struct fm_column_f32:
         Py_ssize_t tiles, blocks, k_count
         const float *a
@@ -54,6 +57,7 @@ cdef extern from "fm_table.h" nogil:
         int tile_rows[4]
         fm_strip_f32 strip[4][25]
         fm_strip_f32 packing_strip[25]
+        fm_sweep_f32 sweep[2][25]
         void (*column[3][25])(const fm_column_f32 *) noexcept nogil
         void (*update_column[3][25])(const fm_column_f32 *) noexcept nogil
         void (*listed_column[3])(const fm_listed_f32 *) noexcept nogil
@@ -141,6 +145,9 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
         Py_ssize_t, const double *, Py_ssize_t, double *, Py_ssize_t, double, int,
         double *) noexcept nogil
+    ctypedef void (*fm_sweep_f64)(
+        Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, Py_ssize_t, double *,
+        Py_ssize_t) noexcept nogil
     ctypedef struct fm_column_f64:
         Py_ssize_t tiles, blocks, k_count
         const double *a
@@ -169,6 +176,7 @@ cdef extern from "fm_table.h" nogil:
         int tile_rows[4]
         fm_strip_f64 strip[4][25]
         fm_strip_f64 packing_strip[25]
+        fm_sweep_f64 sweep[2][25]
         void (*column[3][25])(const fm_column_f64 *) noexcept nogil
         void (*update_column[3][25])(const fm_column_f64 *) noexcept nogil
         void (*listed_column[3])(const fm_listed_f64 *) noexcept nogil

@@ -1,16 +1,19 @@
 # The loop nest of every matrix product around the register tile of csrc/simd/fm_tile.body.h.
 #
 # One operand goes through the vector lanes, in panels of two vectors; the other is broadcast,
-# value by value, in row tiles of at most six rows (AVX2). Two orders of the loops:
+# value by value, in row tiles of at most six rows (AVX2). Three orders of the loops:
 #
 #   panel order   for each panel: for each row tile    few rows: the broadcast operand stays in
 #                                                      cache, each panel is read from memory once
 #   row order     for each row tile: for each panel    many rows or a short sum: the panels stay
 #                                                      in L2, c is written in order
 #
-# In both the first row tile reads the lanes operand where the user has it and packs it on the
-# way, so packing costs little; where all of it fits L1 every tile reads it there. Where the lanes
-# operand must be transposed, or a panel is not full, it is packed before.
+#   sweeps        row order for a few k at a time      one or two row tiles: the lanes operand is
+#                                                      read as it lies in memory, c stays in L1
+#
+# In the first two the first row tile reads the lanes operand where the user has it and packs it on
+# the way, so packing costs little; where all of it fits L1 every tile reads it there. Where the
+# lanes operand must be transposed, or a panel is not full, it is packed before.
 
 from libc.stdint cimport uintptr_t
 
@@ -24,11 +27,15 @@ cdef enum:
     PANEL_BYTES = 256 * 1024      # packed panels in row order: half of a 512 KiB L2
     ROWS_BYTES = 128 * 1024       # rows of the broadcast operand beside them
     IN_PLACE_BYTES = 16 * 1024    # a lanes operand that is in L1 as it is: not packed
+    SWEEP_BYTES = 32 * 1024       # L1: c, at most half of it, and the rows that a sweep reads
+    MIN_SWEEP_ROWS = 8            # fewer, and continuing the sums costs too much
+    MAX_SWEEP_ROWS = 32
     SUMS_ROWS = 96                # complete sums that wait to be copied to c
     # Reduction blocks, in values.
     FEW_ROWS_BLOCK = 256          # a packed panel that stays in L1 beside a row tile
     PANEL_ORDER_BLOCK = 1024
     ROW_ORDER_BLOCK = 384
+    LONG_ROW_ORDER_BLOCK = 1024   # where nothing of a is packed beside the panels
     PARTIAL_BLOCK = 1024
     # Row order pays from so many rows, or where the sums are at most so long.
     MANY_ROWS = 128
@@ -75,6 +82,16 @@ cdef inline void strip(
         else:
             fm_f64.strip[vectors][rows](panels, k, a, a_row, a_col, b, b_row, b_panel, init,
                                         init_row, c, c_row, alpha, store, pack)
+
+
+cdef inline void sweep(
+    bint fetching, Py_ssize_t rows, Py_ssize_t panels, Py_ssize_t k, const real *a,
+    Py_ssize_t a_row, const real *b, Py_ssize_t b_row, real *c, Py_ssize_t c_row,
+) noexcept nogil:
+    if real is float:
+        fm_f32.sweep[fetching][rows](panels, k, a, a_row, b, b_row, c, c_row)
+    else:
+        fm_f64.sweep[fetching][rows](panels, k, a, a_row, b, b_row, c, c_row)
 
 
 cdef inline void pack_panel(
@@ -215,6 +232,59 @@ cdef inline void full_panels(
             return
 
 
+cdef inline Py_ssize_t rows_of_sweep(
+    const Shape *s, Py_ssize_t panels, const real *b, real alpha
+) noexcept nogil:
+    """How many rows of b a sweep takes at a time; 0 where panel by panel is as good."""
+    cdef Py_ssize_t size = sizeof(real)
+    cdef Py_ssize_t c_bytes = s.rows * panels * 2 * lanes_of(b) * size
+    cdef Py_ssize_t count
+    if s.a_col != 1 or s.b_transposed or s.store & FM_STORE_ADD or alpha != 1:
+        return 0
+    # Of a matrix that stays in L2 panels are read as fast.
+    if s.k_count * s.b_row * size <= PANEL_BYTES:
+        return 0
+    if s.rows > 2 * tile_rows_of(b, 2) or 2 * c_bytes > SWEEP_BYTES:
+        return 0
+    count = min(<Py_ssize_t>MAX_SWEEP_ROWS, (SWEEP_BYTES - c_bytes) // (s.b_row * size))
+    return count if count >= MIN_SWEEP_ROWS else 0
+
+
+cdef inline void sweeps(
+    const Shape *s, Py_ssize_t panels, const real *a, const real *b, const real *init, real *c,
+    Py_ssize_t k_block,
+) noexcept nogil:
+    # Like full_panels; c, in L1, keeps the sums from one block of k to the next.
+    cdef Py_ssize_t width = 2 * lanes_of(b)
+    cdef Py_ssize_t row_limit = tile_rows_of(b, 2)
+    cdef Py_ssize_t tiles = (s.rows + row_limit - 1) // row_limit
+    cdef Py_ssize_t tile_rows = s.rows // tiles
+    cdef Py_ssize_t longer = s.rows % tiles
+    cdef Py_ssize_t k0 = 0, kb, t, m, here
+    cdef const real *start
+    cdef int store
+    cdef bint from_c
+
+    while k0 < s.k_count:
+        kb = min(k_block, s.k_count - k0)
+        block_store(s, k0, kb, <real>1, True, &store, &from_c)
+        m = 0
+        for t in range(tiles):
+            here = tile_rows + (t < longer)
+            if from_c and store == FM_STORE_SET:
+                sweep(t == 0, here, panels, kb, a + m * s.a_row + k0, s.a_row,
+                      b + k0 * s.b_row, s.b_row, c + m * s.c_row, s.c_row)
+            else:
+                start = init
+                if from_c:
+                    start = c + m * s.c_row
+                strip(False, here, 2, panels, kb, a + m * s.a_row + k0, s.a_row, 1,
+                      b + k0 * s.b_row, s.b_row, width, start, s.c_row if from_c else 0,
+                      c + m * s.c_row, s.c_row, <real>1, store, <real *>NULL)
+            m += here
+        k0 += kb
+
+
 cdef inline void partial_panels(
     const Shape *s, const real *a, const real *b, const real *init, real *c, real alpha,
     real *workspace,
@@ -318,7 +388,7 @@ cdef inline void product(
     cdef Shape s
     cdef Py_ssize_t width = 2 * lanes_of(b)
     cdef Py_ssize_t panels = lanes // width
-    cdef Py_ssize_t limit, done = 0
+    cdef Py_ssize_t limit, block, done = 0
     cdef bint panel_order
 
     if rows <= 0 or lanes <= 0:
@@ -335,16 +405,23 @@ cdef inline void product(
     s.store = store
     panel_order = rows < MANY_ROWS and k_count > SHORT_SUM and (a_col == 1 or panels < 4)
     limit = ROW_ORDER_BLOCK
+    if a_col == 1 and alpha == 1 and not store & FM_STORE_ADD:
+        # c is not in L2 here: few long sums cost less than coming back to it. What is added block
+        # by block keeps its blocks, which are part of the result.
+        limit = LONG_ROW_ORDER_BLOCK
     if panel_order:
         limit = FEW_ROWS_BLOCK if rows <= 2 * tile_rows_of(b, 2) else PANEL_ORDER_BLOCK
     if c_lane == 1 and panels:
         # Half a panel or less that is left over joins the last panel, in tiles of three vectors.
         if 0 < lanes - panels * width <= width // 2:
             panels -= 1
-        if panels:
+        block = rows_of_sweep(&s, panels, b, alpha) if panels and panel_order else 0
+        if block:
+            sweeps(&s, panels, a, b, init, c, block)
+        elif panels:
             full_panels(&s, panels, a, b, init, c, alpha, panel_order,
                         even_block(k_count, limit), workspace)
-            done = panels * width
+        done = panels * width
     if done < lanes:
         s.lanes = lanes - done
         partial_panels(&s, a, b + done * (b_row if b_transposed else 1),

@@ -59,8 +59,10 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define FM_PREFETCH(address) __builtin_prefetch(address)
 #define FM_OPAQUE(variable) __asm__("" : "+m"(variable)) /* what it holds is forgotten here */
+#define FM_KEEP(pointer) __asm__("" : "+r"(pointer)) /* counted on, not computed anew or ahead */
 #else
 #define FM_PREFETCH(address) ((void)0)
+#define FM_KEEP(pointer) ((void)0)
 #define FM_OPAQUE(variable) ((void)0)
 #endif
 

@@ -9,6 +9,7 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .tile_rows = {0, FM_TILE_ROWS_1, FM_TILE_ROWS_2, FM_TILE_ROWS_3},
     .strip = FM_STRIPS,
     .packing_strip = FM_PACKING_STRIPS,
+    .sweep = FM_SWEEPS,
     .column = FM_COLUMNS,
     .update_column = FM_UPDATE_COLUMNS,
     .listed_column = {NULL, FM(listed_column_1), FM(listed_column_2)},

@@ -82,6 +82,10 @@ enum fm_store {
         ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col,      \
         const REAL *b, ptrdiff_t b_row, ptrdiff_t b_panel, const REAL *init, ptrdiff_t init_row,   \
         REAL *c, ptrdiff_t c_row, REAL alpha, int store, REAL *pack);                              \
+    /* c += a @ b, a few rows of b for `panels` panels of c: csrc/simd/fm_tile.body.h. */          \
+    typedef void (*fm_sweep_##SUFFIX)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a,          \
+                                      ptrdiff_t a_row, const REAL *b, ptrdiff_t b_row, REAL *c,    \
+                                      ptrdiff_t c_row);                                            \
     /* Row tiles below one another, a_tile values of a apart: csrc/simd/fm_tile.body.h. */         \
     typedef struct {                                                                               \
         ptrdiff_t tiles, blocks, k_count;                                                          \
@@ -113,6 +117,7 @@ enum fm_store {
         int tile_rows[FM_MAX_TILE_VECTORS + 1]; /* largest row count, by vectors */                \
         fm_strip_##SUFFIX strip[FM_MAX_TILE_VECTORS + 1][FM_MAX_TILE_ROWS + 1];                    \
         fm_strip_##SUFFIX packing_strip[FM_MAX_TILE_ROWS + 1]; /* of two vectors */                \
+        fm_sweep_##SUFFIX sweep[2][FM_MAX_TILE_ROWS + 1]; /* [fetching][rows], of two vectors */   \
         void (*column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                       \
         void (*update_column[3][FM_MAX_TILE_ROWS + 1])(const fm_column_##SUFFIX *);                \
         void (*listed_column[3])(const fm_listed_##SUFFIX *);                                      \

@@ -133,6 +133,51 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_PACKING_STRIP, 2)
 #undef FM_PLAIN_STRIP
 #undef FM_PACKING_STRIP
 
+/* A sweep continues the sums in c by a few rows of b, all of them from the first column to the
+ * last: b is read in the order of memory, and c and those rows stay in L1. a lies row by row. The
+ * fetching form is for the first row tile: each step fetches what it will read of the next panel.
+ * A tile of so few steps has no time for anything else, not even for offsets that were spilled. */
+#define FM_SWEEP(rows, vectors, name, fetching)                                                    \
+    static void FM(name##_##rows##x##vectors)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a,  \
+                                              ptrdiff_t a_row, const REAL *b, ptrdiff_t b_row,     \
+                                              REAL *c, ptrdiff_t c_row)                            \
+    {                                                                                              \
+        for (ptrdiff_t p = 0; p < panels; p++) {                                                   \
+            V acc[FM_MAX_TILE_ROWS][FM_MAX_TILE_VECTORS];                                          \
+            const REAL *a_m[(FM_MAX_TILE_ROWS + 2) / 3], *b_k = b;                                 \
+            REAL *c_m = c;                                                                         \
+            FM_UNROLL                                                                              \
+            for (int m = 0; m < rows; m++) {                                                       \
+                if (m % 3 == 0) a_m[m / 3] = a + m * a_row;                                        \
+                FM_UNROLL                                                                          \
+                for (int v = 0; v < vectors; v++) acc[m][v] = FM(v_load)(c_m + v * FM_LANES);      \
+                c_m += c_row;                                                                      \
+                FM_KEEP(c_m);                                                                      \
+            }                                                                                      \
+            for (ptrdiff_t k = 0; k < k_count; k++) {                                              \
+                if (fetching) FM_PREFETCH(b_k + vectors * FM_LANES);                               \
+                FM(tile_step)(rows, vectors, 0, acc, a_m, a_row, 1, &b_k, b_row, NULL);            \
+            }                                                                                      \
+            c_m = c;                                                                               \
+            FM_UNROLL                                                                              \
+            for (int m = 0; m < rows; m++) {                                                       \
+                FM_UNROLL                                                                          \
+                for (int v = 0; v < vectors; v++) FM(v_store)(c_m + v * FM_LANES, acc[m][v]);      \
+                c_m += c_row;                                                                      \
+                FM_KEEP(c_m);                                                                      \
+            }                                                                                      \
+            b += vectors * FM_LANES;                                                               \
+            c += vectors * FM_LANES;                                                               \
+        }                                                                                          \
+    }
+#define FM_PLAIN_SWEEP(rows, vectors) FM_SWEEP(rows, vectors, sweep, 0)
+#define FM_FETCHING_SWEEP(rows, vectors) FM_SWEEP(rows, vectors, fetching_sweep, 1)
+FM_ROWS(FM_TILE_ROWS_2)(FM_PLAIN_SWEEP, 2)
+FM_ROWS(FM_TILE_ROWS_2)(FM_FETCHING_SWEEP, 2)
+#undef FM_SWEEP
+#undef FM_PLAIN_SWEEP
+#undef FM_FETCHING_SWEEP
+
 /* A column: row tiles one below the other against one panel of b. The sum may run over blocks of
  * a, a_block values apart, while b goes on: a weight in panels is such an a. */
 #define FM_COLUMN(rows, vectors)                                                                   \
@@ -248,6 +293,13 @@ static void FM(row_product)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, 
         [1] = {FM_ROWS(FM_TILE_ROWS_1)(FM_STRIP_ENTRY, 1)},                                        \
         [2] = {FM_ROWS(FM_TILE_ROWS_2)(FM_STRIP_ENTRY, 2)},                                        \
         [3] = {FM_ROWS(FM_TILE_ROWS_3)(FM_STRIP_ENTRY, 3)},                                        \
+    }
+#define FM_SWEEP_ENTRY(rows, vectors) [rows] = FM(sweep_##rows##x##vectors),
+#define FM_FETCHING_SWEEP_ENTRY(rows, vectors) [rows] = FM(fetching_sweep_##rows##x##vectors),
+#define FM_SWEEPS                                                                                  \
+    {                                                                                              \
+        {FM_ROWS(FM_TILE_ROWS_2)(FM_SWEEP_ENTRY, 2)},                                              \
+        {FM_ROWS(FM_TILE_ROWS_2)(FM_FETCHING_SWEEP_ENTRY, 2)},                                     \
     }
 #define FM_PACKING_STRIPS                                                                          \
     {                                                                                              \

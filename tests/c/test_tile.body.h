@@ -68,6 +68,39 @@ static void NAME(test_strips)(void)
                     }
 }
 
+/* Sums in c go on where they stopped: as one strip over all of k, to the bit. */
+static void NAME(test_sweep)(int rows, int fetching, ptrdiff_t k_count)
+{
+    const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
+    const ptrdiff_t panels = 3, width = 2 * table->lanes, n_count = panels * width;
+    const ptrdiff_t a_row = k_count + 1, c_row = n_count + 1, first = k_count / 2;
+    REAL *a = guarded(A, (size_t)((rows - 1) * a_row + k_count) * sizeof(REAL));
+    REAL *b = guarded(B, (size_t)(k_count * n_count) * sizeof(REAL));
+    REAL *c = guarded(C, (size_t)((rows - 1) * c_row + n_count) * sizeof(REAL));
+    REAL *whole = guarded(INIT, (size_t)((rows - 1) * c_row + n_count) * sizeof(REAL));
+    for (ptrdiff_t i = 0; i < (rows - 1) * a_row + k_count; i++) a[i] = NAME(value)((int)i + 3);
+    for (ptrdiff_t i = 0; i < k_count * n_count; i++) b[i] = NAME(value)((int)i + 11);
+    for (ptrdiff_t i = 0; i < (rows - 1) * c_row + n_count; i++) c[i] = whole[i] = 7;
+    table->strip[2][rows](panels, k_count, a, a_row, 1, b, n_count, width, NULL, 0, whole, c_row, 1,
+                          FM_STORE_SET, NULL);
+    table->strip[2][rows](panels, first, a, a_row, 1, b, n_count, width, NULL, 0, c, c_row, 1,
+                          FM_STORE_SET, NULL);
+    table->sweep[fetching][rows](panels, k_count - first, a + first, a_row, b + first * n_count,
+                                 n_count, c, c_row);
+    int same = 1;
+    for (ptrdiff_t i = 0; i < (rows - 1) * c_row + n_count; i++) same &= c[i] == whole[i];
+    check(same, "sweep " STRING(SUFFIX), rows, 2, k_count, fetching);
+}
+
+static void NAME(test_sweeps)(void)
+{
+    const ptrdiff_t sums[] = {0, 1, 2, 3, 17};
+    for (int rows = 1; rows <= TABLE(SUFFIX).tile_rows[2]; rows++)
+        for (int s = 0; s < 5; s++)
+            for (int fetching = 0; fetching < 2; fetching++)
+                NAME(test_sweep)(rows, fetching, sums[s]);
+}
+
 /* Several tiles below one another. a is (tiles * rows, k) row by row, column by column (column_a 1)
  * or column by column within each tile (2), or, with blocks, a weight in panels: block after block of
  * k columns. c has one value between its rows. */

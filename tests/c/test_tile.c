@@ -3,10 +3,10 @@
  *     gcc -I csrc/simd -DLEVEL_FILE='"fm_avx2.c"' -mavx2 -mfma <flags of setup.py> \
  *         tests/c/test_tile.c -lm -o test_tile && ./test_tile
  *
- * Every (rows, vectors) of the table, plain, packing and in columns, every way to store; softmax with
- * a row in each lane; sparse rows and max-pools; products, sums and softmaxes with samples in the
- * lanes; products that leave out zeros. Operands and results lie against pages that must not be touched. Exit status 1 if any
- * check fails.
+ * Every (rows, vectors) of the table, plain, packing, in sweeps and in columns, every way to store;
+ * softmax with a row in each lane; sparse rows and max-pools; products, sums and softmaxes with
+ * samples in the lanes; products that leave out zeros. Operands and results lie against pages that
+ * must not be touched. Exit status 1 if any check fails.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -72,6 +72,8 @@ int main(void)
 {
     test_strips_f32();
     test_strips_f64();
+    test_sweeps_f32();
+    test_sweeps_f64();
     test_columns_f32();
     test_row_products_f32();
     test_columns_f64();
