@@ -109,14 +109,16 @@ def list_memory(Py_ssize_t inputs, Py_ssize_t rows, bint double_precision):
 def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
     """The share of features that a list of some samples has, in the mean over so many lists.
 
-    source: C-contiguous samples of uint8, float32 or float64. Those that are looked at are evenly
-    spread over all.
+    source: C-contiguous samples of uint8, float32 or float64, told by their size. Those that are
+    looked at are evenly spread over all.
     """
     cdef Py_buffer view
     cdef Py_ssize_t found = 0, group, i
     cdef Py_ssize_t[FM_LIST_ROWS] first
     PyObject_GetBuffer(source, &view, PyBUF_C_CONTIGUOUS)
     try:
+        if view.itemsize not in (1, 4, 8) or view.len != samples * features * view.itemsize:
+            raise ValueError("source has other samples.")
         for group in range(groups):
             for i in range(FM_LIST_ROWS):
                 first[i] = (group * FM_LIST_ROWS + i) * samples // (groups * FM_LIST_ROWS)

@@ -550,6 +550,9 @@ class Sequential(Network):
     def plan(self, batch_size: int = 32, purpose: str = "train") -> Any:
         """Return the compiled plan of a step; print it for a table of its operations.
 
+        It is that for samples without many zeros: where batches of others have zeros in common, the
+        products of a first dense layer leave them out.
+
         Parameters
         ----------
         batch_size : int, default=32

@@ -23,9 +23,11 @@ __all__ = ["leaves_zeros", "most_listed"]
 # much as so many units. Measured with random zeros: benchmarks/zeros.py.
 _SHARE = 0.6
 _UNITS = 32
-# Of fewer features, or samples at a time, they are not tried.
+# Of fewer features, or samples at a time, they are not tried; of many samples neither these nor
+# their lists stay in L2.
 _FEATURES = 64
 _SAMPLES = 8
+_MOST_SAMPLES = 2000
 # Lists that are looked at to know the share.
 _LOOKS = 16
 
@@ -49,7 +51,7 @@ def leaves_zeros(x: npt.NDArray[Any], rows: int, most: float) -> bool:
     most : float
         What ``most_listed`` returned.
     """
-    if most == 0 or min(rows, len(x)) < _SAMPLES:
+    if most == 0 or min(rows, len(x)) < _SAMPLES or rows > _MOST_SAMPLES:
         return False
     looks = min(_LOOKS, len(x) // _SAMPLES)
     return compiled.listed_share(x, len(x), math.prod(x.shape[1:]), looks) < most

@@ -222,11 +222,20 @@ def test_the_share_is_that_of_the_samples_looked_at():
     x = samples(5000, 784)
     assert plan_lists.leaves_zeros(x, 32, most)
     assert not plan_lists.leaves_zeros(x, 4, most)
+    assert not plan_lists.leaves_zeros(x, 4000, most)
     x[:, ::4] = 1
     assert plan_lists.leaves_zeros(x, 32, most)
     x[:, ::2] = 1
     assert not plan_lists.leaves_zeros(x, 32, most)
     assert plan_lists.most_listed(network(lambda: [fm.Dense(32)], 784)) == 0
+
+
+@pytest.mark.parametrize("x", [np.zeros((9, 64), np.float16), np.zeros((8, 64)), np.zeros((9, 63))])
+def test_samples_of_another_size_are_not_read(x):
+    from fastmlp._kernels import plan
+
+    with pytest.raises(ValueError, match="other samples"):
+        plan.listed_share(x, 9, 64, 1)
 
 
 def test_weights_that_are_not_finite_are_seen_where_an_input_is_not_zero():
