@@ -16,7 +16,7 @@ from operations cimport (
     Op, Run, apply, apply_backward, apply_gradient, cut, fm_flag_set, sample_of, transpose_rows,
 )
 from plan_losses cimport fetch_labels, note, share_of, weigh_classes, weight_of
-from rows cimport argmax, row_sum
+from rows cimport argmax, row_max, row_sum
 
 cdef enum:
     ONE_BY_ONE = 6             # values of a sample that are moved one at a time
@@ -240,8 +240,8 @@ cdef inline void lane_targets(
             run.correct[i] = argmax(n, <const real *>scratch) == argmax(n, target)
         weight = weight_of(run, sample)
         note(run, i, weight * cross_entropy_row(
-            n, <const real *>scratch, 0, target, op.parameter, <const real *>op.class_weight,
-            share_of(run, weight), gradient))
+            n, <const real *>scratch, row_max(n, <const real *>scratch), 0, target, op.parameter,
+            <const real *>op.class_weight, share_of(run, weight), gradient))
         if dy != NULL:
             for c in range(n):
                 dy[c * op.dy_row + i] = gradient[c]

@@ -3,7 +3,7 @@
 # `share` is what the row counts for in the mean, and so a factor of its gradient. dx may be x.
 
 from dispatch cimport fm_f32, fm_f64, real
-from rows cimport axpy, log_of, row_affine, row_dot, row_exp_sum, row_max, row_sum
+from rows cimport axpy, log_of, row_affine, row_dot, row_exp_sum, row_sum
 
 
 cdef inline double target_weight(
@@ -16,17 +16,17 @@ cdef inline double target_weight(
 
 
 cdef inline double cross_entropy_row(
-    Py_ssize_t n, const real *x, Py_ssize_t label, const real *target, double smoothing,
-    const real *class_weight, double share, real *dx,
+    Py_ssize_t n, const real *x, real high, Py_ssize_t label, const real *target,
+    double smoothing, const real *class_weight, double share, real *dx,
 ) noexcept nogil:
-    """-sum(v * log_softmax(x)); dx = share * (sum(v) * softmax(x) - v), or NULL.
+    """-sum(v * log_softmax(x)); dx = share * (sum(v) * softmax(x) - v), or NULL. dx may be x.
 
     v = class_weight * ((1 - smoothing) * target + smoothing / n); target NULL: 1 at the label;
-    class_weight NULL: 1.
+    class_weight NULL: 1. high is the largest of x, as row_max finds it.
     """
     cdef double even = smoothing / <double>n, kept = 1 - smoothing
     cdef double loss = 0, sum_v = 0, at_label = 0, v
-    cdef real high = row_max(n, x), total
+    cdef real total
     cdef Py_ssize_t j
     if target == NULL:
         at_label = kept if class_weight == NULL else kept * <double>class_weight[label]

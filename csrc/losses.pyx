@@ -11,8 +11,8 @@ from dispatch cimport (
 )
 from loss_rows cimport cross_entropy_row, element_losses, hinge_row, mean_of, target_weight
 from rows cimport (
-    count_correct_rows, log_softmax_backward_rows, log_softmax_rows, softmax_backward_rows,
-    softmax_rows, sum_batch_rows,
+    count_correct_rows, log_softmax_backward_rows, log_softmax_rows, row_max,
+    softmax_backward_rows, softmax_rows, sum_batch_rows,
 )
 
 import_tables()
@@ -121,7 +121,7 @@ cdef double cross_entropy_rows(
         if weights != NULL:
             weight = weights[i]
         loss += weight * cross_entropy_row(
-            n, x + i * n, label, target, smoothing, class_weight,
+            n, x + i * n, row_max(n, x + i * n), label, target, smoothing, class_weight,
             weight / total if total > 0 else 0, dx + i * n)
     return mean_of(loss, total)
 

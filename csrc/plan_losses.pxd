@@ -163,7 +163,11 @@ cdef inline void cross_entropy(
     cdef Py_ssize_t i, sample, label = 0, n = op.inputs
     cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
     cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    cdef Py_ssize_t c
+    cdef int equals
     cdef double weight
+    cdef real high
+    cdef const real *row
     cdef const real *target = NULL
     cdef real *dy = NULL
     fetch_labels(run, begin, end)
@@ -180,18 +184,21 @@ cdef inline void cross_entropy(
             label = run.labels[sample]
         else:
             target = <const real *>run.targets + sample * n
+        row = x + i * x_row
+        high = row_max(n, row)
         if run.counts and target == NULL:
             # Equal to the largest, and no equal before it: what argmax finds, and much faster.
-            run.correct[i] = (x[i * x_row + label] == row_max(n, x + i * x_row)
-                              and argmax(n, x + i * x_row) == label)
+            equals = row[label] != high
+            for c in range(label):
+                equals |= row[c] == high
+            run.correct[i] = not equals
         elif run.counts:
-            run.correct[i] = argmax(n, x + i * x_row) == argmax(n, target)
+            run.correct[i] = argmax(n, row) == argmax(n, target)
         if op.dy != NULL:
             dy = <real *>op.dy + i * op.dy_row
         weight = weight_of(run, sample)
         note(run, i, weight * cross_entropy_row(
-            n, x + i * x_row, label, target, op.parameter, class_weight, share_of(run, weight),
-            dy))
+            n, row, high, label, target, op.parameter, class_weight, share_of(run, weight), dy))
     if op.dyt != NULL:
         transpose_rows(end - begin, n, <const real *>op.dy + begin * op.dy_row, op.dy_row,
                        <real *>op.dyt + begin, op.dyt_row)

@@ -605,3 +605,16 @@ def test_bad_weights(weights, error, message, backend):
         model.fit(X, y, validation_data=(X, y, weights))
     assert f"validation_data[2] {message}" in str(caught.value)
     assert model.history is None
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5, 10, 32, 33, 70])
+@pytest.mark.parametrize("features", [4, 40])
+def test_of_equal_largest_outputs_the_first_is_the_answer(classes, features):
+    rng = np.random.default_rng(classes)
+    x, y = rng.standard_normal((90, features)), rng.integers(0, classes, 90)
+    model = fm.Sequential([fm.Dense(classes)], features, "float64", seed=0)
+    model.compile(loss="cross_entropy")
+    zeros, ties = np.zeros((features, classes)), rng.integers(0, 2, classes).astype(float)
+    for bias in (ties * 0, ties, -ties):
+        model.set_parameters({"dense_0.weight": zeros, "dense_0.bias": bias})
+        assert model.evaluate(x, y)["accuracy"] == (y == bias.argmax()).mean()
