@@ -1,15 +1,18 @@
 /* Included once per dtype by test_tile.c: products that leave out zeros. */
 #define NAME(name) FM_PASTE(name, FM_PASTE(_, SUFFIX))
 
-/* x (rows, n), row i at i * step, at the end of a page: three of four columns are zero throughout,
- * of the others one value of three, some with a sign. */
-static REAL *NAME(mostly_zero)(int slot, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t step)
+/* x (rows, n), its values x_row and x_col apart, at the end of a page: three of four columns are
+ * zero throughout, of the others two values of three, some with a sign. */
+static REAL *NAME(mostly_zero)(int slot, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t x_row,
+                               ptrdiff_t x_col)
 {
-    REAL *x = guarded(slot, (size_t)(rows ? (rows - 1) * step + n : 0) * sizeof(REAL));
+    const ptrdiff_t size = n ? (rows - 1) * x_row + (n - 1) * x_col + 1 : 0;
+    REAL *x = guarded(slot, (size_t)size * sizeof(REAL));
     for (ptrdiff_t m = 0; m < rows; m++)
         for (ptrdiff_t k = 0; k < n; k++)
-            x[m * step + k] = (k * 7 + 3) % 4 || (k + m) % 3 ? (REAL)(k % 2 ? 0.0 : -0.0)
-                                                            : NAME(value)((int)(k + 5 * m + 1));
+            x[m * x_row + k * x_col] = (k * 7 + 3) % 4 || (k + m) % 3
+                                           ? (REAL)(k % 2 ? 0.0 : -0.0)
+                                           : NAME(value)((int)(k + 5 * m + 1));
     return x;
 }
 
@@ -42,11 +45,11 @@ static void NAME(test_lists)(void)
     for (ptrdiff_t rows = 1; rows <= FM_LIST_ROWS; rows++)
         for (ptrdiff_t n = 0; n <= 37; n++) {
             REAL *list = guarded(B, NAME(list_values)(n) * sizeof(REAL));
-            REAL *x = NAME(mostly_zero)(A, rows, n, n + 3);
+            REAL *x = NAME(mostly_zero)(A, rows, n, n + 3, 1);
             table->list_rows(rows, n, x, n + 3, 5, list);
             check(NAME(is_list)(list, rows, n, x, n + 3, 1, 5), "list of rows " STRING(SUFFIX),
                   (int)rows, 0, n, 0);
-            x = NAME(mostly_zero)(A, n, rows, rows + 1);
+            x = NAME(mostly_zero)(A, rows, n, 1, rows + 1);
             table->list_columns(rows, n, x, rows + 1, 7, list);
             check(NAME(is_list)(list, rows, n, x, 1, rows + 1, 7), "list of columns " STRING(SUFFIX),
                   (int)rows, 0, n, 0);
@@ -73,7 +76,7 @@ static void NAME(test_listed)(void)
                     const int store = kind % 3; /* set, add, relu */
                     const ptrdiff_t init_row = kind < 3 ? 0 : width;
                     const REAL alpha = store == FM_STORE_ADD ? (REAL)-0.5 : 1;
-                    REAL *x = NAME(mostly_zero)(A, rows, n, n + 1);
+                    REAL *x = NAME(mostly_zero)(A, rows, n, n + 1, 1);
                     REAL *b = guarded(B, (size_t)(n * width) * sizeof(REAL));
                     REAL *init = guarded(INIT, (size_t)((rows - 1) * init_row + width) * sizeof(REAL));
                     REAL *c = guarded(C, (size_t)((rows - 1) * c_row + width) * sizeof(REAL));
@@ -115,7 +118,7 @@ static void NAME(test_listed_strip)(void)
         for (ptrdiff_t panels = 0; panels <= 3; panels++)
             for (ptrdiff_t n = 0; n <= 13; n++) {
                 const ptrdiff_t b_row = panels * width + 3, c_panel = rows * width + 2;
-                REAL *x = NAME(mostly_zero)(A, n, rows, rows);
+                REAL *x = NAME(mostly_zero)(A, rows, n, 1, rows);
                 REAL *b = guarded(B, (size_t)(n * b_row) * sizeof(REAL));
                 REAL *c = guarded(C, (size_t)(panels * c_panel) * sizeof(REAL));
                 REAL *list = guarded(PACK, NAME(list_values)(n) * sizeof(REAL));
