@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t
 from dispatch cimport (
     FM_LIST_ROWS, FM_STORE_ADD, fm_f32, fm_f64, fm_listed_f32, fm_listed_f64, real,
 )
+from matmul cimport even_block
 
 cdef enum:
     LIST_BLOCK = 256
@@ -20,8 +21,7 @@ cdef inline Py_ssize_t list_size(Py_ssize_t most, const real *tag) noexcept nogi
 
 cdef inline Py_ssize_t list_block(Py_ssize_t inputs) noexcept nogil:
     """How many inputs the lists of samples have together: their weights stay in L1."""
-    cdef Py_ssize_t blocks = (inputs + LIST_BLOCK - 1) // LIST_BLOCK
-    return (inputs + blocks - 1) // blocks
+    return even_block(inputs, LIST_BLOCK)
 
 
 cdef inline Py_ssize_t sample_lists_size(Py_ssize_t inputs, const real *tag) noexcept nogil:
@@ -30,38 +30,29 @@ cdef inline Py_ssize_t sample_lists_size(Py_ssize_t inputs, const real *tag) noe
     return (inputs + block - 1) // block * list_size(block, tag)
 
 
-cdef inline void list_rows(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, Py_ssize_t step,
+cdef inline void make_lists(
+    bint across, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, Py_ssize_t step,
     real *lists, Py_ssize_t list_step,
 ) noexcept nogil:
-    """The lists of x (rows, n); column k goes with the row of the other operand at step * k."""
-    cdef Py_ssize_t r = 0
+    """The lists of x (rows, n), or of the transpose of x (n, rows) if across.
+
+    Column k goes with the row of the other operand at step * k.
+    """
+    cdef Py_ssize_t r = 0, here
     while r < rows:
+        here = min(rows - r, <Py_ssize_t>FM_LIST_ROWS)
         if real is float:
-            fm_f32.list_rows(min(rows - r, <Py_ssize_t>FM_LIST_ROWS), n, x + r * x_row, x_row,
-                             <int32_t>step, lists)
+            if across:
+                fm_f32.list_columns(here, n, x + r, x_row, <int32_t>step, lists)
+            else:
+                fm_f32.list_rows(here, n, x + r * x_row, x_row, <int32_t>step, lists)
         else:
-            fm_f64.list_rows(min(rows - r, <Py_ssize_t>FM_LIST_ROWS), n, x + r * x_row, x_row,
-                             <int32_t>step, lists)
+            if across:
+                fm_f64.list_columns(here, n, x + r, x_row, <int32_t>step, lists)
+            else:
+                fm_f64.list_rows(here, n, x + r * x_row, x_row, <int32_t>step, lists)
         lists += list_step
         r += FM_LIST_ROWS
-
-
-cdef inline void list_columns(
-    Py_ssize_t columns, Py_ssize_t n, const real *x, Py_ssize_t x_row, Py_ssize_t step,
-    real *lists, Py_ssize_t list_step,
-) noexcept nogil:
-    """The lists of the transpose of x (n, columns); row k goes with step * k."""
-    cdef Py_ssize_t c = 0
-    while c < columns:
-        if real is float:
-            fm_f32.list_columns(min(columns - c, <Py_ssize_t>FM_LIST_ROWS), n, x + c, x_row,
-                                <int32_t>step, lists)
-        else:
-            fm_f64.list_columns(min(columns - c, <Py_ssize_t>FM_LIST_ROWS), n, x + c, x_row,
-                                <int32_t>step, lists)
-        lists += list_step
-        c += FM_LIST_ROWS
 
 
 cdef inline void listed_column(

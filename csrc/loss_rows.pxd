@@ -19,7 +19,7 @@ cdef inline double cross_entropy_row(
     Py_ssize_t n, const real *x, real high, Py_ssize_t label, const real *target,
     double smoothing, const real *class_weight, double share, real *dx,
 ) noexcept nogil:
-    """-sum(v * log_softmax(x)); dx = share * (sum(v) * softmax(x) - v), or NULL. dx may be x.
+    """-sum(v * log_softmax(x)); dx = share * (sum(v) * softmax(x) - v), or NULL.
 
     v = class_weight * ((1 - smoothing) * target + smoothing / n); target NULL: 1 at the label;
     class_weight NULL: 1. high is the largest of x, as row_max finds it.

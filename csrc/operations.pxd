@@ -13,7 +13,7 @@ from dispatch cimport (
     FM_LIST_ROWS, FM_MAX_COEFFICIENTS, FM_RELU, FM_SGD, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET,
     fm_f32, fm_f64, real,
 )
-from lists cimport add_listed, list_block, list_columns, list_rows, list_size, listed_column
+from lists cimport add_listed, list_block, list_size, listed_column, make_lists
 from masks cimport fm_counter_key, mask_rows
 from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
 from normalization cimport standardize
@@ -303,8 +303,8 @@ cdef inline void nonzeros(
     cdef Py_ssize_t k = 0
     cdef real *lists = <real *>op.lists + begin // FM_LIST_ROWS * op.lists_row
     while k < op.inputs:
-        list_rows(end - begin, min(block, op.inputs - k), x + begin * x_row + k, x_row,
-                  2 * lanes_of(x), lists, op.lists_row)
+        make_lists(False, end - begin, min(block, op.inputs - k), x + begin * x_row + k, x_row,
+                   2 * lanes_of(x), lists, op.lists_row)
         lists += list_size(block, x)
         k += block
 
@@ -585,8 +585,8 @@ cdef inline void listed_update(
     k = thread * size
     while k < op.inputs:
         rows = min(size, op.inputs - k)
-        list_columns(rows, run.rows, x + k, x_row, op.dy_row, scratch + CHUNK_ROWS * width,
-                     list_size(run.rows, x))
+        make_lists(True, rows, run.rows, x + k, x_row, op.dy_row, scratch + CHUNK_ROWS * width,
+                   list_size(run.rows, x))
         if is_plain_step(op, run):
             add_listed(rows, run.rows, scratch + CHUNK_ROWS * width, list_size(run.rows, x),
                        op.outputs, <const real *>op.dy, <real *>op.w + k * width,
