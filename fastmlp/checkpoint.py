@@ -283,7 +283,7 @@ class Checkpoint:
         state.step, state.epoch = self._state["step"], self._state["epoch"]
         state.learning_rate, state.memory = self._state["learning_rate"], self._state["memory"]
         state.arrays = self._slots
-        history.extend({name: column.tolist() for name, column in self._history.items()})
+        history.extend(self._history)
 
     def restore(self, callbacks: Sequence[Callback]) -> None:
         """Give callbacks the states of then, by their classes and their order."""

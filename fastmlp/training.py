@@ -62,8 +62,7 @@ def _fit(network: Network, loss: Loss, optimizer: Optimizer, run: Run, session: 
             while epoch < run.epochs and not (interrupt.requested or network.stop_training):
                 bundle = trainer.bundle(run.epochs - epoch)
                 if bundle > 1:
-                    history.extend(trainer.epochs(bundle))
-                    epoch = len(history.epochs)
+                    epoch = history.extend(trainer.epochs(bundle))
                     continue
                 epoch += 1
                 session.epoch = epoch
@@ -153,7 +152,7 @@ class _Trainer:
         """Return how many epochs to do at once, of those left."""
         return min(self._bundle, left) if self._may_bundle and self._session.part is None else 1
 
-    def epochs(self, count: int) -> dict[str, list[float]]:
+    def epochs(self, count: int) -> dict[str, Array]:
         """Do several epochs in one call, for data so small that Python takes longer than they.
 
         Return the measurements of the complete ones. If something goes wrong everything is as
@@ -190,11 +189,11 @@ class _Trainer:
         network.epochs_begun += min(count, complete + 1)
         state.epoch += min(count, complete + 1)
         self._adapt(time.perf_counter() - began)
-        columns = {"loss": done.losses.tolist()}
+        columns = {"loss": done.losses}
         if self._counts:
-            columns["accuracy"] = (done.correct / (n * self._answers)).tolist()
-        columns["learning_rate"] = done.rates.tolist()
-        columns["time"] = done.seconds.tolist()
+            columns["accuracy"] = done.correct / (n * self._answers)
+        columns["learning_rate"] = done.rates
+        columns["time"] = done.seconds
         return columns
 
     def _adapt(self, seconds: float) -> None:
