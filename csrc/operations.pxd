@@ -15,7 +15,7 @@ from dispatch cimport (
 )
 from lists cimport add_listed, list_block, list_size, listed_column, make_lists
 from masks cimport fm_counter_key, mask_rows
-from matmul cimport lanes_of, pack_panel, store_sums, tile_rows_of
+from matmul cimport even_block, lanes_of, pack_panel, store_sums, tile_rows_of
 from normalization cimport standardize
 from rows cimport row_affine, softmax_backward_rows, softmax_rows
 from window cimport Window
@@ -30,6 +30,7 @@ cdef enum:
     CHUNK_ROWS = 48            # rows of a weight whose gradient or sums wait in L1
     MANY_SAMPLES = 64          # from so many on a weight's update packs its input
     BLOCK_BYTES = 256 * 1024   # of a dense layer's input, at a time: half of a 512 KiB L2
+    BACKWARD_BLOCK = 128       # outputs whose gradients pass at a time, on their way to the inputs
     NO_ACTIVATION = -1
     SOFTMAX = -2
     # Rules that write gradients and update nothing, w's gradient to s0 and b's to bs0:
@@ -496,7 +497,9 @@ cdef inline void dense_backward(
     cdef Py_ssize_t k = min(op.inputs, cut(tiles, thread, threads) * limit)
     cdef Py_ssize_t end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
     cdef Py_ssize_t r0 = 0, r1 = run.rows
-    cdef Py_ssize_t rows, i, count
+    # Panels of w at a time: the rows of dyt that they meet stay in L1 for all tiles of a chunk.
+    cdef Py_ssize_t block = even_block(panels, BACKWARD_BLOCK // width)
+    cdef Py_ssize_t rows, i, count, p
     cdef const real *w = <const real *>op.w
     cdef const real *dy = <const real *>op.dy
     cdef const real *dyt = <const real *>op.dyt
@@ -523,9 +526,13 @@ cdef inline void dense_backward(
         i = 0
         while i < r1 - r0:
             count = min(width, r1 - r0 - i)
-            column(False, 1 if count <= lanes else 2, rows, panels, width, w + k * width, width,
-                   1, op.inputs * width, dyt + i, dyt_row, <const real *>NULL, 0, scratch, width,
-                   <real>1, FM_STORE_SET)
+            p = 0
+            while p < panels:
+                column(False, 1 if count <= lanes else 2, rows, min(block, panels - p), width,
+                       w + (p * op.inputs + k) * width, width, 1, op.inputs * width,
+                       dyt + i + p * width * dyt_row, dyt_row, NULL if p == 0 else scratch, width,
+                       scratch, width, <real>1, FM_STORE_SET)
+                p += block
             store_sums(rows, count, scratch, width, dx + i * op.dx_row, 1, op.dx_row, <real>1,
                        FM_STORE_SET)
             i += count
