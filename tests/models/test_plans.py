@@ -174,6 +174,23 @@ def test_threads_share_narrow_layers(activation, dtype, eager_threads):
             assert difference <= 3e-6 * np.abs(wanted[name]).max(), (units, name)
 
 
+@pytest.mark.parametrize("outputs", [127, 128, 129, 144, 145, 400])
+@pytest.mark.parametrize("batch", [1, 5, 33, 100])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_many_outputs_pass_their_gradient_on(outputs, batch, dtype, eager_threads):
+    eager_threads(3)
+    rng = np.random.default_rng(outputs)
+    x, y = rng.standard_normal((batch, 9)), rng.integers(0, outputs, batch)
+    found = []
+    for backend in BACKENDS:
+        layers = [fm.Dense(61, "tanh"), fm.Dense(outputs, "relu"), fm.Dense(outputs)]
+        model = fm.Sequential(layers, 9, dtype, seed=2)
+        model.backend = backend
+        found.append(model.gradients(x, y, "cross_entropy")[1])
+    for name, gradient in found[0].items():
+        near(found[1][name], gradient, 1e-11 if dtype == "float64" else 1e-4)
+
+
 @pytest.mark.parametrize("layer", [fm.Flatten, lambda: fm.Activation("linear")])
 @pytest.mark.parametrize("purpose", ["fit", "evaluate", "gradients", "predict"])
 def test_a_network_may_have_nothing_to_compute(layer, purpose, backend):

@@ -25,11 +25,12 @@ OPTIMIZERS = [
 
 
 def samples(n, shape, dtype="float64", share=0.1, seed=0):
-    """Samples of which three of four features are zero throughout, and most of the others."""
+    """Samples: three of four features zero throughout, but the last, and most of the others."""
     rng = np.random.default_rng(seed)
     features = int(np.prod(shape))
     x = rng.integers(1, 256, (n, features)) * (rng.random((n, features)) < 4 * share)
-    x = (x * (np.arange(features) * 7 // 4 % 4 == 1)).reshape(n, *np.atleast_1d(shape))
+    used = (np.arange(features) * 7 // 4 % 4 == 1) | (np.arange(features) >= features - 3)
+    x = (x * used).reshape(n, *np.atleast_1d(shape))
     return x.astype(np.uint8) if dtype == "uint8" else (x / 256).astype(dtype)
 
 
@@ -83,7 +84,7 @@ def compare(lists, make, x, y, **settings):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("units", [1, 7, 8, 9, 16, 17, 24, 40, 250])
-@pytest.mark.parametrize("features", [64, 65, 67, 257, 600])
+@pytest.mark.parametrize("features", [64, 65, 66, 67, 257, 600])
 def test_shapes(lists, dtype, units, features):
     x = samples(61, features, dtype, seed=units)
     y = np.arange(61) % 3
@@ -158,26 +159,22 @@ def test_bytes_and_weights_of_samples(lists):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("batch", [37, 64])
 @pytest.mark.parametrize("units", [40, 300])
-def test_threads(lists, units):
+def test_threads(lists, units, batch, eager_threads):
     """Samples or outputs are shared, inputs in turn: the same bits."""
     x, y = samples(130, 401, "float32"), np.arange(130) % 5
 
-    def run():
+    def run(threads):
+        eager_threads(threads)
         model = network(lambda: [fm.Dense(units, "relu"), fm.Dense(5)], 401, "float32")
-        return everything(model, x, y, batch=64)
+        return everything(model, x, y, batch=batch)
 
     lists(True)
-    before = fm.get_num_threads()
-    try:
-        fm.set_num_threads(1)
-        expected = run()
-        for threads in (2, 3, 4, 8):
-            fm.set_num_threads(threads)
-            for name, value in run().items():
-                np.testing.assert_array_equal(value, expected[name], err_msg=name)
-    finally:
-        fm.set_num_threads(before)
+    expected = run(1)
+    for threads in (2, 3, 4, 8):
+        for name, value in run(threads).items():
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
 def table(model, x, y):
@@ -247,3 +244,19 @@ def test_weights_that_are_not_finite_are_seen_where_an_input_is_not_zero():
     model.set_parameters({**model.parameters, "dense_0.weight": weights})
     with pytest.raises(fm.DivergenceError):
         model.fit(x * 2, y, 1, batch_size=32, verbose=0)
+
+
+@pytest.mark.parametrize("units", [5, 128])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_smallest_normal_numbers_are_no_zeros(lists, units, dtype):
+    tiny = 1.5 * np.finfo(dtype).tiny
+    x = (samples(64, 100, dtype) != 0) * np.asarray(tiny, dtype)
+    model = network(lambda: [fm.Dense(units)], 100, dtype)
+    weights = model.parameters["dense_0.weight"] / tiny
+    model.set_parameters({**model.parameters, "dense_0.weight": weights})
+    outputs = []
+    for wanted in (True, False):
+        lists(wanted)
+        outputs.append(model.predict(x))
+    np.testing.assert_array_equal(*outputs)
+    assert np.abs(outputs[0]).max() > 0.01
