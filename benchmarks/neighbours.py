@@ -29,7 +29,7 @@ import numpy as np
 from turns import SideError, run_side
 
 SIZES = (784, 512, 256, 10)
-STEPS = 40
+STEPS = 40  # an epoch of peers.py takes minutes where PyTorch has a busy neighbour
 RATE = 0.001
 
 
