@@ -14,7 +14,14 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 SIMD = Path("csrc/simd")
-MODULES = ["cpu", "matmul", "elementwise", "losses", "convolution", "layers", "plan"]
+SOURCES = {
+    "cpu": "csrc/cpu.pyx",
+    "plan": "csrc/plan/plan.pyx",
+    **{
+        name: f"csrc/kernels/{name}.pyx"
+        for name in ("matmul", "elementwise", "losses", "convolution", "layers")
+    },
+}
 
 # -ffp-contract=off: a multiply-add is fused where the code says so, on every compiler.
 UNIX_FLAGS = [
@@ -66,23 +73,23 @@ class BuildExt(build_ext):
 
 
 def extension(name: str) -> Extension:
-    sources = [f"csrc/{name}.pyx"]
+    sources = [SOURCES[name]]
     if name == "cpu":  # the one module that holds the levels; the others get their tables from it
         sources += sorted(map(str, SIMD.glob("*.c")))
     if name == "plan":
         sources.append("csrc/team/fm_team.c")
     return Extension(
-        f"fastmlp._kernels.{name}",
+        f"fastmlp._compiled.{name}",
         sources,
         include_dirs=["csrc/simd", "csrc/team", np.get_include()],
-        depends=sorted(map(str, [*Path("csrc").glob("**/*.h"), *Path("csrc").glob("*.pxd")])),
+        depends=sorted(map(str, [*Path("csrc").glob("**/*.h"), *Path("csrc").glob("**/*.pxd")])),
         define_macros=MACROS,
     )
 
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in MODULES],
+        [extension(name) for name in SOURCES],
         build_dir="build/cython",
         include_path=["csrc"],
         nthreads=2,

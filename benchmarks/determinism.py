@@ -21,7 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from random_networks import Case, draw
 
 import fastmlp as fm
-from fastmlp import _threads, plan_core, plan_engine
+from fastmlp import _threads
+from fastmlp._engines import plans
+from fastmlp._plan import core
 
 
 def run(case: Case, dtype: str, threads: int) -> dict[str, bytes]:
@@ -44,8 +46,8 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=10_000, help="seed of the first network")
     arguments = parser.parse_args()
     _threads.OVERSUBSCRIBE = True
-    plan_engine._PARALLEL_STEP = plan_engine._PARALLEL_CALL = 0
-    plan_core._GRAIN = 1
+    plans._PARALLEL_STEP = plans._PARALLEL_CALL = 0
+    core._GRAIN = 1
     began, compared, differing, wrong = time.perf_counter(), 0, 0, 0
     for seed in range(arguments.first, arguments.first + arguments.cases):
         case = draw(seed)

@@ -37,7 +37,7 @@ def side(name: str) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {}
     if name == "kernels":
         from fastmlp import kernels
-        from fastmlp._kernels import elementwise
+        from fastmlp._compiled import elementwise
 
         rounds = 200_000
         peak = elementwise.multiply_adds["float"]

@@ -149,7 +149,7 @@ def main() -> int:
         parser.error("--stride must be at least 1 and --float64 at least 0")
 
     kernels = importlib.import_module("fastmlp.kernels")
-    isa = importlib.import_module("fastmlp._kernels.cpu").isa
+    isa = importlib.import_module("fastmlp._compiled.cpu").isa
     results = {}
     for name in [arguments.function] if arguments.function else list(REFERENCES):
         function = getattr(kernels, name)

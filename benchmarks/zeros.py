@@ -22,7 +22,7 @@ SAMPLES = 4000
 def model(sizes: list[int], listed: bool):
     """Return a new compiled model whose plans leave out zeros, or not, whatever the samples."""
     import fastmlp as fm
-    from fastmlp.engine import engine
+    from fastmlp._engines import engine
 
     result = fm.MLP(sizes[0], sizes[1:-1], sizes[-1], seed=0)
     result.compile(optimizer=fm.SGD(0.01))
@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
 
     import fastmlp as fm
-    from fastmlp._kernels import plan
+    from fastmlp._compiled import plan
 
     fm.set_num_threads(1)
     rng = np.random.default_rng(0)

@@ -273,7 +273,7 @@ cdef extern from *:
 cdef inline int import_tables() except -1:
     """Take the tables that the module cpu chose when it was imported."""
     global fm_f32, fm_f64
-    from fastmlp._kernels.cpu import tables
+    from fastmlp._compiled.cpu import tables
 
     fm_f32 = <const fm_table_f32 *>PyCapsule_GetPointer(tables[0], "fastmlp.table_f32")
     fm_f64 = <const fm_table_f64 *>PyCapsule_GetPointer(tables[1], "fastmlp.table_f64")

@@ -11,6 +11,7 @@ from types import ModuleType
 from fastmlp import _threadpoolctl, initializers, metrics, reference
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
+from fastmlp.architectures import CNN
 from fastmlp.callbacks import (
     Callback,
     CSVLogger,
@@ -19,7 +20,6 @@ from fastmlp.callbacks import (
     ModelCheckpoint,
     TensorBoard,
 )
-from fastmlp.cnn import CNN
 from fastmlp.errors import DivergenceError, FastmlpFormatError
 from fastmlp.gradcheck import gradcheck
 from fastmlp.history import History
@@ -50,7 +50,7 @@ from fastmlp.losses import (
 )
 from fastmlp.model import MLP, Sequential, load_model
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
-from fastmlp.schedules import (
+from fastmlp.optimizers.schedules import (
     CosineDecay,
     ExponentialDecay,
     ReduceOnPlateau,

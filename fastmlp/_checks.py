@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _frames, _mapped
+from fastmlp import _frames, _memmap
 
 __all__ = [
     "array",
@@ -281,9 +281,9 @@ def features(
         raise ValueError(f"{name} must have shape {expected}, got {x.shape}.{hint}")
     if len(x) == 0:
         raise ValueError(f"{name} must hold at least one sample, got shape {x.shape}.")
-    if in_pieces and _mapped.is_large(x):
+    if in_pieces and _memmap.is_large(x):
         if x.dtype.kind == "f":
-            for first, part in _mapped.pieces(x):
+            for first, part in _memmap.pieces(x):
                 _finite(part, dtype, name, first)
         return x.reshape(len(x), *input_shape)
     if x.dtype == np.uint8:

@@ -15,7 +15,7 @@ def config() -> dict[str, str]:
     """Return what :func:`show_config` prints, as text by name."""
     from importlib import metadata  # here, because it takes as long to import as all of fastmlp
 
-    from fastmlp._kernels import cpu
+    from fastmlp._compiled import cpu
 
     try:
         version = metadata.version("fastmlp")
@@ -35,7 +35,7 @@ def config() -> dict[str, str]:
 
 def instruction_set() -> str:
     """Return the name of the instruction set of the compiled modules."""
-    from fastmlp._kernels import cpu
+    from fastmlp._compiled import cpu
 
     name: str = cpu.isa
     return name

@@ -14,7 +14,7 @@ from fastmlp import _threads
 __all__ = ["register"]
 
 LIBRARY = "plan"
-"""The module of ``fastmlp._kernels`` that stands for fastmlp in threadpoolctl's list."""
+"""The module of ``fastmlp._compiled`` that stands for fastmlp in threadpoolctl's list."""
 
 
 class _Count(int):
@@ -32,7 +32,7 @@ def register() -> None:
     try:
         import threadpoolctl
 
-        library = importlib.import_module(f"fastmlp._kernels.{LIBRARY}")
+        library = importlib.import_module(f"fastmlp._compiled.{LIBRARY}")
     except ImportError:
         return
     if not hasattr(threadpoolctl, "register"):  # it is older than 3.2

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, batches, checkpoint, io, losses, optimizers, scoring, training
-from fastmlp.batches import Source, gives_batches
+from fastmlp import _checks, io, losses, optimizers
+from fastmlp._engines import engine
+from fastmlp._training import checkpoint, scoring
+from fastmlp._training import generator as batches
+from fastmlp._training import loop as training
+from fastmlp._training.generator import Source, gives_batches
+from fastmlp._training.progress import Progress, Verbosity
+from fastmlp._training.run import Run, Session
+from fastmlp._training.scoring import Given
 from fastmlp.callbacks import Callback
-from fastmlp.engine import engine
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
 from fastmlp.layers import Dense, Layer, Standardize
@@ -21,9 +27,6 @@ from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Initializer
-from fastmlp.progress import Progress, Verbosity
-from fastmlp.scoring import Given
-from fastmlp.session import Run, Session
 
 __all__ = ["MLP", "Sequential", "load_model"]
 

@@ -59,13 +59,15 @@ def model(backend: str) -> fm.Sequential:
 @pytest.fixture
 def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Return a function that sets the number of threads, which then share the smallest work too."""
-    from fastmlp import _threads, plan_core, plan_engine
+    from fastmlp import _threads
+    from fastmlp._engines import plans
+    from fastmlp._plan import core
 
     monkeypatch.setattr(_threads, "OVERSUBSCRIBE", True)
-    monkeypatch.setattr(plan_engine, "_PARALLEL_STEP", 0)
-    monkeypatch.setattr(plan_engine, "_PARALLEL_CALL", 0)
-    monkeypatch.setattr(plan_core, "_GRAIN", 1)
-    monkeypatch.setattr(plan_core, "OWN_SAMPLES", 8)
+    monkeypatch.setattr(plans, "_PARALLEL_STEP", 0)
+    monkeypatch.setattr(plans, "_PARALLEL_CALL", 0)
+    monkeypatch.setattr(core, "_GRAIN", 1)
+    monkeypatch.setattr(core, "OWN_SAMPLES", 8)
     before = _threads.choice()
     yield fm.set_num_threads
     _threads.choose(before)

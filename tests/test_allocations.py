@@ -15,17 +15,18 @@ PROGRAM = """if True:
     import ctypes, gc, json, sys
     import numpy as np
     import fastmlp as fm
-    from fastmlp import plan_engine
-    from fastmlp.engine import engine
+    from fastmlp._engines import plans
+    from fastmlp._engines import engine
     gc.disable()
     calls = ctypes.CDLL(None).fm_test_allocations
     calls.restype = ctypes.c_long
     if sys.argv[1] == "eager":
-        from fastmlp import _threads, plan_core
+        from fastmlp import _threads
+        from fastmlp._plan import core
         _threads.OVERSUBSCRIBE = True
         fm.set_num_threads(3)
-        plan_engine._PARALLEL_STEP = plan_engine._PARALLEL_CALL = 0
-        plan_core._GRAIN = 1
+        plans._PARALLEL_STEP = plans._PARALLEL_CALL = 0
+        core._GRAIN = 1
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (10_000, 40), dtype=np.uint8), np.arange(10_000) % 10
     orders = {steps: rng.permutation(10 * steps) for steps in (10, 1000)}

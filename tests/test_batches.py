@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import batches
+from fastmlp._training import generator as batches
 
 BATCH = 32  # of 150 samples: four, and a last one of 22
 

@@ -77,7 +77,7 @@ def test_several_callbacks_take_turns(model, toy):
 
 def test_without_steps_the_plan_is_not_watched(toy, monkeypatch):
     pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
-    from fastmlp import session
+    from fastmlp._training import run as session
 
     watches = []
     right = session.Session.watch

@@ -752,10 +752,10 @@ def test_what_the_dead_left_is_removed(toy, tmp_path):
 
 
 def test_samples_in_a_file(backend, toy, tmp_path, monkeypatch):
-    from fastmlp import _mapped
+    from fastmlp import _memmap
 
-    monkeypatch.setattr(_mapped, "BUFFER_BYTES", 1600)
-    monkeypatch.setattr(_mapped, "PIECE_BYTES", 400)
+    monkeypatch.setattr(_memmap, "BUFFER_BYTES", 1600)
+    monkeypatch.setattr(_memmap, "PIECE_BYTES", 400)
     x = np.memmap(tmp_path / "x", toy[0].dtype, "w+", shape=toy[0].shape)
     x[:] = toy[0]
     x.flush()

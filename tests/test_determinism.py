@@ -105,7 +105,7 @@ def test_threads_as_they_are_used_do_not_change_a_bit(hidden, batch, dtype, monk
 @pytest.fixture
 def shaken():
     """Return a function that lets the number of threads change after so many steps."""
-    from fastmlp._kernels import plan
+    from fastmlp._compiled import plan
 
     yield plan.change_threads
     plan.change_threads(0)

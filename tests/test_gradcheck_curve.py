@@ -283,7 +283,7 @@ def test_parameters_are_what_they_were_after_success(dtype, backend):
 
 
 def test_the_copy_itself_gets_its_weights_back_after_an_error():
-    from fastmlp.differences import Subject
+    from fastmlp.gradcheck.finite_differences import Subject
 
     model = fm.Sequential([fm.Dense(4), Failing(RuntimeError, 4), fm.Dense(3)], (4,))
     model.backend = "numpy"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import _mapped
+from fastmlp import _memmap
 
 pytestmark = pytest.mark.alone
 
@@ -21,8 +21,8 @@ Save = Callable[..., np.memmap]
 @pytest.fixture
 def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
     """Return a function that puts an array into a file and maps it; all of them count as large."""
-    monkeypatch.setattr(_mapped, "BUFFER_BYTES", 4000)
-    monkeypatch.setattr(_mapped, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(_memmap, "BUFFER_BYTES", 4000)
+    monkeypatch.setattr(_memmap, "PIECE_BYTES", 1000)
 
     def save(array: np.ndarray, name: str = "x", mode: str = "r") -> np.memmap:
         path = tmp_path / name
@@ -55,7 +55,7 @@ def test_groups_have_every_sample_once(save: Save) -> None:
     seen = []
     for epoch in (None, 0, 1):
         rows, sizes = [], []
-        for group in _mapped.groups(x, np.dtype("float32"), 7, 5, epoch):
+        for group in _memmap.groups(x, np.dtype("float32"), 7, 5, epoch):
             order = slice(None) if group.order is None else group.order
             rows.append(group.rows[order])
             sizes.append(len(group.rows))
@@ -66,7 +66,7 @@ def test_groups_have_every_sample_once(save: Save) -> None:
         seen.append(np.concatenate(rows))
     assert seen[0].tolist() == list(range(N))
     assert (seen[1] != seen[2]).any()
-    again = [g.rows[g.order] for g in _mapped.groups(x, np.dtype("float32"), 7, 5, 1)]
+    again = [g.rows[g.order] for g in _memmap.groups(x, np.dtype("float32"), 7, 5, 1)]
     np.testing.assert_array_equal(np.concatenate(again), seen[2])
     # Neighbours of the file come apart, though not as far as in memory.
     assert (np.abs(np.diff(seen[1])) == 1).mean() < 0.2
@@ -75,9 +75,9 @@ def test_groups_have_every_sample_once(save: Save) -> None:
 def test_what_is_large(save: Save, tmp_path: Path) -> None:
     x = save(np.zeros((N, D), np.float32))
     for view in (x, np.asarray(x), x[3:], x[::2], x.reshape(N, 3, 4), x[:900].view(np.ndarray)):
-        assert _mapped.is_large(view)
+        assert _memmap.is_large(view)
     for other in (np.array(x), x[:20], x.T, x[:, ::2], np.zeros((N, D))):
-        assert not _mapped.is_large(other)
+        assert not _memmap.is_large(other)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -92,14 +92,14 @@ def test_training_takes_the_samples_of_the_order(
     elif kind != "strided":
         x = x.astype(kind)
     mapped = save(np.repeat(x, 2, axis=0))[::2] if kind == "strided" else save(x)
-    assert _mapped.is_large(mapped)
+    assert _memmap.is_large(mapped)
     model, other = make(backend, scale=0.1), make(backend, scale=0.1)
     history = model.fit(mapped, y, epochs=2, batch_size=16, shuffle=shuffle, optimizer=fm.Adam())
     other.compile(fm.Adam())
     losses = []
     for epoch in (0, 1):
         total = 0.0
-        for group in _mapped.groups(mapped, np.dtype("float32"), 16, 3, epoch if shuffle else None):
+        for group in _memmap.groups(mapped, np.dtype("float32"), 16, 3, epoch if shuffle else None):
             order = np.arange(len(group.rows)) if group.order is None else group.order
             for start in range(0, len(order), 16):
                 rows = group.rows[order[start : start + 16]]

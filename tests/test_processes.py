@@ -33,10 +33,10 @@ def run(method, children, *python_options):
 def test_a_child_of_a_thread_that_takes_a_plan():
     program = """if True:
         import os, signal, numpy as np, fastmlp as fm
-        from fastmlp import plan_engine
+        from fastmlp._engines import plans
         model, x = fm.MLP(4, [3], 2), np.zeros((5, 4))
         model.predict(x)
-        with plan_engine._making:
+        with plans._making:
             child = os.fork()
             if child == 0:
                 signal.alarm(10)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fastmlp import _reference_images, reference
+from fastmlp import reference
 from fastmlp._windows import places
+from fastmlp.reference import convolution as _reference_images
 
 DTYPES = ["float32", "float64"]
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}

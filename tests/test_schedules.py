@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import optimizers, schedules
+from fastmlp import optimizers
+from fastmlp.optimizers import schedules
 
 BUILT_IN = [
     fm.StepDecay(0.3, 4, 0.5),
@@ -189,16 +190,16 @@ def test_train_on_batch_counts_steps_and_no_epochs(backend, toy):
 )
 def test_epochs_are_done_together_unless_a_schedule_looks_at_each(schedule, alone, monkeypatch):
     pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
-    from fastmlp import plan_engine
+    from fastmlp._engines import plans
 
     asked = []
-    original = plan_engine.PlanEngine.train
+    original = plans.PlanEngine.train
 
     def train(self, *arguments, epochs=1, **options):
         asked.append(epochs)
         return original(self, *arguments, epochs=epochs, **options)
 
-    monkeypatch.setattr(plan_engine.PlanEngine, "train", train)
+    monkeypatch.setattr(plans.PlanEngine, "train", train)
     x, y = np.random.default_rng(0).standard_normal((8, 2)), np.arange(8) % 2
     model = fm.MLP(2, [3], 2)
     history = model.fit(x, y, epochs=40, batch_size=4, optimizer=fm.SGD(schedule), verbose=0)

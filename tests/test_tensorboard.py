@@ -213,7 +213,7 @@ def test_histograms_and_statistics_of_every_layer(backend, images, tmp_path, rea
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_inside_is_what_the_layers_compute(activation, backend, toy):
-    from fastmlp.inside import inside
+    from fastmlp._engines.layer_values import inside
 
     model = fm.MLP(6, [8, 5], 3, activation=activation, dtype="float64", seed=3)
     model.backend = backend

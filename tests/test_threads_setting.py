@@ -354,9 +354,9 @@ def test_without_threadpoolctl_or_with_an_old_one(module):
 
 def test_without_kernels(threadpoolctl):
     code = (
-        "import sys; sys.modules['fastmlp._kernels.cpu'] = None\n"
+        "import sys; sys.modules['fastmlp._compiled.cpu'] = None\n"
         "from fastmlp import _threadpoolctl\n"
-        "sys.modules['fastmlp._kernels.' + _threadpoolctl.LIBRARY] = None\n"
+        "sys.modules['fastmlp._compiled.' + _threadpoolctl.LIBRARY] = None\n"
         "_threadpoolctl.register()\n" + COUNT
     )
     assert child(code, FASTMLP_NUM_THREADS="1") == "1"

@@ -13,7 +13,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import _backend, _random, reference
-from fastmlp.progress import Progress
+from fastmlp._training.progress import Progress
 
 
 def parameters(model):

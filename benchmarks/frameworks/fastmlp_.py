@@ -13,7 +13,7 @@ import numpy as np
 from turns import measure
 
 import fastmlp as fm
-from fastmlp._kernels import cpu, elementwise
+from fastmlp._compiled import cpu, elementwise
 from frameworks.memory import Growth
 from frameworks.workloads import Conv, Skipped, Workload, threads
 

@@ -8,7 +8,7 @@
 #include "fm_random.body.h"
 #include "fm_norm.body.h"
 #include "fm_tile.body.h"
-#include "fm_lists.body.h"
+#include "fm_nonzeros.body.h"
 #include "fm_lanes.body.h"
 #include "fm_images.body.h"
 #include "fm_table.body.h"

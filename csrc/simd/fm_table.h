@@ -74,7 +74,7 @@ enum fm_store {
 #define FM_MAX_TILE_VECTORS 3
 #define FM_MAX_TILE_ROWS 24
 #define FM_MAX_LANES 16
-#define FM_LIST_ROWS 4 /* of a tile that leaves out zeros: csrc/simd/fm_lists.body.h */
+#define FM_LIST_ROWS 4 /* of a tile that leaves out zeros: csrc/simd/fm_nonzeros.body.h */
 
 #define FM_DECLARE_TABLE(REAL, SUFFIX)                                                             \
     /* One row tile of csrc/simd/fm_tile.body.h against `panels` panels of b. */                  \
@@ -100,7 +100,7 @@ enum fm_store {
         REAL alpha;                                                                                \
         int store;                                                                                 \
     } fm_column_##SUFFIX;                                                                          \
-    /* The same without zeros, lists list_step values apart: csrc/simd/fm_lists.body.h. */         \
+    /* The same without zeros, lists list_step values apart: csrc/simd/fm_nonzeros.body.h. */         \
     typedef struct {                                                                               \
         ptrdiff_t rows, most;                                                                      \
         const REAL *lists;                                                                         \

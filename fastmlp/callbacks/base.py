@@ -49,7 +49,7 @@ class RunInfo(Protocol):
         """
 
     def inside(self, x: Array, y: Array, weights: Array | None) -> Iterator[tuple[Any, str, Array]]:
-        """Yield what the layers hold and compute for samples; see ``fastmlp.inside``.
+        """Yield what the layers hold and compute for samples; see ``fastmlp._engines.layer_values``.
 
         All as ``probe`` returns it. The model stays as it is.
         """

@@ -17,9 +17,9 @@ from importlib import util
 from typing import Any
 
 from fastmlp import get_num_threads
+from fastmlp.cli.frameworks.workloads import WORKLOADS, Workload
 from fastmlp.cli.parser import Parser, add_threads
 from fastmlp.cli.settings import Setting, add_options, values
-from fastmlp.cli.sides.workloads import WORKLOADS, Workload
 
 __all__ = ["HELP", "add", "run"]
 
@@ -159,7 +159,7 @@ class _Bench:
         if self.threads == 1:
             flags = environment.get("XLA_FLAGS", "")
             environment["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
-        command = [sys.executable, "-m", "fastmlp.cli.sides", name, *arguments]
+        command = [sys.executable, "-m", "fastmlp.cli.frameworks", name, *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]

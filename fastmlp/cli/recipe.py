@@ -8,8 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from fastmlp import _checks, callbacks, losses, optimizers, schedules
+from fastmlp import _checks, callbacks, losses, optimizers
 from fastmlp.cli.settings import Setting
+from fastmlp.optimizers import schedules
 
 __all__ = ["SETTINGS", "loss_of", "make_callbacks", "make_optimizer", "resume_path"]
 

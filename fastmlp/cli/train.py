@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fastmlp import callbacks, checkpoint, losses, plot, report
+from fastmlp import callbacks, losses, plot, report
+from fastmlp._training import checkpoint
 from fastmlp.cli import data, networks, recipe
 from fastmlp.cli.data import Part
 from fastmlp.cli.parser import Parser, use_threads

@@ -5,7 +5,7 @@
 
 from fastmlp.layers.activation import Activation
 from fastmlp.layers.base import Layer
-from fastmlp.layers.conv2d import Conv2D
+from fastmlp.layers.convolution import Conv2D
 from fastmlp.layers.dense import Dense
 from fastmlp.layers.dropout import Dropout
 from fastmlp.layers.embedding import Embedding

@@ -13,7 +13,7 @@ from fastmlp import _checks
 from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
-    from fastmlp.plan import Builder, Gradient, Value
+    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["GradientSink", "Layer", "Training"]
 

@@ -14,7 +14,7 @@ from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
-    from fastmlp.plan import Builder, Gradient, Value
+    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Dense"]
 

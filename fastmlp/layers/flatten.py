@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastmlp.layers.base import GradientSink, Layer, Shape
 
 if TYPE_CHECKING:
-    from fastmlp.plan import Builder, Value
+    from fastmlp._plan.builder import Builder, Value
 
 __all__ = ["Flatten"]
 

@@ -13,7 +13,7 @@ from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Training
 
 if TYPE_CHECKING:
-    from fastmlp.plan import Builder, Gradient, Value
+    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["GaussianNoise"]
 

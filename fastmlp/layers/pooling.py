@@ -14,7 +14,7 @@ from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.layers.window import Window
 
 if TYPE_CHECKING:
-    from fastmlp.plan import Builder, Gradient, Value
+    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _checks, _mapped
+from fastmlp import _checks, _memmap
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.parameter import Parameter
 
 if TYPE_CHECKING:
-    from fastmlp.plan import Builder, Gradient, Value
+    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Standardize"]
 
@@ -245,11 +245,11 @@ class _Constant:
 def _blocks(samples: Array) -> Iterator[Array]:
     """Yield the samples as float64, some at a time."""
     rows = max(1, _BLOCK_VALUES // max(1, samples[0].size))
-    if not _mapped.is_large(samples):
+    if not _memmap.is_large(samples):
         for start in range(0, len(samples), rows):
             yield samples[start : start + rows].astype(np.float64)
         return
-    for _, piece in _mapped.pieces(samples):
+    for _, piece in _memmap.pieces(samples):
         for start in range(0, len(piece), rows):
             yield piece[start : start + rows].astype(np.float64)
 

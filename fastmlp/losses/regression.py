@@ -12,7 +12,7 @@ from fastmlp import _checks
 from fastmlp.losses.base import Loss, Shape
 
 if TYPE_CHECKING:
-    from fastmlp.plan import Builder, Gradient, Value
+    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
 

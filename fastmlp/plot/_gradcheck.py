@@ -12,7 +12,7 @@ from ._figure import COLOURS, clean, make_axes, open_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastmlp.gradcheck_curve import GradcheckCurve
+    from fastmlp.gradcheck.curve import GradcheckCurve
 
 __all__ = ["gradcheck"]
 

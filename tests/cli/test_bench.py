@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from fastmlp.cli import bench
-from fastmlp.cli.sides.workloads import WORKLOADS
+from fastmlp.cli.frameworks.workloads import WORKLOADS
 
 FAST = ("--quick", "--rounds", 1, "--seconds", 0.001, "--threads", 1, "--sides", "fastmlp,numpy")
 
@@ -19,7 +19,7 @@ FAST = ("--quick", "--rounds", 1, "--seconds", 0.001, "--threads", 1, "--sides",
 def test_numpy_learns_what_fastmlp_learns():
     losses = []
     for name in ("fastmlp", "numpy"):
-        side = importlib.import_module(f"fastmlp.cli.sides.{name}_side")
+        side = importlib.import_module(f"fastmlp.cli.frameworks.{name}_side")
         result = side.train(WORKLOADS["64-64-10, 32"], 0.001)
         assert len(result["steps"]) >= 3
         assert min(result["steps"]) > 0
@@ -39,13 +39,13 @@ def test_numpy_learns_what_fastmlp_learns():
 )
 def test_other_sides_learn_what_fastmlp_learns(name, workload):
     # Only in a child: libraries stay, and their threads.
-    command = [sys.executable, "-m", "fastmlp.cli.sides", name, workload, "0.001"]
+    command = [sys.executable, "-m", "fastmlp.cli.frameworks", name, workload, "0.001"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if f"No module named '{bench._SIDES[name]}'" in done.stderr:
         pytest.skip(f"needs {name}")
     assert done.returncode == 0, done.stderr
-    ours = importlib.import_module("fastmlp.cli.sides.fastmlp_side")
+    ours = importlib.import_module("fastmlp.cli.frameworks.fastmlp_side")
     expected = ours.train(WORKLOADS[workload], 0.001)["loss"]
     assert json.loads(done.stdout)["loss"] == pytest.approx(expected, rel=bench._SAME)
 

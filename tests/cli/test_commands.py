@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.plan_engine import PlanEngine
+from fastmlp._engines.plans import PlanEngine
 
 SHORT = ["--epochs", "2", "--hidden", "16"]
 

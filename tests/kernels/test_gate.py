@@ -9,8 +9,8 @@ from cases import BACKWARD_BY_INPUT, BACKWARD_BY_OUTPUT, DTYPES, ROWS, UNARY, la
 
 from fastmlp import kernels
 from fastmlp._arrays import empty
-from fastmlp._kernels import elementwise, losses
-from fastmlp._kernels import matmul as products
+from fastmlp._compiled import elementwise, losses
+from fastmlp._compiled import matmul as products
 
 X = np.ones((3, 4), np.float32)
 W = np.ones((4, 2), np.float32)

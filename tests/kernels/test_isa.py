@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastmlp._kernels import cpu
+from fastmlp._compiled import cpu
 
 HERE = Path(__file__).parent
 
@@ -25,13 +25,13 @@ def run(code_or_args, **environment):
 
 
 def test_the_best_level_is_the_default():
-    code = "from fastmlp._kernels import cpu; print(cpu.isa)"
+    code = "from fastmlp._compiled import cpu; print(cpu.isa)"
     assert run(code, FASTMLP_ISA="").stdout.split() == [cpu.supported_levels()[-1]]
 
 
 @pytest.mark.parametrize("level", cpu.LEVELS)
 def test_forced_or_refused(level):
-    result = run("from fastmlp._kernels import cpu; print(cpu.isa)", FASTMLP_ISA=level)
+    result = run("from fastmlp._compiled import cpu; print(cpu.isa)", FASTMLP_ISA=level)
     if level in cpu.supported_levels():
         assert result.stdout.split() == [level]
     else:

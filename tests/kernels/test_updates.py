@@ -9,7 +9,7 @@ from cases import DTYPES, layouts
 
 import fastmlp as fm
 from fastmlp import kernels, optimizers, reference
-from fastmlp._kernels import elementwise
+from fastmlp._compiled import elementwise
 
 SIZES = [0, 1, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000]
 STEPS = 10

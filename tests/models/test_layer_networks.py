@@ -7,7 +7,7 @@ import pytest
 from random_networks import OPTIMIZERS, draw_mixed
 
 import fastmlp as fm
-from fastmlp import plan
+from fastmlp._plan import builder as plan
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import losses, plan_lanes
+from fastmlp import losses
+from fastmlp._plan import narrow as plan_lanes
 from fastmlp.losses import LOSSES, Loss
 
 CLASSES = 5

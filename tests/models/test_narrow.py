@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import plan_lanes
+from fastmlp._plan import narrow as plan_lanes
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.optimizers import Optimizer
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import plan, reference
+from fastmlp import reference
+from fastmlp._plan import builder as plan
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((60, 11)) * 2 + 1, np.arange(60) % 4

@@ -14,7 +14,9 @@ import pytest
 from random_networks import OPTIMIZERS, draw, draw_images, draw_narrow
 
 import fastmlp as fm
-from fastmlp import _threads, io, losses, plan, plan_engine
+from fastmlp import _threads, io, losses
+from fastmlp._engines import plans
+from fastmlp._plan import builder as plan
 from fastmlp.losses import Loss
 from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Parameter
@@ -826,7 +828,7 @@ def test_divergence_in_a_later_epoch_goes_back_to_its_start(optimizer, toy, back
 def test_divergence_is_told_by_threads_that_had_nothing_to_do_with_the_loss(monkeypatch):
     # Two threads share the first product; the loss and what follows are one thread's.
     monkeypatch.setattr(_threads, "OVERSUBSCRIBE", True)
-    monkeypatch.setattr(plan_engine, "_PARALLEL_CALL", 0)
+    monkeypatch.setattr(plans, "_PARALLEL_CALL", 0)
     before = _threads.choice()
     fm.set_num_threads(4)
     x, y = np.full((64, 300), 1e30, "float32"), np.full((64, 3), 1e30)

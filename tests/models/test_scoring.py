@@ -7,7 +7,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import metrics
-from fastmlp.progress import Progress
+from fastmlp._training.progress import Progress
 
 ALL = [
     "accuracy", "error", "top_2", "precision", "recall", "f1", "f1_micro", "f1_weighted",

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import _mapped, plan_lanes
+from fastmlp import _memmap
+from fastmlp._plan import narrow as plan_lanes
 
 
 def data(n=150, dtype=np.float64):
@@ -152,12 +153,12 @@ def test_bytes_with_a_scale(backend):
 
 
 def test_mapped_files(backend, tmp_path, monkeypatch):
-    monkeypatch.setattr(_mapped, "BUFFER_BYTES", 4000)
-    monkeypatch.setattr(_mapped, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(_memmap, "BUFFER_BYTES", 4000)
+    monkeypatch.setattr(_memmap, "PIECE_BYTES", 1000)
     x, y = data(700, np.float32)
     (tmp_path / "x").write_bytes(x.tobytes())
     mapped = np.memmap(tmp_path / "x", np.float32, "r", shape=x.shape)
-    assert _mapped.is_large(mapped)
+    assert _memmap.is_large(mapped)
     model, other = make(backend), make(backend)
     model.fit(mapped, y, epochs=1, shuffle=False)
     other.fit(x, y, epochs=1, shuffle=False)

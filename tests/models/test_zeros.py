@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.engine import engine
+from fastmlp._engines import engine
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
-from fastmlp import plan_lists
+from fastmlp._plan import sparsity as plan_lists
 
 OPTIMIZERS = [
     fm.SGD(0.1),
@@ -40,7 +40,7 @@ def lists(monkeypatch):
 
     def choose(wanted):
         share = 2.0 if wanted else 0.0
-        monkeypatch.setattr("fastmlp.plan_engine.most_listed", lambda network: share)
+        monkeypatch.setattr("fastmlp._engines.plans.most_listed", lambda network: share)
 
     return choose
 
@@ -229,7 +229,7 @@ def test_the_share_is_that_of_the_samples_looked_at():
 
 @pytest.mark.parametrize("x", [np.zeros((9, 64), np.float16), np.zeros((8, 64)), np.zeros((9, 63))])
 def test_samples_of_another_size_are_not_read(x):
-    from fastmlp._kernels import plan
+    from fastmlp._compiled import plan
 
     with pytest.raises(ValueError, match="other samples"):
         plan.listed_share(x, 9, 64, 1)

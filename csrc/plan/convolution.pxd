@@ -1,0 +1,237 @@
+# The operations of a plan on images: convolution and pooling (operations.pxd says what they are).
+#
+# Threads share the samples. A filter's gradient is a sum over them: of fixed chunks of the batch,
+# each in memory of its own, added up in order, so the bits do not depend on the threads.
+
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy, memset
+
+from loops.convolution cimport (
+    Lists, border_of, bordered, convolve, filter_gradient, gather_filters, input_gradient,
+    is_separate, list_gradient, list_pooled, lists_in, lists_size, patch_of, transpose_filters,
+    without_border,
+)
+from dispatch cimport FM_RELU, FM_STORE_RELU, FM_STORE_SET, real
+from loops.matmul cimport lanes_of
+from plan.operation cimport (
+    CHUNK_ROWS, Op, Run, apply, apply_backward, apply_gradient, apply_panel_gradient, cut,
+)
+from loops.pooling cimport average_pool, average_pool_gradient, max_pool, max_pool_gradient
+from loops.window cimport Window, image_size, is_padded, places
+
+
+cdef inline Py_ssize_t row_of_filters(Py_ssize_t filters, Py_ssize_t lanes) noexcept nogil:
+    """Values of a pixel's outputs, in whole panels."""
+    return (filters + 2 * lanes - 1) // (2 * lanes) * (2 * lanes)
+
+
+cdef inline Py_ssize_t image_scratch(
+    const Window *w, Py_ssize_t filters, Py_ssize_t lanes
+) noexcept nogil:
+    """Elements of scratch that the operations below need, at most."""
+    cdef Py_ssize_t pixels = places(w)
+    return (2 * border_of(w, lanes) + pixels * row_of_filters(filters, lanes)
+            + lists_size(pixels, filters) + 4 * CHUNK_ROWS * lanes + 8 * lanes)
+
+
+cdef inline Py_ssize_t parts_size(
+    const Window *w, Py_ssize_t filters, Py_ssize_t lanes
+) noexcept nogil:
+    """Elements that the gradients of a chunk take: filters, transposed, and biases."""
+    return filters * patch_of(w, lanes) + (filters + lanes - 1) // lanes * lanes
+
+
+cdef inline char *index_of(const Op *op, Py_ssize_t sample, const real *tag) noexcept nogil:
+    """Where the places of a sample's maxima are; NULL if nobody wants them."""
+    return op.index + sample * op.index_row * <Py_ssize_t>sizeof(real) if op.index != NULL else NULL
+
+
+cdef inline void convolution_forward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """y = activation of x convolved with w, plus b; then the largest of each window of op.pool."""
+    cdef const Window *w = &op.window
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t filters = op.outputs, pixels = places(w)
+    cdef Py_ssize_t wide = row_of_filters(filters, lanes)
+    cdef bint relu = op.activation == FM_RELU
+    cdef bint direct = op.pool.height == 0 and filters % lanes == 0
+    cdef const real *image
+    cdef real *sums = scratch + border_of(w, lanes)
+    cdef real *z
+    cdef real *y
+    cdef Py_ssize_t i, j
+    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
+        image = bordered(w, x + i * x_row, False, scratch)
+        y = <real *>op.y + i * op.y_row
+        z = <real *>op.z + i * op.z_row if direct else sums
+        convolve(w, filters, image, <const real *>op.w, <const real *>op.b, z,
+                 filters if direct else wide, FM_STORE_RELU if relu else FM_STORE_SET)
+        if op.pool.height:
+            if op.activation >= 0 and not relu:
+                apply(op.activation, pixels * wide, sums, sums, op.parameter)
+            max_pool(&op.pool, <const real *>sums, wide, y, index_of(op, i, <const real *>y))
+            continue
+        if not direct:
+            z = <real *>op.z + i * op.z_row
+            for j in range(pixels):
+                memcpy(z + j * filters, sums + j * wide, filters * sizeof(real))
+        if op.activation >= 0 and not relu:
+            apply(op.activation, pixels * filters, z, y, op.parameter)
+
+
+cdef inline void filters_transposed(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """Write the filters w (panels) transposed, as the input's gradient wants them."""
+    cdef Py_ssize_t width = 2 * lanes_of(scratch)
+    cdef Py_ssize_t panels = (op.outputs + width - 1) // width
+    transpose_filters(&op.window, op.outputs, cut(panels, thread, threads),
+                      cut(panels, thread + 1, threads), <const real *>op.w, <real *>op.filters,
+                      op.filters_row)
+
+
+cdef inline Py_ssize_t chunks_of(const Op *op, Run *run) noexcept nogil:
+    return min(<Py_ssize_t>op.chunks, run.rows)
+
+
+cdef inline void convolution_backward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """Gradients of x, if op.dx, and of each chunk's filters and biases.
+
+    dy is the gradient before the activation, behind the max-pool if there is one. dx is multiplied
+    by the derivative of the activation that made x.
+    """
+    cdef const Window *w = &op.window
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t lanes = lanes_of(x)
+    cdef Py_ssize_t filters = op.outputs, pixels = places(w), chunks = chunks_of(op, run)
+    cdef Py_ssize_t border = border_of(w, lanes), patch = filters * patch_of(w, lanes)
+    cdef real *padded_dx = scratch + border
+    cdef real *scattered = padded_dx + border
+    cdef real *parts
+    cdef real *dx
+    cdef const real *dz
+    cdef Lists lists = lists_in(scattered + pixels * filters, pixels, filters)
+    cdef Py_ssize_t c, i
+    for c in range(cut(chunks, thread, threads), cut(chunks, thread + 1, threads)):
+        parts = <real *>op.parts + c * op.parts_row
+        if op.parts != NULL:
+            memset(parts, 0, parts_size(w, filters, lanes) * sizeof(real))
+        for i in range(cut(run.rows, <int>c, <int>chunks), cut(run.rows, <int>c + 1, <int>chunks)):
+            dz = <const real *>op.dy + i * op.dy_row
+            if op.pool.height and is_separate(&op.pool):
+                list_pooled(w, &op.pool, dz, <const uint8_t *>index_of(op, i, dz), op.dx != NULL,
+                            &lists)
+            else:
+                if op.pool.height:
+                    max_pool_gradient(&op.pool, dz, index_of(op, i, dz), scattered)
+                    dz = scattered
+                list_gradient(w, filters, dz, &lists)
+            # Whole vectors are read behind the end of an image that is not copied: the next one is
+            # there, or the arena's end, but not where the caller has it.
+            if op.parts != NULL:
+                filter_gradient(w, filters, &lists,
+                                bordered(w, x + i * x_row, op.x == NULL, scratch), parts,
+                                parts + patch)
+            if op.dx == NULL:
+                continue
+            input_gradient(w, &lists, <const real *>op.filters, op.filters_row, padded_dx)
+            dx = <real *>op.dx + i * op.dx_row
+            without_border(w, padded_dx, dx)
+            if op.activation >= 0:
+                apply_backward(op.activation, image_size(w), dx,
+                               <const real *>op.saved + i * op.saved_row, dx, op.parameter)
+
+
+cdef inline void convolution_update(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """w and b, updated by the sum of the chunks' gradients, as op.rule says."""
+    cdef const Window *w = &op.window
+    cdef Py_ssize_t lanes = lanes_of(scratch)
+    cdef Py_ssize_t width = 2 * lanes
+    cdef Py_ssize_t filters = op.outputs, chunks = chunks_of(op, run)
+    cdef Py_ssize_t taps = w.kernel_width * w.channels
+    cdef Py_ssize_t panels = (filters + width - 1) // width
+    cdef Py_ssize_t units = panels * w.kernel_height
+    cdef Py_ssize_t unit, p, s, k, rows, c, i, count
+    cdef const real *parts = <const real *>op.parts
+    cdef const real *biases
+    for unit in range(cut(units, thread, threads), cut(units, thread + 1, threads)):
+        p = unit // w.kernel_height
+        s = unit % w.kernel_height
+        k = 0
+        while k < taps:
+            rows = min(<Py_ssize_t>CHUNK_ROWS, taps - k)
+            gather_filters(w, filters, p, s, k, rows, parts, op.parts_row, chunks,
+                           scratch + CHUNK_ROWS * width, scratch)
+            apply_panel_gradient(op, run, p, s * taps + k, rows, scratch)
+            k += rows
+        if s == 0 and op.b != NULL:
+            count = min(width, filters - p * width)
+            biases = parts + filters * patch_of(w, lanes) + p * width
+            memcpy(scratch, biases, count * sizeof(real))
+            for c in range(1, chunks):
+                for i in range(count):
+                    scratch[i] += biases[c * op.parts_row + i]
+            apply_gradient(op, run, True, p * width, count, scratch)
+
+
+# --- Pooling ------------------------------------------------------------------------------------
+
+
+cdef inline void max_pool_forward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """y = the largest of each window of x."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i
+    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
+        max_pool(&op.window, x + i * x_row, op.window.channels, <real *>op.y + i * op.y_row,
+                 index_of(op, i, x))
+
+
+cdef inline void max_pool_backward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """dx = dy where the largest came from, times the derivative of what made x."""
+    cdef Py_ssize_t i
+    cdef real *dx
+    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
+        dx = <real *>op.dx + i * op.dx_row
+        max_pool_gradient(&op.window, <const real *>op.dy + i * op.dy_row,
+                          index_of(op, i, <const real *>dx), dx)
+        if op.activation >= 0:
+            apply_backward(op.activation, image_size(&op.window), dx,
+                           <const real *>op.saved + i * op.saved_row, dx, op.parameter)
+
+
+cdef inline void average_pool_forward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """y = the mean of each window of x."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i
+    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
+        average_pool(&op.window, x + i * x_row, <real *>op.y + i * op.y_row)
+
+
+cdef inline void average_pool_backward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """dx = dy shared by the places of each window, times the derivative of what made x."""
+    cdef Py_ssize_t i
+    cdef real *dx
+    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
+        dx = <real *>op.dx + i * op.dx_row
+        average_pool_gradient(&op.window, <const real *>op.dy + i * op.dy_row, dx)
+        if op.activation >= 0:
+            apply_backward(op.activation, image_size(&op.window), dx,
+                           <const real *>op.saved + i * op.saved_row, dx, op.parameter)

@@ -1,0 +1,422 @@
+# Operations of a plan beside those of dense layers: see operations.pxd.
+
+from libc.math cimport sqrt
+from libc.string cimport memcpy, memset
+
+from dispatch cimport FM_ADAGRAD, FM_SGD, real
+from loops.embedding cimport embed, index_at
+from loops.dropout cimport fm_counter_key, noise_rows
+from loops.matmul cimport pack_panel
+from loops.normalization cimport (
+    batch_factors, batch_slopes, column_moments, column_products, fold_moments,
+    layer_norm_backward_rows, layer_norm_rows, layer_norm_sums, standardize, standardize_backward,
+)
+from plan.operation cimport (
+    Op, Run, apply, apply_backward, apply_gradient, cut, fm_touch, mask_block, row_cut,
+    sample_of,
+)
+from loops.rows cimport axpy
+
+
+# --- What is drawn in every step ----------------------------------------------------------------
+
+
+cdef inline void dropout(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """y (rows, O) = x with the mask of this step; y may be x."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    if i < end:
+        mask_block(op, run, end - i, op.outputs, x + i * x_row, x_row,
+                   <real *>op.y + i * op.y_row, op.y_row, i, 0)
+
+
+cdef inline void gaussian_noise(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """y (rows, O) = x + scale * N(0, 1); y may be x."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    if i < end:
+        noise_rows(end - i, op.outputs, x + i * x_row, x_row, <real *>op.y + i * op.y_row,
+                   op.y_row, fm_counter_key(op.key, run.step), i, op.scale)
+
+
+# --- Batch normalisation ------------------------------------------------------------------------
+#
+# The features are the columns of the samples, or, of images, each `inputs` neighbours in a sample
+# are the features at one position. Without positions threads share the columns, and one pass does
+# all; with them the sums of columns come first, and the next operation adds up the positions.
+# `statistics` has the mean (I,) and the variance (I,), `partial` two sums (O,) each.
+
+
+cdef inline double *doubles_of(real *scratch) noexcept nogil:
+    return <double *>scratch
+
+
+cdef inline real *reals_of(const Op *op, real *scratch) noexcept nogil:
+    # Behind 4 doubles for each feature.
+    return <real *>(doubles_of(scratch) + 4 * op.inputs)
+
+
+cdef inline void repeat(Py_ssize_t times, Py_ssize_t n, real *x) noexcept nogil:
+    # x (times, n), of which the first row is there.
+    cdef Py_ssize_t i
+    for i in range(1, times):
+        memcpy(x + i * n, x, n * sizeof(real))
+
+
+cdef inline void batch_moments(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """partial = mean, and squares of distances from it, of each column of x (rows, O)."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t c = row_cut(op.outputs, thread, threads)
+    cdef Py_ssize_t end = row_cut(op.outputs, thread + 1, threads)
+    if c < end:
+        column_moments(run.rows, end - c, x + c, x_row, op.partial + c,
+                       op.partial + op.outputs + c)
+
+
+cdef inline void batch_norm(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """z (rows, O) = x normalised by its own moments, times w, plus b; y its activation."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t n = op.inputs, width = op.outputs, positions = op.outputs // op.inputs
+    cdef Py_ssize_t i, j, c = 0, begin = 0, end = run.rows
+    cdef double *mean = op.statistics
+    cdef double *variance = op.statistics + n
+    cdef real *shift = reals_of(op, scratch)
+    cdef real *factor = shift + width
+    cdef real *offset = factor + width
+    if positions == 1:
+        c = row_cut(n, thread, threads)
+        width = row_cut(n, thread + 1, threads) - c
+        if width <= 0:
+            return
+        column_moments(run.rows, width, x + c, x_row, mean + c, variance + c)
+        for j in range(c, c + width):
+            variance[j] /= <double>run.rows
+        batch_factors(width, mean + c, variance + c, op.epsilon, <const real *>op.w + c,
+                      <const real *>op.b + c, shift, factor, offset)
+    else:
+        begin = row_cut(run.rows, thread, threads)
+        end = row_cut(run.rows, thread + 1, threads)
+        if thread > 0:
+            # Each for itself; those of thread 0 stay for the way back.
+            mean = doubles_of(scratch)
+            variance = mean + n
+        fold_moments(positions, n, run.rows, op.partial, op.partial + width, mean, variance)
+        batch_factors(n, mean, variance, op.epsilon, <const real *>op.w, <const real *>op.b,
+                      shift, factor, offset)
+        repeat(positions, n, shift)
+        repeat(positions, n, factor)
+        repeat(positions, n, offset)
+    for i in range(begin, end):
+        standardize(width, x + i * x_row + c, shift, factor, offset,
+                    <real *>op.z + i * op.z_row + c)
+    finish_rows(op, run, begin, end, c, width, scratch)
+
+
+cdef inline void finish_rows(
+    const Op *op, const Run *run, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t c, Py_ssize_t n,
+    real *tag,
+) noexcept nogil:
+    """Apply activation and mask to columns c .. c + n of rows begin .. end of z.
+
+    tag chooses the dtype, here and below.
+    """
+    cdef Py_ssize_t i
+    cdef const real *z = <const real *>op.z + c
+    cdef real *y = <real *>op.y + c
+    if op.activation >= 0:
+        for i in range(begin, end):
+            apply(op.activation, n, z + i * op.z_row, y + i * op.y_row, op.parameter)
+    if op.keep_scale != 0 and begin < end:
+        mask_block(op, run, end - begin, n, y + begin * op.y_row, op.y_row,
+                   <real *>op.masked + begin * op.masked_row + c, op.masked_row, begin, c)
+
+
+cdef inline void finish_gradient(
+    const Op *op, const Run *run, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t c, Py_ssize_t n,
+    real *tag,
+) noexcept nogil:
+    """Apply mask and derivative to columns c .. c + n of rows begin .. end of dx.
+
+    Also writes them transposed, if op.dxt; then the rows are all of the batch.
+    """
+    cdef Py_ssize_t i
+    cdef real *dx = <real *>op.dx + c
+    if op.keep_scale != 0 and begin < end:
+        mask_block(op, run, end - begin, n, dx + begin * op.dx_row, op.dx_row,
+                   dx + begin * op.dx_row, op.dx_row, begin, c)
+    if op.activation >= 0:
+        for i in range(begin, end):
+            apply_backward(op.activation, n, dx + i * op.dx_row,
+                           <const real *>op.saved + i * op.saved_row + c, dx + i * op.dx_row,
+                           op.parameter)
+    if op.dxt != NULL:
+        pack_panel(True, n, run.rows, op.dxt_row, dx, op.dx_row,
+                   <real *>op.dxt + c * op.dxt_row)
+
+
+cdef inline void batch_products(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """partial = sums over the rows of dy (rows, O), and of dy * (x - mean)."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t c = row_cut(op.outputs, thread, threads)
+    cdef Py_ssize_t end = row_cut(op.outputs, thread + 1, threads)
+    cdef Py_ssize_t n = op.inputs, stop
+    while c < end:
+        # The means are those of one position.
+        stop = min(end, (c // n + 1) * n)
+        column_products(run.rows, stop - c, <const real *>op.dy + c, op.dy_row, x + c, x_row,
+                        op.statistics + c % n, op.partial + c, op.partial + op.outputs + c)
+        c = stop
+
+
+cdef inline void fold_sums(
+    const Op *op, Py_ssize_t begin, Py_ssize_t end, double *sums, double *dots
+) noexcept nogil:
+    """Sums of features begin .. end from those of columns."""
+    cdef Py_ssize_t n = op.inputs, p, j
+    for j in range(begin, end):
+        sums[j - begin] = 0
+        dots[j - begin] = 0
+    for p in range(op.outputs // n):
+        for j in range(begin, end):
+            sums[j - begin] += op.partial[p * n + j]
+            dots[j - begin] += op.partial[op.outputs + p * n + j]
+
+
+cdef inline void batch_update_features(
+    const Op *op, const Run *run, Py_ssize_t c, Py_ssize_t n, const double *sums,
+    const double *dots, real *gradient,
+) noexcept nogil:
+    """Update features c .. c + n of w and b, and their running mean and variance."""
+    cdef Py_ssize_t j, count = run.rows * (op.outputs // op.inputs)
+    cdef const double *mean = op.statistics + c
+    cdef const double *variance = op.statistics + op.inputs + c
+    cdef real *running_mean = <real *>op.running_mean + c
+    cdef real *running_variance = <real *>op.running_variance + c
+    cdef double keep = op.momentum, take = 1 - op.momentum
+    if op.running_mean != NULL:
+        for j in range(n):
+            running_mean[j] = <real>(keep * <double>running_mean[j] + take * mean[j])
+            running_variance[j] = <real>(
+                keep * <double>running_variance[j]
+                + take * (variance[j] * (<double>count / <double>(count - 1))))
+    for j in range(n):
+        gradient[j] = <real>(dots[j] / sqrt(variance[j] + op.epsilon))
+    if op.b == NULL:
+        return  # they are frozen
+    apply_gradient(op, run, False, c, n, gradient)
+    for j in range(n):
+        gradient[j] = <real>sums[j]
+    apply_gradient(op, run, True, c, n, gradient)
+
+
+cdef inline void batch_norm_backward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """dx (rows, O), if wanted, from dy; without positions also the updates."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t n = op.inputs, width = op.outputs, positions = op.outputs // op.inputs
+    cdef Py_ssize_t i, c = 0, begin = 0, end = run.rows
+    cdef const double *mean = op.statistics
+    cdef const double *variance = op.statistics + n
+    cdef double *sums = doubles_of(scratch)
+    cdef double *dots = sums + n
+    cdef real *shift = reals_of(op, scratch)
+    cdef real *factor = shift + width
+    cdef real *slope = factor + width
+    cdef real *offset = slope + width
+    if positions == 1:
+        c = row_cut(n, thread, threads)
+        width = row_cut(n, thread + 1, threads) - c
+        if width <= 0:
+            return
+        column_products(run.rows, width, <const real *>op.dy + c, op.dy_row, x + c, x_row,
+                        mean + c, sums, dots)
+    else:
+        begin = row_cut(run.rows, thread, threads)
+        end = row_cut(run.rows, thread + 1, threads)
+        fold_sums(op, 0, n, sums, dots)
+    if op.dx != NULL:
+        batch_slopes(width // positions, run.rows * positions, mean + c, variance + c, op.epsilon,
+                     <const real *>op.w + c, sums, dots, shift, factor, slope, offset)
+        repeat(positions, n, shift)
+        repeat(positions, n, factor)
+        repeat(positions, n, slope)
+        repeat(positions, n, offset)
+        for i in range(begin, end):
+            standardize_backward(width, <const real *>op.dy + i * op.dy_row + c,
+                                 x + i * x_row + c, shift, factor, slope, offset,
+                                 <real *>op.dx + i * op.dx_row + c)
+        finish_gradient(op, run, begin, end, c, width, scratch)
+    if positions == 1:
+        batch_update_features(op, run, c, width, sums, dots, shift)
+
+
+cdef inline void batch_update(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """The updates of w, b and the running statistics, from sums of columns."""
+    cdef Py_ssize_t c = row_cut(op.inputs, thread, threads)
+    cdef Py_ssize_t end = row_cut(op.inputs, thread + 1, threads)
+    cdef double *sums = doubles_of(scratch)
+    cdef double *dots = sums + op.inputs
+    if c < end:
+        fold_sums(op, c, end, sums, dots)
+        batch_update_features(op, run, c, end - c, sums, dots, reals_of(op, scratch))
+
+
+cdef inline void scale_shift(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """z (rows, O) = (x - s0) * w + b of every sample, y its activation; z may be x."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i
+    cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    for i in range(begin, end):
+        standardize(op.outputs, x + i * x_row, <const real *>op.s0, <const real *>op.w,
+                    <const real *>op.b, <real *>op.z + i * op.z_row)
+    finish_rows(op, run, begin, end, 0, op.outputs, scratch)
+
+
+# --- Layer normalisation ------------------------------------------------------------------------
+
+
+cdef inline void layer_norm(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """z (rows, O) = each I neighbours of x normalised, times w, plus b; y its activation.
+
+    `statistics` has the moments (rows, O / I, 2).
+    """
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, positions = op.outputs // op.inputs
+    cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    for i in range(begin, end):
+        layer_norm_rows(positions, op.inputs, x + i * x_row, op.epsilon, <const real *>op.w,
+                        <const real *>op.b, <real *>op.z + i * op.z_row,
+                        op.statistics + 2 * i * positions)
+    finish_rows(op, run, begin, end, 0, op.outputs, scratch)
+
+
+cdef inline void layer_norm_backward(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """dx (rows, O) from dy."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, positions = op.outputs // op.inputs
+    cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    for i in range(begin, end):
+        layer_norm_backward_rows(positions, op.inputs, <const real *>op.dy + i * op.dy_row,
+                                 x + i * x_row, op.epsilon, <const real *>op.w,
+                                 op.statistics + 2 * i * positions,
+                                 <real *>op.dx + i * op.dx_row)
+    finish_gradient(op, run, begin, end, 0, op.outputs, scratch)
+
+
+cdef inline void layer_norm_update(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """The updates of w and b."""
+    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
+    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
+    cdef Py_ssize_t i, j, positions = op.outputs // op.inputs
+    cdef Py_ssize_t c = row_cut(op.inputs, thread, threads)
+    cdef Py_ssize_t end = row_cut(op.inputs, thread + 1, threads)
+    cdef double *sums = doubles_of(scratch)
+    cdef double *dots = sums + op.inputs
+    cdef real *gradient = reals_of(op, scratch)
+    if c >= end:
+        return
+    for j in range(end - c):
+        sums[j] = 0
+        dots[j] = 0
+    for i in range(run.rows):
+        layer_norm_sums(positions, op.inputs, c, end, <const real *>op.dy + i * op.dy_row,
+                        x + i * x_row, op.epsilon, op.statistics + 2 * i * positions, sums, dots)
+    for j in range(end - c):
+        gradient[j] = <real>dots[j]
+    apply_gradient(op, run, False, c, end - c, gradient)
+    for j in range(end - c):
+        gradient[j] = <real>sums[j]
+    apply_gradient(op, run, True, c, end - c, gradient)
+
+
+# --- Embeddings ---------------------------------------------------------------------------------
+
+
+cdef inline void embedding(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """z (rows, I, O), or (rows, O) if they are summed: rows of w; y its activation."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
+    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
+    if run.order != NULL:
+        for i in range(begin, end):  # cache misses, all at once
+            fm_touch(<const char *>run.source + sample_of(run, i) * op.inputs * op.index_bytes)
+    for i in range(begin, end):
+        embed(op.inputs, op.outputs, run.source, op.index_bytes, sample_of(run, i) * op.inputs,
+              op.sums_rows, <const real *>op.w, <real *>op.z + i * op.z_row)
+    finish_rows(op, run, begin, end, 0, op.outputs if op.sums_rows else op.inputs * op.outputs,
+                scratch)
+
+
+cdef inline void embedding_update(
+    const Op *op, Run *run, int thread, int threads, real *scratch
+) noexcept nogil:
+    """The update of w. Threads share its rows: each looks at all integers for those of its own.
+
+    A rule that does nothing to a row without a gradient is not asked about it.
+    """
+    cdef Py_ssize_t begin = cut(op.vocabulary, thread, threads)
+    cdef Py_ssize_t end = cut(op.vocabulary, thread + 1, threads)
+    cdef Py_ssize_t i, k, at, row, dim = op.outputs
+    cdef real *gradients = <real *>op.row_gradients
+    cdef bint few = (op.rule == FM_SGD or op.rule == FM_ADAGRAD) and run.coefficients[1] == 0 \
+        and op.l1 == 0 and op.l2 == 0
+    if not few:
+        memset(gradients + begin * dim, 0, (end - begin) * dim * sizeof(real))
+    for i in range(run.rows):
+        at = sample_of(run, i) * op.inputs
+        for k in range(op.inputs):
+            row = index_at(run.source, op.index_bytes, at + k)
+            if begin <= row < end:
+                if few and not op.marks[row]:
+                    op.marks[row] = 1
+                    memset(gradients + row * dim, 0, dim * sizeof(real))
+                axpy(dim, <real>1,
+                     <const real *>op.dy + i * op.dy_row + (0 if op.sums_rows else k * dim),
+                     gradients + row * dim)
+    if not few:
+        apply_gradient(op, run, False, begin * dim, (end - begin) * dim, gradients + begin * dim)
+        return
+    for i in range(run.rows):
+        at = sample_of(run, i) * op.inputs
+        for k in range(op.inputs):
+            row = index_at(run.source, op.index_bytes, at + k)
+            if begin <= row < end and op.marks[row]:
+                op.marks[row] = 0
+                apply_gradient(op, run, False, row * dim, dim, gradients + row * dim)

@@ -1,0 +1,782 @@
+"""Plans: a list of operations over one block of memory, run for many batches without the GIL."""
+
+cimport cython
+from libc.math cimport isfinite
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+
+from loops.convolution cimport patch_of
+from dispatch cimport (
+    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD,
+    FM_HUBER, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LIST_ROWS, FM_RELU, FM_RELU_BACKWARD,
+    FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD,
+    FM_SQUARED, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
+)
+from plan.convolution cimport (
+    average_pool_backward, average_pool_forward, convolution_backward, convolution_forward,
+    convolution_update, filters_transposed, image_scratch, max_pool_backward, max_pool_forward,
+    parts_size,
+)
+from plan.normalization cimport (
+    batch_moments, batch_norm, batch_norm_backward, batch_products, batch_update, dropout,
+    embedding, embedding_update, gaussian_noise, layer_norm, layer_norm_backward,
+    layer_norm_update, scale_shift,
+)
+from plan.narrow cimport (
+    lane_activation, lane_activation_backward, lane_cross_entropy, lane_dense,
+    lane_dense_backward, lane_dense_update, lane_gather, lane_output, lane_rows,
+)
+from loops.nonzeros cimport any_nonzero, list_size, sample_lists_size
+from loops.losses cimport mean_of, sum_of
+from plan.operation cimport (
+    CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
+    activation_forward, dense_backward, dense_forward, dense_update, fm_flag, fm_flag_get,
+    fm_flag_set, gather, nonzeros, output, transpose,
+)
+from plan.thread_pace cimport Pace, begin_pace, next_pace
+from plan.losses cimport cross_entropy, element_loss, hinge_loss, sum_of_weights
+from loops.window cimport Window
+from plan.updates cimport SUM_CHUNK, clipped_update, gradient_norm, penalty
+
+cdef extern from "fm_team.h" nogil:
+    ctypedef struct fm_team:
+        pass
+    ctypedef void (*fm_team_body)(fm_team *, int, void *) noexcept nogil
+    void fm_team_run(int, int, fm_team_body, void *)
+    int fm_team_most(const fm_team *)
+    int fm_team_size(const fm_team *)
+    void fm_team_choose(fm_team *, int)
+    int fm_team_rest(fm_team *, int)
+    int FM_TEAM_RESTED, FM_TEAM_ENDED
+    double fm_team_slept(const fm_team *)
+    void fm_team_barrier(fm_team *)
+    double fm_seconds()
+    unsigned long fm_flush_subnormals()
+    void fm_flush_restore(unsigned long)
+
+import_tables()
+
+# Activations that work on single values: what computes them, and their derivative.
+FORWARD = {
+    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU, "leaky_relu": FM_LEAKY_RELU,
+    "elu": FM_ELU, "gelu": FM_GELU, "silu": FM_SILU, "softplus": FM_SOFTPLUS, "tanh": FM_TANH,
+    "sigmoid": FM_SIGMOID,
+}
+BACKWARD = {
+    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU_BACKWARD,
+    "leaky_relu": FM_LEAKY_RELU_BACKWARD, "elu": FM_ELU_BACKWARD, "gelu": FM_GELU_BACKWARD,
+    "silu": FM_SILU_BACKWARD, "softplus": FM_SOFTPLUS_BACKWARD, "tanh": FM_TANH_BACKWARD,
+    "sigmoid": FM_SIGMOID_BACKWARD,
+}
+# Losses of single values.
+ELEMENT_LOSSES = {
+    "mse": FM_SQUARED, "mae": FM_ABSOLUTE, "huber": FM_HUBER,
+    "binary_cross_entropy": FM_BINARY_CROSS_ENTROPY,
+}
+STORE = STORE_GRADIENT
+KEEP = KEEP_GRADIENT
+VALUES_OF_A_SUM = SUM_CHUNK
+SCRATCH_ROWS = CHUNK_ROWS
+LIST_ROWS = FM_LIST_ROWS
+
+
+def lanes():
+    """Values in a vector, for float32 and float64."""
+    return fm_f32.lanes, fm_f64.lanes
+
+
+cdef Window _window(values) except *:
+    """A window from the twelve numbers of fastmlp.layers.window.Window."""
+    cdef Window w
+    (w.height, w.width, w.channels, w.kernel_height, w.kernel_width, w.stride_y, w.stride_x,
+     w.pad_top, w.pad_bottom, w.pad_left, w.pad_right, w.out_height, w.out_width) = values
+    return w
+
+
+def list_memory(Py_ssize_t inputs, Py_ssize_t rows, bint double_precision):
+    """Elements of the lists of a tile of samples, and of a tile of inputs of so many samples."""
+    if double_precision:
+        return (sample_lists_size(inputs, <const double *>NULL),
+                list_size(rows, <const double *>NULL))
+    return sample_lists_size(inputs, <const float *>NULL), list_size(rows, <const float *>NULL)
+
+
+def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
+    """The share of features that a list of some samples has, in the mean over so many lists.
+
+    source: C-contiguous samples of uint8, float32 or float64, told by their size. Those that are
+    looked at are evenly spread over all.
+    """
+    cdef Py_buffer view
+    cdef Py_ssize_t found = 0, group, i
+    cdef Py_ssize_t[FM_LIST_ROWS] first
+    PyObject_GetBuffer(source, &view, PyBUF_C_CONTIGUOUS)
+    try:
+        if view.itemsize not in (1, 4, 8) or view.len != samples * features * view.itemsize:
+            raise ValueError("source has other samples.")
+        for group in range(groups):
+            for i in range(FM_LIST_ROWS):
+                first[i] = (group * FM_LIST_ROWS + i) * samples // (groups * FM_LIST_ROWS)
+                first[i] *= features
+            if view.itemsize == 1:
+                found += any_nonzero(features, <const unsigned char *>view.buf, first)
+            elif view.itemsize == 4:
+                found += any_nonzero(features, <const float *>view.buf, first)
+            else:
+                found += any_nonzero(features, <const double *>view.buf, first)
+    finally:
+        PyBuffer_Release(&view)
+    return found / <double>(groups * features)
+
+
+def convolution_memory(window, Py_ssize_t filters, Py_ssize_t lanes):
+    """Elements of scratch, of a transposed filter and of a chunk's gradients."""
+    cdef Window w = _window(window)
+    return (image_scratch(&w, filters, lanes), patch_of(&w, lanes),
+            parts_size(&w, filters, lanes))
+
+
+cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
+    op.f32 = NULL
+    op.f64 = NULL
+    if kind == "python":
+        return 0
+    elif kind == "gather":
+        op.f32, op.f64 = gather[float], gather[double]
+    elif kind == "nonzeros":
+        op.f32, op.f64 = nonzeros[float], nonzeros[double]
+    elif kind == "output":
+        op.f32, op.f64 = output[float], output[double]
+    elif kind == "dense":
+        op.f32, op.f64 = dense_forward[float], dense_forward[double]
+    elif kind == "dense_backward":
+        op.f32, op.f64 = dense_backward[float], dense_backward[double]
+    elif kind == "dense_update":
+        op.f32, op.f64 = dense_update[float], dense_update[double]
+    elif kind == "activation":
+        op.f32, op.f64 = activation_forward[float], activation_forward[double]
+    elif kind == "activation_backward":
+        op.f32, op.f64 = activation_backward[float], activation_backward[double]
+    elif kind == "dropout":
+        op.f32, op.f64 = dropout[float], dropout[double]
+    elif kind == "gaussian_noise":
+        op.f32, op.f64 = gaussian_noise[float], gaussian_noise[double]
+    elif kind == "batch_moments":
+        op.f32, op.f64 = batch_moments[float], batch_moments[double]
+    elif kind == "batch_norm":
+        op.f32, op.f64 = batch_norm[float], batch_norm[double]
+    elif kind == "batch_products":
+        op.f32, op.f64 = batch_products[float], batch_products[double]
+    elif kind == "batch_norm_backward":
+        op.f32, op.f64 = batch_norm_backward[float], batch_norm_backward[double]
+    elif kind == "batch_update":
+        op.f32, op.f64 = batch_update[float], batch_update[double]
+    elif kind == "scale_shift":
+        op.f32, op.f64 = scale_shift[float], scale_shift[double]
+    elif kind == "layer_norm":
+        op.f32, op.f64 = layer_norm[float], layer_norm[double]
+    elif kind == "layer_norm_backward":
+        op.f32, op.f64 = layer_norm_backward[float], layer_norm_backward[double]
+    elif kind == "layer_norm_update":
+        op.f32, op.f64 = layer_norm_update[float], layer_norm_update[double]
+    elif kind == "embedding":
+        op.f32, op.f64 = embedding[float], embedding[double]
+    elif kind == "embedding_update":
+        op.f32, op.f64 = embedding_update[float], embedding_update[double]
+    elif kind == "transpose":
+        op.f32, op.f64 = transpose[float], transpose[double]
+    elif kind == "cross_entropy":
+        op.f32, op.f64 = cross_entropy[float], cross_entropy[double]
+    elif kind == "lane_gather":
+        op.f32, op.f64 = lane_gather[float], lane_gather[double]
+    elif kind == "lane_output":
+        op.f32, op.f64 = lane_output[float], lane_output[double]
+    elif kind == "lane_rows":
+        op.f32, op.f64 = lane_rows[float], lane_rows[double]
+    elif kind == "lane_dense":
+        op.f32, op.f64 = lane_dense[float], lane_dense[double]
+    elif kind == "lane_dense_backward":
+        op.f32, op.f64 = lane_dense_backward[float], lane_dense_backward[double]
+    elif kind == "lane_dense_update":
+        op.f32, op.f64 = lane_dense_update[float], lane_dense_update[double]
+    elif kind == "lane_activation":
+        op.f32, op.f64 = lane_activation[float], lane_activation[double]
+    elif kind == "lane_activation_backward":
+        op.f32, op.f64 = lane_activation_backward[float], lane_activation_backward[double]
+    elif kind == "lane_cross_entropy":
+        op.f32, op.f64 = lane_cross_entropy[float], lane_cross_entropy[double]
+    elif kind == "convolution":
+        op.f32, op.f64 = convolution_forward[float], convolution_forward[double]
+    elif kind == "filters":
+        op.f32, op.f64 = filters_transposed[float], filters_transposed[double]
+    elif kind == "convolution_backward":
+        op.f32, op.f64 = convolution_backward[float], convolution_backward[double]
+    elif kind == "convolution_update":
+        op.f32, op.f64 = convolution_update[float], convolution_update[double]
+    elif kind == "max_pool":
+        op.f32, op.f64 = max_pool_forward[float], max_pool_forward[double]
+    elif kind == "max_pool_backward":
+        op.f32, op.f64 = max_pool_backward[float], max_pool_backward[double]
+    elif kind == "average_pool":
+        op.f32, op.f64 = average_pool_forward[float], average_pool_forward[double]
+    elif kind == "average_pool_backward":
+        op.f32, op.f64 = average_pool_backward[float], average_pool_backward[double]
+    elif kind == "penalty":
+        op.f32, op.f64 = penalty[float], penalty[double]
+    elif kind == "gradient_norm":
+        op.f32, op.f64 = gradient_norm[float], gradient_norm[double]
+    elif kind == "clipped_update":
+        op.f32, op.f64 = clipped_update[float], clipped_update[double]
+    elif kind == "hinge":
+        op.f32, op.f64 = hinge_loss[float], hinge_loss[double]
+    elif kind in ELEMENT_LOSSES:
+        op.loss = ELEMENT_LOSSES[kind]
+        op.f32, op.f64 = element_loss[float], element_loss[double]
+    else:
+        raise ValueError(f"no operation is called {kind!r}.")
+    if double_precision:
+        op.f32 = NULL
+    else:
+        op.f64 = NULL
+    return 0
+
+
+# --- A run --------------------------------------------------------------------------------------
+
+# Where a thread is in a run.
+cdef struct Place:
+    Py_ssize_t epoch, first, step
+    const int64_t *order
+    long long turn
+
+
+# One call of Program.run, shared by its threads.
+cdef struct Job:
+    Pace *pace                  # NULL: all threads take all steps
+    Place place                 # where a thread goes on that has rested
+    const Op *ops
+    int count
+    Run run                     # what stays the same from batch to batch
+    bint in_place               # batches are read where the caller has them
+    Py_ssize_t sample_bytes
+    Py_ssize_t total, batch, epochs
+    uint64_t first_step         # in the life of the network
+    const double *coefficients  # (steps, coefficient_count)
+    Py_ssize_t coefficient_count
+    const double *penalties     # what operations before the loss find that is to be added to it
+    Py_ssize_t penalty_count
+    char *scratch               # of all threads
+    Py_ssize_t scratch_bytes    # of each
+    # The step after which all end, the turn at which a Python operation failed; 0: none. Numbers,
+    # because a thread may look after thread 0 has gone on and come to the next one: all must leave
+    # at the same place, or some would wait for ever.
+    fm_flag stop, failed
+    void *program               # borrowed
+    bint stops                  # before a loss that is not finite
+    bint polls
+    bint every_step
+    double interval
+    Py_ssize_t steps_between
+    Py_ssize_t watched          # steps between two looks at the weights; 0: nobody looks
+    Py_ssize_t steps_before     # number of steps before the run, for the number of a step
+    Py_ssize_t start            # samples of the first epoch that are done already
+    const double *python_weight  # weight of a batch whose loss is computed in Python
+    # Results, written by thread 0: of the last batch, of the epoch so far, of each whole epoch.
+    double loss
+    double loss_sum, weight_sum
+    Py_ssize_t correct, done
+    Py_ssize_t epochs_done
+    double *epoch_loss          # (epochs,) means over the samples
+    double *epoch_seconds       # (epochs,)
+    int64_t *epoch_correct      # (epochs,)
+
+
+cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noexcept with gil:
+    """Run a Python operation; False if it raised."""
+    cdef Program p = <Program>program
+    fm_flush_restore(0)  # Python has its subnormal numbers
+    try:
+        p.functions[index](rows, first)
+        return True
+    except BaseException as error:
+        p.error = error
+        return False
+    finally:
+        fm_flush_subnormals()
+
+
+cdef bint _poll(
+    void *program, Py_ssize_t done, double loss, Py_ssize_t correct
+) noexcept with gil:
+    """Tell Python how far the run is; False if it is to end."""
+    cdef Program p = <Program>program
+    fm_flush_restore(0)
+    try:
+        return not p.poll(done, loss, correct)
+    except BaseException as error:
+        p.error = error
+        return False
+    finally:
+        fm_flush_subnormals()
+
+
+cdef bint _watch(void *program, const Job *job) noexcept with gil:
+    """Let Python look at the weights after a step; False if the run is to end."""
+    cdef Program p = <Program>program
+    fm_flush_restore(0)
+    try:
+        return not p.watch(job.done, job.loss_sum, job.weight_sum, job.correct, job.loss)
+    except BaseException as error:
+        p.error = error
+        return False
+    finally:
+        fm_flush_subnormals()
+
+
+cdef inline bint is_reached(long long mark, long long now) noexcept nogil:
+    return 0 < mark <= now
+
+
+cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
+    cdef Job *job = <Job *>context
+    cdef Run run = job.run
+    cdef const Op *op
+    cdef int i, threads, size, most = fm_team_most(team)
+    cdef void *scratch = job.scratch + thread * job.scratch_bytes
+    cdef Py_ssize_t first = job.start, row, right, step = 0, epoch = 0
+    cdef long long turn = 0
+    cdef double loss, extra, now, began, next_poll = 0
+    began = fm_seconds()
+    if thread == 0 and job.pace != NULL and most > 1:
+        begin_pace(job.pace, most)
+    while epoch < job.epochs:
+        if thread > 0:
+            i = fm_team_rest(team, thread)
+            if i == FM_TEAM_RESTED:
+                epoch, first, step = job.place.epoch, job.place.first, job.place.step
+                turn = job.place.turn
+                run.order = job.place.order
+            if i == FM_TEAM_ENDED or epoch >= job.epochs:
+                return
+        size = fm_team_size(team)
+        if is_reached(fm_flag_get(&job.stop), step):
+            return
+        run.first = first
+        run.step = job.first_step + <uint64_t>step
+        run.rows = min(job.batch, job.total - first)
+        # One batch is all there is, in its order. (Who looks between steps may write to it.)
+        run.again = step > 0 and run.rows == job.total and run.order == NULL and job.watched == 0
+        run.weight = sum_of_weights(&run)
+        if job.in_place:
+            run.x = job.run.source + first * job.sample_bytes
+        if job.coefficients != NULL:
+            run.coefficients = job.coefficients + step * job.coefficient_count
+        for i in range(job.count):
+            op = job.ops + i
+            threads = min(op.threads, size)
+            turn += 1
+            if thread < threads:
+                if op.f32 != NULL:
+                    op.f32(op, &run, thread, threads, <float *>scratch)
+                elif op.f64 != NULL:
+                    op.f64(op, &run, thread, threads, <double *>scratch)
+                elif not _call(job.program, op.python, run.rows, first):
+                    fm_flag_set(&job.failed, turn)
+                elif op.checks and not isfinite(run.losses[0]):
+                    fm_flag_set(run.bad, 1)
+            if op.barrier:
+                fm_team_barrier(team)
+            if op.python >= 0 and is_reached(fm_flag_get(&job.failed), turn):
+                return
+            if op.checks:
+                if thread == 0:
+                    loss = sum_of(run.rows, run.losses)
+                    right = 0
+                    for row in range(run.rows):
+                        right += run.correct[row]
+                    job.correct += right
+                    if op.python >= 0:
+                        run.weight = job.python_weight[0]
+                    extra = 0
+                    for row in range(job.penalty_count):
+                        extra += job.penalties[row]
+                    job.loss = mean_of(loss, run.weight) + extra
+                    loss += extra * run.weight
+                    job.loss_sum += loss
+                    job.weight_sum += run.weight
+                if job.stops and fm_flag_get(run.bad):
+                    return
+        step += 1
+        first += run.rows
+        if thread == 0:
+            job.done = first
+            if job.polls and (job.every_step or step == 1 or step % job.steps_between == 0):
+                now = fm_seconds()
+                if job.every_step or now >= next_poll:
+                    loss = mean_of(job.loss_sum, job.weight_sum)
+                    if not _poll(job.program, first, loss, job.correct):
+                        fm_flag_set(&job.stop, step)
+                    next_poll = fm_seconds() + job.interval
+        if job.watched > 0 and (job.steps_before + step) % job.watched == 0:
+            # All must have updated their parts before anybody looks, and wait while he does.
+            fm_team_barrier(team)
+            if thread == 0 and not _watch(job.program, job):
+                fm_flag_set(&job.stop, step)
+        if first >= job.total:
+            if thread == 0:
+                now = fm_seconds()
+                job.epoch_loss[epoch] = mean_of(job.loss_sum, job.weight_sum)
+                job.epoch_seconds[epoch] = now - began
+                job.epoch_correct[epoch] = job.correct
+                job.epochs_done = epoch + 1
+                began = now
+                if epoch + 1 < job.epochs:
+                    job.loss_sum = 0
+                    job.weight_sum = 0
+                    job.correct = 0
+                    job.done = 0
+            epoch += 1
+            first = 0
+            if run.order != NULL:
+                run.order += job.total
+        if thread == 0 and job.pace != NULL and most > 1:
+            threads = next_pace(job.pace, most, fm_team_slept(team))
+            if threads > size:
+                job.place.epoch, job.place.first, job.place.step = epoch, first, step
+                job.place.turn = turn
+                job.place.order = run.order
+            fm_team_choose(team, threads)
+        # The last operation of a list has no barrier of its own: this is it.
+        fm_team_barrier(team)
+
+
+cdef int _shaken = 0
+
+
+def change_threads(int every):
+    """For tests: the number of threads changes after so many steps; 0: as it should."""
+    global _shaken
+    _shaken = every
+
+
+@cython.auto_pickle(False)
+@cython.final
+cdef class Program:
+    """A list of operations over buffers that the caller keeps alive.
+
+    Parameters
+    ----------
+    double_precision : bool
+        float64, else float32.
+    capacity : int
+        Rows of the largest batch.
+    threads : int
+        Of a run, at most.
+    scratch : int
+        Elements of scratch memory that a thread needs.
+    """
+
+    cdef Op *ops
+    cdef int count, room
+    cdef bint double_precision, running
+    cdef Py_ssize_t capacity, scratch_bytes
+    cdef readonly int threads
+    cdef void *memory
+    cdef char *scratch
+    cdef const double *penalties
+    cdef Py_ssize_t penalty_count
+    cdef double *losses_at
+    cdef int *correct_at
+    cdef public double weight
+    cdef list functions, kept
+    # Of the last run, also if Python raised: complete epochs, samples done of the one after them.
+    cdef readonly tuple progress
+    cdef object poll, watch, error
+    cdef Pace pace
+
+    def __cinit__(self, bint double_precision, Py_ssize_t capacity, int threads,
+                  Py_ssize_t scratch):
+        cdef Py_ssize_t item = 8 if double_precision else 4
+        cdef char *start
+        self.double_precision = double_precision
+        self.capacity = capacity
+        self.threads = threads
+        self.functions = []
+        self.kept = []
+        # A page between the threads' parts, against false sharing.
+        self.scratch_bytes = (scratch * item + 8191) // 4096 * 4096
+        self.memory = calloc(1, threads * self.scratch_bytes + capacity * 12 + 4096)
+        if self.memory == NULL:
+            raise MemoryError(f"no memory for the scratch of {threads} threads.")
+        start = <char *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
+        self.scratch = start
+        self.losses_at = <double *>(start + threads * self.scratch_bytes)
+        self.correct_at = <int *>(self.losses_at + capacity)
+
+    @property
+    def losses(self):
+        """What each sample of a batch adds to its loss, (capacity,), for losses in Python.
+
+        They set `weight`, too: the sum is divided by it.
+        """
+        return <double[:self.capacity]> self.losses_at
+
+    @property
+    def correct(self):
+        """How many answers of each sample are right, (capacity,) int32, likewise."""
+        return <int[:self.capacity]> self.correct_at
+
+    def __dealloc__(self):
+        free(self.ops)
+        free(self.memory)
+
+    def add(self, str kind, *, keep=(), function=None, Py_ssize_t inputs=0, Py_ssize_t outputs=0,
+            size_t x=0, Py_ssize_t x_row=0, size_t y=0, Py_ssize_t y_row=0,
+            size_t z=0, Py_ssize_t z_row=0, size_t w=0, size_t b=0,
+            size_t dy=0, Py_ssize_t dy_row=0, size_t dyt=0, Py_ssize_t dyt_row=0,
+            size_t dx=0, Py_ssize_t dx_row=0, size_t dxt=0, Py_ssize_t dxt_row=0,
+            size_t saved=0, Py_ssize_t saved_row=0, int activation=NO_ACTIVATION,
+            double parameter=0, int rule=0, double multiplier=1, double l1=0, double l2=0,
+            bint clamps=False, size_t sums=0, size_t s0=0, size_t s1=0, size_t bs0=0, size_t bs1=0,
+            bint bytes=False, double scale=1, int threads=1, bint barrier=False,
+            bint checks=False, bint by_rows=False, window=None, pool=None, size_t index=0,
+            Py_ssize_t index_row=0, size_t filters=0, Py_ssize_t filters_row=0, size_t parts=0,
+            Py_ssize_t parts_row=0, int chunks=0, size_t class_weight=0, uint64_t key=0,
+            uint32_t threshold=0, double keep_scale=0, size_t masked=0, Py_ssize_t masked_row=0,
+            double epsilon=0, double momentum=0, size_t statistics=0, size_t partial=0,
+            size_t running_mean=0, size_t running_variance=0, int index_bytes=0,
+            bint sums_rows=False, Py_ssize_t vocabulary=0, size_t row_gradients=0, size_t marks=0,
+            size_t lists=0, Py_ssize_t lists_row=0, bint listed=False):
+        """Append an operation; buffers are given by address, `keep` holds what owns them."""
+        cdef Op *grown
+        cdef Op *op
+        cdef int i
+        if self.count == self.room:
+            grown = <Op *>calloc(2 * self.room + 8, sizeof(Op))
+            if grown == NULL:
+                raise MemoryError("no memory for the list of operations.")
+            for i in range(self.count):
+                grown[i] = self.ops[i]
+            free(self.ops)
+            self.ops = grown
+            self.room = 2 * self.room + 8
+        op = &self.ops[self.count]
+        memset(op, 0, sizeof(Op))
+        _set_function(op, kind, self.double_precision)
+        op.python = -1
+        if kind == "python":
+            op.python = <int>len(self.functions)
+            self.functions.append(function)
+        self.kept.append(keep)
+        op.inputs, op.outputs = inputs, outputs
+        op.x = <const char *>x
+        op.x_row = x_row
+        op.y, op.y_row = <char *>y, y_row
+        op.z, op.z_row = <char *>z, z_row
+        op.w, op.b = <char *>w, <char *>b
+        op.dy, op.dy_row = <char *>dy, dy_row
+        op.dyt, op.dyt_row = <char *>dyt, dyt_row
+        op.dx, op.dx_row = <char *>dx, dx_row
+        op.dxt, op.dxt_row = <char *>dxt, dxt_row
+        op.saved = <const char *>saved
+        op.saved_row = saved_row
+        op.activation, op.parameter, op.rule = activation, parameter, rule
+        op.multiplier, op.l1, op.l2, op.clamps = multiplier, l1, l2, clamps
+        op.sums = <double *>sums
+        op.class_weight = <char *>class_weight
+        op.s0, op.s1, op.bs0, op.bs1 = <char *>s0, <char *>s1, <char *>bs0, <char *>bs1
+        op.bytes, op.scale = bytes, scale
+        if window is not None:
+            op.window = _window(window)
+        if pool is not None:
+            op.pool = _window(pool)
+        op.index, op.index_row, op.filters = <char *>index, index_row, <char *>filters
+        op.filters_row = filters_row
+        op.parts, op.parts_row, op.chunks = <char *>parts, parts_row, chunks
+        op.threads, op.barrier, op.checks, op.by_rows = threads, barrier, checks, by_rows
+        op.key, op.threshold, op.keep_scale = key, threshold, keep_scale
+        op.masked, op.masked_row = <char *>masked, masked_row
+        op.epsilon, op.momentum = epsilon, momentum
+        op.statistics, op.partial = <double *>statistics, <double *>partial
+        op.running_mean, op.running_variance = <char *>running_mean, <char *>running_variance
+        op.index_bytes, op.sums_rows, op.vocabulary = index_bytes, sums_rows, vocabulary
+        op.row_gradients, op.marks = <char *>row_gradients, <signed char *>marks
+        op.lists, op.lists_row, op.listed = <char *>lists, lists_row, listed
+        self.count += 1
+
+    def add_penalties(self, const double[::1] penalties not None):
+        """Let the loss of every batch have the sum of these numbers, which operations write."""
+        self.kept.append(penalties)
+        self.penalties = &penalties[0]
+        self.penalty_count = penalties.shape[0]
+
+    def run(self, source, Py_ssize_t total, Py_ssize_t batch, *, Py_ssize_t sample_bytes,
+            bint in_place, Py_ssize_t x_row, const int64_t[::1] order=None,
+            const int64_t[::1] labels=None, targets=None, const double[::1] weights=None,
+            out=None, bint counts=False, bint stops=False,
+            const double[:, ::1] coefficients=None, uint64_t first_step=1, poll=None,
+            double interval=0.05, bint every_step=False, Py_ssize_t steps_between=1, watch=None,
+            Py_ssize_t watched=0, Py_ssize_t steps_before=0, sums=None, int threads=1,
+            double[::1] epoch_loss not None, double[::1] epoch_seconds not None,
+            int64_t[::1] epoch_correct not None):
+        """Run all batches of `total` samples, once for every element of `epoch_loss`.
+
+        The first time it begins in the middle if there are `sums` of what is done: samples (whole
+        batches, and fewer than all), the sum of their losses, of their weights, right answers.
+        `watch` is called with these four and the loss of the batch after every step whose number,
+        counted from `steps_before`, is a multiple of `watched`; meanwhile nothing else runs. If
+        its answer is true the run ends there.
+
+        Returns
+        -------
+        mean, loss : float
+            Mean loss of the samples of the last epoch, and of the last batch.
+        correct, done : int
+            Right answers, and samples of complete batches, in the last epoch.
+        bad : bool
+            Whether a loss was not finite; if the run `stops` there, its batch is not among those
+            done.
+        epochs : int
+            Complete epochs; the three arrays have the mean loss, the time and the right answers of
+            each.
+        """
+        cdef Job job
+        cdef fm_flag bad
+        cdef Py_buffer source_view, targets_view, out_view
+        cdef bint has_source = False, has_targets = False, has_out = False
+        cdef int active
+        if self.running:
+            raise RuntimeError("this plan is running already; use one model in each thread.")
+        if batch > self.capacity or batch < 1:
+            raise ValueError(f"batch must be from 1 to {self.capacity}, got {batch}.")
+        memset(&job, 0, sizeof(Job))
+        if sums is not None:
+            job.start, job.loss_sum, job.weight_sum, job.correct = sums
+            if not 0 <= job.start < total or job.start % batch:
+                raise ValueError(f"a run of {total} samples cannot begin at {job.start}.")
+        job.done = job.start
+        bad.value = 0
+        self.running = True
+        try:
+            if source is not None:
+                PyObject_GetBuffer(source, &source_view, PyBUF_C_CONTIGUOUS)
+                has_source = True
+                job.run.source = <const char *>source_view.buf
+            if targets is not None:
+                PyObject_GetBuffer(targets, &targets_view, PyBUF_C_CONTIGUOUS)
+                has_targets = True
+                job.run.targets = <const char *>targets_view.buf
+            if out is not None:
+                PyObject_GetBuffer(out, &out_view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+                has_out = True
+                job.run.out = <char *>out_view.buf
+            if order is not None:
+                job.run.order = &order[0]
+            if labels is not None:
+                job.run.labels = &labels[0]
+            if weights is not None:
+                job.run.weights = &weights[0]
+            if coefficients is not None:
+                job.coefficients = &coefficients[0, 0]
+                job.coefficient_count = coefficients.shape[1]
+            job.penalties = self.penalties
+            job.penalty_count = self.penalty_count
+            job.first_step = first_step
+            job.run.losses = self.losses_at
+            job.run.correct = self.correct_at
+            job.run.counts = counts
+            job.run.bad = &bad
+            job.python_weight = &self.weight
+            job.run.x_row = x_row
+            job.in_place = in_place
+            job.stops = stops
+            job.sample_bytes = sample_bytes
+            job.ops = self.ops
+            job.pace = &self.pace
+            job.count = self.count
+            job.total = total
+            job.epochs = epoch_loss.shape[0]
+            job.epoch_loss = &epoch_loss[0]
+            job.epoch_seconds = &epoch_seconds[0]
+            job.epoch_correct = &epoch_correct[0]
+            job.batch = batch
+            job.scratch = self.scratch
+            job.scratch_bytes = self.scratch_bytes
+            job.program = <void *>self
+            job.polls = poll is not None
+            job.every_step = every_step
+            job.interval = interval
+            job.steps_between = steps_between
+            job.watched = 0 if watch is None else watched
+            job.steps_before = steps_before
+            self.poll, self.watch = poll, watch
+            self.error = None
+            self.progress = 0, job.start
+            memset(self.correct_at, 0, self.capacity * sizeof(int))
+            threads = min(threads, self.threads)
+            with nogil:
+                self.pace.shaken = _shaken
+                active = self.pace.active if 1 <= self.pace.active <= threads else threads
+                fm_team_run(threads, active, _body, &job)
+                if threads > 1:
+                    self.pace.ended = fm_seconds()
+            self.progress = job.epochs_done, job.done
+            if self.error is not None:
+                raise self.error
+            return (mean_of(job.loss_sum, job.weight_sum), job.loss, job.correct, job.done,
+                    bad.value != 0, job.epochs_done)
+        finally:
+            self.running = False
+            self.poll = self.watch = self.error = None
+            if has_source:
+                PyBuffer_Release(&source_view)
+            if has_targets:
+                PyBuffer_Release(&targets_view)
+            if has_out:
+                PyBuffer_Release(&out_view)
+
+    def one(self, source, out, Py_ssize_t sample_bytes, bint in_place, Py_ssize_t x_row):
+        """Predict one sample, with no more ado: the shortest way through a plan."""
+        cdef Job job
+        cdef fm_flag bad
+        cdef Py_buffer source_view, out_view
+        cdef double loss, seconds
+        cdef int64_t correct
+        if self.running:
+            raise RuntimeError("this plan is running already; use one model in each thread.")
+        memset(&job, 0, sizeof(Job))
+        PyObject_GetBuffer(source, &source_view, PyBUF_C_CONTIGUOUS)
+        try:
+            PyObject_GetBuffer(out, &out_view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+        except BaseException:
+            PyBuffer_Release(&source_view)
+            raise
+        bad.value = 0
+        job.run.source = <const char *>source_view.buf
+        job.run.out = <char *>out_view.buf
+        job.run.bad = &bad
+        job.run.losses = self.losses_at
+        job.run.correct = self.correct_at
+        job.run.x_row = x_row
+        job.in_place = in_place
+        job.sample_bytes = sample_bytes
+        job.ops = self.ops
+        job.count = self.count
+        job.total = job.batch = job.epochs = job.steps_between = 1
+        job.epoch_loss = &loss
+        job.epoch_seconds = &seconds
+        job.epoch_correct = &correct
+        job.scratch = self.scratch
+        job.scratch_bytes = self.scratch_bytes
+        job.program = <void *>self
+        self.running = True
+        with nogil:
+            fm_team_run(1, 1, _body, &job)
+        self.running = False
+        PyBuffer_Release(&source_view)
+        PyBuffer_Release(&out_view)

@@ -1,0 +1,1 @@
+"""Stage 3: epochs, sources of data, and checkpoints."""

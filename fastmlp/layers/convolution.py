@@ -1,0 +1,231 @@
+"""The convolution of images."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp import _checks, activations, initializers
+from fastmlp._arrays import empty
+from fastmlp.layers.base import GradientSink, Layer, Shape
+from fastmlp.layers.window import Window
+from fastmlp.parameter import Initializer, Parameter
+
+if TYPE_CHECKING:
+    from fastmlp._plan.builder import Builder, Gradient, Value
+
+__all__ = ["Conv2D"]
+
+Array = npt.NDArray[Any]
+
+
+class Conv2D(Layer):
+    """Convolution of images, channels last: ``y = activation(x * weight + bias)``.
+
+    Every filter is laid over every place of the image; the output has a channel for each.
+
+    Parameters
+    ----------
+    filters : int
+        Number of filters F, at least 1.
+    kernel_size : int or (int, int)
+        Height and width of a filter, at least 1.
+    strides : int or (int, int), default=1
+        Steps from one place to the next, (y, x), at least 1.
+    padding : {"valid", "same"}, default="valid"
+        "valid": places inside the image only, OH = (H - kh) // sy + 1. "same": OH = ceil(H / sy),
+        with zeros around the image, of an odd number more below and to the right.
+    activation : str or None, default="linear"
+        Name of the activation; see ``fastmlp.activations``. Softmax is over the channels.
+    init : str, array or initializer, default=None
+        Initial weights; an output sums kh * kw * C inputs. See ``fastmlp.initializers``. None means
+        those of the model's ``init``, else "glorot_uniform".
+    use_bias : bool, default=True
+        Whether a bias is added.
+    bias_init : str, array or initializer, default="zeros"
+        Initial bias.
+    trainable, learning_rate_multiplier, l1, l2
+        How it is trained, as for every ``Layer``.
+
+    Attributes
+    ----------
+    window : Window
+        The geometry, once the layer is part of a network.
+
+    Raises
+    ------
+    ValueError
+        If a number is less than 1, or a name is unknown.
+    TypeError
+        If a number is not an integer or ``use_bias`` not a bool.
+
+    Notes
+    -----
+    Takes images of shape (H, W, C) and gives (OH, OW, F); as the first layer of a model it takes
+    ``input_shape=(H, W)`` for one channel. Parameters: ``weight`` (kh, kw, C, F) and ``bias`` (F,).
+    Forward N*OH*OW*kh*kw*C*F multiply-adds, backward twice that (once for the first layer of a
+    network). The padding is that of TensorFlow and Keras; PyTorch's ``padding=k // 2`` is the same
+    for odd k and strides of 1. ``fastmlp.layouts`` converts filters and images of PyTorch.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layers = [fm.Conv2D(32, 3, activation="relu"), fm.Flatten(), fm.Dense(10)]
+    >>> fm.Sequential(layers, input_shape=(28, 28, 1)).layers[0].output_shape
+    (26, 26, 32)
+    """
+
+    takes_images = True
+
+    window: Window
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = 1,
+        padding: str = "valid",
+        activation: str | None = "linear",
+        init: str | npt.NDArray[Any] | Initializer | None = None,
+        use_bias: bool = True,
+        bias_init: str | npt.NDArray[Any] | Initializer = "zeros",
+        *,
+        trainable: bool = True,
+        learning_rate_multiplier: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__(
+            trainable=trainable, learning_rate_multiplier=learning_rate_multiplier, l1=l1, l2=l2
+        )
+        self.filters = _checks.integer(filters, "filters", minimum=1)
+        self.kernel_size = _checks.sizes(kernel_size, "kernel_size")
+        self.strides = _checks.sizes(strides, "strides")
+        _checks.lookup(padding, dict.fromkeys(("valid", "same")), "padding")
+        self.padding = padding
+        self.activation = activations.get(activation)
+        self.own_init = init is not None
+        self.init = initializers.get("glorot_uniform" if init is None else init)
+        self.use_bias = _checks.boolean(use_bias, "use_bias")
+        self.bias_init = initializers.get(bias_init)
+
+    def build(self, input_shape: Shape) -> Shape:
+        """Declare ``weight`` and, if wanted, ``bias``; a sample must be an image."""
+        name = self.name or "Conv2D"
+        window = Window.of(input_shape, self.kernel_size, self.strides, self.padding, layer=name)
+        shape = (*self.kernel_size, window.channels, self.filters)
+        places = self.kernel_size[0] * self.kernel_size[1]
+        fans = (places * window.channels, places * self.filters)
+        self.window = window
+        self._weight = Parameter("weight", shape, self.init, *fans)
+        self._bias = Parameter("bias", (self.filters,), self.bias_init, *fans)
+        self.parameters = [self._weight, self._bias] if self.use_bias else [self._weight]
+        return (window.out_height, window.out_width, self.filters)
+
+    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+        """Return the buffers for a batch of ``n`` samples."""
+        return _Workspace((n, *(self.output_shape or ())), self, dtype)
+
+    def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
+        """Return the activation of the convolution, (N, H, W, C) -> (N, OH, OW, F)."""
+        workspace.x = x
+        bias = self._bias.value if self.use_bias else None
+        options: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
+        if self.activation.name == "relu":
+            y: Array = ops.conv2d(
+                x, self._weight.value, bias, **options, relu=True, out=workspace.y
+            )
+            return y
+        z = ops.conv2d(x, self._weight.value, bias, **options, out=workspace.z)
+        return self.activation.forward(ops, z, workspace.y)
+
+    def backward(
+        self,
+        ops: ModuleType,
+        dy: Array,
+        workspace: _Workspace,
+        sink: GradientSink,
+        need_dx: bool,
+    ) -> Array | None:
+        """Return the gradient by the input, and hand on the parameters'."""
+        dz = self.activation.backward(ops, dy, workspace.saved)
+        x, dx = workspace.x, None
+        options: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
+        if need_dx:
+            if workspace.dx is None:
+                workspace.dx = empty(x.shape, x.dtype)
+            dx = ops.conv2d_backward_input(
+                dz, self._weight.value, x.shape[1:3], **options, out=workspace.dx
+            )
+        sink.array(self._weight, ops.conv2d_backward_weights(x, dz, self.kernel_size, **options))
+        if self.use_bias:
+            sink.row_sum(self._bias, dz.reshape(-1, self.filters))
+        return dx
+
+    def lower(self, plan: Builder, x: Value) -> Value:
+        """Add the forward pass to a plan, with bias and activation."""
+        bias = self._bias if self.use_bias else None
+        return plan.convolution(self, x, self._weight, bias, self.activation)
+
+    def lower_backward(
+        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
+    ) -> Gradient | None:
+        """Add the backward pass."""
+        bias = self._bias if self.use_bias else None
+        return plan.convolution_backward(self, x, y, gradient, self._weight, bias, need_dx)
+
+    def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
+        """Return the convolution with the bias; None if the activation is linear."""
+        if self.activation.name == "linear":
+            return None
+        bias = self._bias.value if self.use_bias else None
+        options: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
+        z: Array = ops.conv2d(x, self._weight.value, bias, **options)
+        return z
+
+    def kink_sides(self, workspace: _Workspace) -> Array | None:
+        """Return which outputs are positive, if the activation has a kink."""
+        return workspace.y > 0 if self.activation.kinked else None
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            "filters": self.filters,
+            "kernel_size": list(self.kernel_size),
+            "strides": list(self.strides),
+            "padding": self.padding,
+            "activation": self.activation.name,
+            "init": initializers.config(self.init),
+            "use_bias": self.use_bias,
+            "bias_init": initializers.config(self.bias_init),
+        }
+
+    def __repr__(self) -> str:
+        arguments = [str(self.filters), _checks.short_sizes(self.kernel_size)]
+        if self.strides != (1, 1):
+            arguments.append(f"strides={_checks.short_sizes(self.strides)}")
+        if self.padding != "valid":
+            arguments.append(f"padding={self.padding!r}")
+        if self.activation.name != "linear":
+            arguments.append(f"activation={self.activation.name!r}")
+        arguments += [f"{key}={value!r}" for key, value in self.changed_settings().items()]
+        return f"Conv2D({', '.join(arguments)})"
+
+
+class _Workspace:
+    """What one batch of a convolution writes and remembers."""
+
+    __slots__ = ("dx", "saved", "x", "y", "z")
+
+    x: Array
+
+    def __init__(self, shape: tuple[int, ...], layer: Conv2D, dtype: np.dtype[Any]) -> None:
+        self.y = empty(shape, dtype)
+        # The activation runs in place unless its derivative needs the pre-activation.
+        saves_input = layer.activation.saves == "input"
+        self.z = empty(shape, dtype) if saves_input else self.y
+        self.saved = self.z if saves_input else self.y
+        self.dx: Array | None = None
