@@ -1,4 +1,4 @@
-"""Ctrl-C at random moments; tests/test_training.py has those at chosen ones."""
+"""Ctrl-C at random moments; test_loop.py has those at chosen ones."""
 
 from __future__ import annotations
 
