@@ -1,15 +1,15 @@
-"""Layers, activations and initializers on their own."""
+"""Initializers: their distributions, gains and settings, and how models take them."""
 
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import activations, initializers, reference
-from fastmlp.layers import LAYERS
+from fastmlp import initializers
 
 FANS = (300, 200)
 
@@ -96,59 +96,103 @@ def test_initializers_compare_by_their_arguments():
     assert initializers.config(lambda *_: None) is None
 
 
-@pytest.mark.parametrize("name", sorted(set(activations.ACTIVATIONS) - {"linear"}))
-def test_activation_is_the_operation_of_its_name(name, backend):
-    x = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
-    model = fm.Sequential([fm.Activation(name)], input_shape=4)
-    model.backend = backend
-    np.testing.assert_array_equal(model.predict(x), getattr(model.ops, name)(x))
-    np.testing.assert_allclose(model.predict(x), getattr(reference, name)(x), rtol=1e-6)
-
-
-def test_linear_activation_is_the_default():
-    for activation in ("linear", None):
-        assert fm.Dense(3, activation=activation).activation.name == "linear"
-    np.testing.assert_array_equal(
-        fm.Sequential([fm.Activation("linear")], 2).predict([[1, 2]]), [[1, 2]]
+def test_gains():
+    gains = {
+        "linear": 1,
+        "sigmoid": 1,
+        "tanh": 5 / 3,
+        "relu": 2**0.5,
+        "leaky_relu": (2 / 1.0001) ** 0.5,
+    }
+    for name in ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal"):
+        plain = fm.initializers.get({"name": name, "gain": 1.0})((40, 30), 40, 30, 0, 0)
+        for activation, gain in gains.items():
+            for given in (activation, gain):
+                init = fm.initializers.get({"name": name, "gain": given})
+                np.testing.assert_allclose(init((40, 30), 40, 30, 0, 0), gain * plain, rtol=1e-12)
+                assert fm.initializers.get(init.config()) == init
+    he = fm.initializers.get("he_normal")((40, 30), 40, 30, 0, 0)
+    lecun = fm.initializers.LecunNormal(gain="relu")((40, 30), 40, 30, 0, 0)
+    np.testing.assert_array_equal(he, lecun)
+    model = fm.MLP(40, [30], 3, init=fm.initializers.GlorotNormal("tanh"))
+    assert repr(model.layers[0].init) == "GlorotNormal(gain='tanh')"
+    assert model.parameters["dense_0.weight"].std() == pytest.approx(
+        5 / 3 * (2 / 70) ** 0.5, rel=0.1
     )
 
 
-@pytest.mark.parametrize("name", sorted(activations.ACTIVATIONS))
-def test_dense_with_an_activation_is_dense_and_then_the_activation(name, backend):
-    fused = fm.Sequential([fm.Dense(5, activation=name, bias_init="normal")], 4, dtype="float64")
-    split = fm.Sequential(
-        [fm.Dense(5, bias_init="normal"), fm.Activation(name)], 4, dtype="float64"
-    )
-    x = np.random.default_rng(0).standard_normal((7, 4))
-    y = np.arange(7) % 5
-    for model in (fused, split):
-        model.backend = backend
-        model.fit(x, y, epochs=2, batch_size=3, verbose=0)
-    np.testing.assert_allclose(fused.predict(x), split.predict(x), rtol=1e-12)
+def layers_of_all_kinds():
+    return [
+        fm.Embedding(9, 4, "concat"),
+        fm.Dense(6, bias_init="normal"),
+        fm.BatchNorm(),
+        fm.Dense(5, init="zeros"),
+        fm.Dense(2, init="glorot_uniform"),
+    ]
 
 
-def test_layers_describe_themselves():
-    assert repr(fm.Dense(3, activation="relu")) == "Dense(3, activation='relu')"
-    assert repr(fm.Dense(3)) == "Dense(3)"
-    assert repr(fm.Activation("relu")) == "Activation('relu')"
-    assert repr(fm.Flatten()) == "Flatten()"
+def test_one_initializer_for_a_whole_model(tmp_path):
+    plain = fm.Sequential(layers_of_all_kinds(), 3)
+    model = fm.Sequential(layers_of_all_kinds(), 3, init=fm.initializers.Normal(0.01))
+    assert 0.005 < model.parameters["embedding_0.weight"].std() < 0.02
+    assert 0.005 < model.parameters["dense_0.weight"].std() < 0.02
+    # Those that name their own keep it, even if it is the one they would have had.
+    for name in ("dense_0.bias", "dense_1.weight", "dense_2.weight", "batchnorm_0.gamma"):
+        np.testing.assert_array_equal(model.parameters[name], plain.parameters[name])
+    named = fm.Sequential([fm.Dense(6), fm.Dense(2)], 3, init="he_normal")
+    each = fm.Sequential([fm.Dense(6, init="he_normal"), fm.Dense(2, init="he_normal")], 3)
+    for name, value in each.parameters.items():
+        np.testing.assert_array_equal(named.parameters[name], value)
+    model.save(tmp_path / "m.safetensors")
+    again = fm.load_model(tmp_path / "m.safetensors")
+    assert repr(again.layers[0].init) == repr(again.layers[1].init) == "Normal(std=0.01)"
+    assert repr(plain.layers[0].init) == "Normal(std=1.0)"
+    assert repr(plain.layers[1].init) == repr(again.layers[4].init) == "GlorotUniform(gain=1.0)"
+
+    def ones(shape, fan_in, fan_out, seed, index):
+        return np.ones(shape)
+
+    for made in (
+        fm.MLP(3, [4], 2, init=ones),
+        fm.CNN((6, 6), [2], 3, None, [3], 2, init=ones),
+        fm.Sequential([fm.Dense(3)], 3, init=np.ones((3, 3))),
+    ):
+        for name, value in made.parameters.items():
+            assert (value == name.endswith("weight")).all()
 
 
 @pytest.mark.parametrize(
-    "layer",
+    ("init", "kind", "message"),
     [
-        fm.Dense(3, "tanh", "he_normal", False),
-        fm.Dense(2, bias_init=initializers.Normal(0.5)),
-        fm.Activation("gelu"),
-        fm.Flatten(),
-        fm.Dropout(0.25),
-        fm.GaussianNoise(0.5),
-        fm.BatchNorm(0.8, 1e-3),
-        fm.LayerNorm(1e-3),
-        fm.Embedding(7, 3, "sum", "uniform"),
+        ("he", ValueError, "init must be one of zeros, normal, "),
+        (3, TypeError, "init must be a name or a function (shape, fan_in, fan_out, seed, index)"),
+        (fm.initializers.Normal, TypeError, "init must be a name or a function"),
     ],
-    ids=repr,
 )
-def test_config_makes_an_equal_layer(layer):
-    assert type(layer)(**layer.config()).config() == layer.config()
-    assert LAYERS[type(layer).__name__] is type(layer)
+def test_the_initializer_of_a_model_is_checked(init, kind, message):
+    for make in (
+        lambda: fm.Sequential([fm.Dense(2)], 3, init=init),
+        lambda: fm.MLP(3, [4], 2, init=init),
+        lambda: fm.CNN((6, 6), [2], init=init),
+    ):
+        with pytest.raises(kind, match="^" + re.escape(message)):
+            make()
+    with pytest.raises(
+        ValueError, match=r"^dense_1\.weight: the initializer must return an array of"
+    ):
+        fm.Sequential([fm.Dense(3), fm.Dense(2)], 3, init=np.ones((3, 3)))
+
+
+def test_arrays_are_initial_values(tmp_path):
+    weight, bias = np.arange(6.0).reshape(2, 3), np.array([1, 2, 3])
+    model = fm.Sequential([fm.Dense(3, init=weight, bias_init=bias)], 2)
+    weight[...] = 0
+    np.testing.assert_array_equal(
+        model.parameters["dense_0.weight"], np.arange(6, dtype=np.float32).reshape(2, 3)
+    )
+    np.testing.assert_array_equal(model.parameters["dense_0.bias"], [1, 2, 3])
+    assert model.parameters["dense_0.bias"].dtype == np.float32
+    model.copy()
+    model.save(tmp_path / "m.safetensors")
+    again = fm.load_model(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again.parameters["dense_0.bias"], [1, 2, 3])

@@ -13,27 +13,6 @@ import fastmlp as fm
 from fastmlp import _checks
 
 
-@pytest.mark.parametrize(
-    ("hidden", "count"), [([512, 256], 535_818), ([600, 600], 837_610), ([710, 610], 997_170)]
-)
-def test_number_of_parameters(hidden, count):
-    assert fm.MLP(784, hidden, 10, init="zeros").num_parameters == count
-
-
-def test_mlp_is_a_sequential_of_dense_layers():
-    short = fm.MLP(7, [5, 4], 3, activation="tanh", init="he_normal", seed=9)
-    layers = [fm.Dense(n, activation="tanh", init="he_normal") for n in (5, 4)]
-    long = fm.Sequential([*layers, fm.Dense(3, init="he_normal")], input_shape=(7,), seed=9)
-    assert repr(short) == repr(long)
-    assert list(short.parameters) == [
-        f"dense_{i}.{kind}" for i in range(3) for kind in ("weight", "bias")
-    ]
-    for name, value in short.parameters.items():
-        np.testing.assert_array_equal(value, long.parameters[name])
-    assert short.parameters["dense_0.weight"].shape == (7, 5)
-    assert short.parameters["dense_0.bias"].shape == (5,)
-
-
 def test_layers_are_counted_by_kind():
     layers = [fm.Flatten(), fm.Dense(2), fm.Activation("relu"), fm.Dense(2), fm.Activation("tanh")]
     model = fm.Sequential(layers, input_shape=(2, 2))
@@ -41,24 +20,6 @@ def test_layers_are_counted_by_kind():
     assert [layer.name for layer in model.layers] == names
     assert model.input_shape == (2, 2)
     assert model.output_shape == (2,)
-
-
-def test_the_two_layer_net_of_the_course(backend):
-    # CS231n, assignment 2: D=5, H=50, C=7, N=3.
-    model = fm.MLP(5, [50], 7, dtype="float64")
-    model.backend = backend
-    model.set_parameters(
-        {
-            "dense_0.weight": np.linspace(-0.7, 0.3, 5 * 50).reshape(5, 50),
-            "dense_0.bias": np.linspace(-0.1, 0.9, 50),
-            "dense_1.weight": np.linspace(-0.3, 0.4, 50 * 7).reshape(50, 7),
-            "dense_1.bias": np.linspace(-0.9, 0.1, 7),
-        }
-    )
-    x = np.linspace(-5.5, 4.5, 15).reshape(5, 3).T
-    loss, _ = model.gradients(x, [0, 5, 1])
-    assert loss == pytest.approx(3.4702243556, abs=1e-10)
-    assert model.evaluate(x, [0, 5, 1])["loss"] == pytest.approx(loss, rel=1e-14)
 
 
 def test_predict_is_the_plain_formula(backend):

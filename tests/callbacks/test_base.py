@@ -1,9 +1,7 @@
-"""Callbacks: when each hook is called, with what, and what happens when one raises."""
+"""Callbacks: when each hook is called, with which arguments, and what happens when one raises."""
 
 from __future__ import annotations
 
-import csv
-import math
 import os
 import signal
 
@@ -11,7 +9,6 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.monitor import Monitor
 
 
 class Planned(Exception):
@@ -244,36 +241,6 @@ def test_ctrl_c_between_steps_ends_the_run_after_that_step(model, toy):
     assert calls[-2:] == ["step 5", "end"]
 
 
-# --- What is better -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "larger"),
-    [
-        ("val_loss", "auto", False),
-        ("loss", "auto", False),
-        ("val_error", "auto", False),
-        ("mae", "auto", False),
-        ("val_accuracy", "auto", True),
-        ("top_5", "auto", True),
-        ("val_f1_macro", "auto", True),
-        ("val_r2", "auto", True),
-        ("own", "auto", False),
-        ("own", "max", True),
-        ("accuracy", "min", False),
-    ],
-)
-def test_what_is_better(name, mode, larger):
-    monitor = Monitor(name, mode, min_delta=0.5)
-    assert monitor.improves(1.0, None)
-    assert monitor.improves(2.0, 1.0) == larger
-    assert monitor.improves(1.0, 2.0) != larger
-    assert not monitor.improves(1.5, 1.0)  # by no more than min_delta
-    assert not monitor.improves(1.0, 1.5)
-    assert not monitor.improves(math.nan, None)
-    assert not monitor.improves(math.nan, 1.0)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -324,96 +291,26 @@ def test_impossible_steps_are_refused(model, toy):
         model.fit(*toy, callbacks=[Recorder([], every_steps=0)])
 
 
-# --- EarlyStopping --------------------------------------------------------------------------------
+def test_callbacks_are_called_and_can_stop(model, toy):
+    calls = []
 
+    class Recorder(fm.Callback):
+        def on_train_begin(self):
+            assert self.model is model
+            calls.append("fit")
 
-class Script(fm.Callback):
-    """Makes a metric take chosen values, epoch after epoch, and keeps the weights."""
+        def on_epoch_begin(self, epoch):
+            calls.append(epoch)
 
-    def __init__(self, values):
-        self.values, self.weights = list(values), []
-
-    def __call__(self, y, outputs):
-        return self.values[len(self.weights)]
-
-    def on_epoch_end(self, epoch, logs):
-        self.weights.append(weights(self.model))
-
-
-def scripted(model, toy, values, **settings):
-    script = Script(values)
-
-    def planned(y, outputs):
-        return script(y, outputs)
-
-    stopping = fm.EarlyStopping("planned", **settings)
-    epochs = len(values)
-    history = model.fit(*toy, epochs=epochs, metrics=[planned], callbacks=[script, stopping])
-    return stopping, script, history
-
-
-def test_early_stopping_goes_back_to_the_best(model, toy):
-    values = [5, 3, 4, 3, math.nan, 1]
-    stopping, script, history = scripted(model, toy, values, patience=3)
-    assert history.epochs == [1, 2, 3, 4, 5]
-    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (3, 2, 5)
-    same_bits(weights(model), script.weights[1])
-    assert (script.weights[1] != script.weights[4]).any()
-
-
-def test_early_stopping_may_leave_the_last_weights(model, toy):
-    _, script, _ = scripted(model, toy, [5, 3, 4], patience=1, restore_best=False)
-    same_bits(weights(model), script.weights[2])
-
-
-def test_early_stopping_that_never_stops_gives_the_best_weights(model, toy):
-    stopping, script, history = scripted(model, toy, [5, 3, 4, 4], patience=3)
-    assert len(history.epochs) == 4
-    assert stopping.stopped_epoch == 0
-    same_bits(weights(model), script.weights[1])
-
-
-def test_early_stopping_needs_an_improvement_of_min_delta(model, toy):
-    stopping, _, history = scripted(model, toy, [5, 4.6, 4.2, 1], patience=2, min_delta=1)
-    assert len(history.epochs) == 3
-    assert (stopping.best, stopping.best_epoch) == (5, 1)
-
-
-def test_early_stopping_of_what_should_grow(model, toy):
-    _, script, history = scripted(model, toy, [1, 2, 1, 1, 3], patience=2, mode="max")
-    assert len(history.epochs) == 4
-    same_bits(weights(model), script.weights[1])
-
-
-def test_an_early_stopping_may_be_used_again(model, toy):
-    stopping = fm.EarlyStopping("loss", patience=1, min_delta=100)
-    for _ in range(2):
-        assert model.fit(*toy, callbacks=[stopping]).epochs == [1, 2]
-        assert stopping.stopped_epoch == 2
-
-
-# --- CSVLogger ------------------------------------------------------------------------------------
-
-
-def test_csv(model, toy, tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text("old")
-    lines = []
-
-    class Look(fm.Callback):
         def on_epoch_end(self, epoch, logs):
-            lines.append(len(path.read_text().splitlines()))
+            calls.append((epoch, sorted(logs)))
+            self.model.stop_training = epoch == 2
 
-    history = model.fit(*toy, epochs=3, callbacks=[fm.CSVLogger(path), Look()])
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert lines == [2, 3, 4]
-    assert [row.pop("epoch") for row in rows] == ["1", "2", "3"]
-    assert {n: [float(row[n]) for row in rows] for n in rows[0]} == history.history
-    model.fit(*toy, epochs=1, callbacks=[fm.CSVLogger(path, separator="\t")])
-    assert path.read_text().startswith("epoch\tloss\taccuracy\t")
+        def on_train_end(self):
+            calls.append("end")
 
-
-def test_csv_that_cannot_be_written(model, toy, tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        model.fit(*toy, callbacks=[fm.CSVLogger(tmp_path / "nowhere" / "log.csv")])
+    names = ["accuracy", "learning_rate", "loss", "time"]
+    history = model.fit(*toy, epochs=5, callbacks=[Recorder(), fm.Callback()])
+    assert calls == ["fit", 1, (1, names), 2, (2, names), "end"]
+    assert history.epochs == [1, 2]
+    assert model.fit(*toy, epochs=1).epochs == [1]  # the wish to stop is forgotten

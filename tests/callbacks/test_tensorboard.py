@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import pathlib
 import signal
@@ -17,6 +16,7 @@ from fastmlp.callbacks import _events, _filters
 
 pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
 pytest.importorskip("PIL", reason="the extra tensorboard is not installed")
+
 
 STATISTICS = ("min", "max", "mean", "std")
 
@@ -211,50 +211,6 @@ def test_histograms_and_statistics_of_every_layer(backend, images, tmp_path, rea
         assert last.sum == pytest.approx(value.sum(), abs=tolerance * value.size)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
-def test_inside_is_what_the_layers_compute(activation, backend, toy):
-    from fastmlp._engines.layer_values import inside
-
-    model = fm.MLP(6, [8, 5], 3, activation=activation, dtype="float64", seed=3)
-    model.backend = backend
-    model.fit(*toy, epochs=1)  # brings the weights to panels
-    x, y = model.data(*toy, model.loss)
-    found = {
-        f"{layer.name}.{kind}": values.copy()
-        for layer, kind, values in inside(model, model.loss, x, y)
-    }
-    p = model.parameters
-    function = getattr(fm.reference, activation)
-    z = x @ p["dense_0.weight"] + p["dense_0.bias"]
-    np.testing.assert_allclose(found["dense_0.pre_activation"], z, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(found["dense_0.activation"], function(z), rtol=1e-10, atol=1e-12)
-    assert "dense_2.pre_activation" not in found
-    np.testing.assert_allclose(
-        found["dense_2.activation"], model.predict(toy[0]), rtol=1e-10, atol=1e-12
-    )
-    for name, gradient in model.gradients(*toy)[1].items():
-        np.testing.assert_allclose(found[f"{name}_gradient"], gradient, rtol=1e-9, atol=1e-13)
-
-
-def test_probe_is_taken_at_even_distances(model, toy):
-    class Asker(fm.Callback):
-        def on_train_begin(self):
-            self.got = self.run.probe()
-
-    asker, weights = Asker(), np.arange(1.0, 151.0)
-    model.fit(*toy, epochs=1, batch_size=50, callbacks=[asker], sample_weight=weights)
-    x, y, w = asker.got
-    assert np.array_equal(x, toy[0][::3])
-    assert np.array_equal(y, toy[1][::3])
-    assert np.array_equal(w, weights[::3])
-    model.fit(*toy, epochs=1, batch_size=4000, callbacks=[asker])
-    assert np.array_equal(asker.got[0], toy[0])
-    assert asker.got[2] is None
-    many = np.tile(toy[0], (7, 1)), np.tile(toy[1], 7)
-    model.fit(*many, epochs=1, batch_size=1050, callbacks=[asker])
-    assert len(asker.got[0]) == 512
-
-
 def test_training_is_not_disturbed(backend, images, tmp_path):
     kinds = []
     for number, watched in enumerate((False, True)):
@@ -288,71 +244,6 @@ def test_embeddings_and_losses_of_numbers(backend, tmp_path, read):
     found = read(tmp_path)
     assert found.Histograms("layer_0_embedding_0/activation")[-1].histogram_value.num == 20 * 12
     assert found.Tags()["images"] == []
-
-
-# --- Numbers of a histogram -----------------------------------------------------------------------
-
-
-def of_histogram(values):
-    *_, found = _events.distribution("tag", np.asarray(values))
-    return found.value[0].histo
-
-
-def points_of(values):
-    found = [each.value[0] for each in _events.distribution("t", values)]
-    return {each.tag: each.simple_value for each in found if each.tag != "t"}
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(7,), (40, 50), (3, 8192), (5, 5, 3, 300)], ids=str)
-def test_histogram_counts_as_numpy_does(shape, dtype):
-    values = np.random.default_rng(1).standard_normal(shape).astype(dtype)
-    found = of_histogram(values)
-    counts, edges = np.histogram(values.astype(np.float64), bins=len(found.bucket) - 1)
-    assert list(found.bucket) == [0, *counts]
-    np.testing.assert_allclose(found.bucket_limit, edges, rtol=1e-12, atol=1e-15)
-    assert found.num == values.size
-    assert (found.min, found.max) == (values.min(), values.max())
-    assert found.sum == pytest.approx(values.astype(float).sum(), rel=1e-9, abs=1e-9)
-    assert found.sum_squares == pytest.approx((values.astype(float) ** 2).sum())
-    expected = [values.min(), values.max(), values.mean(dtype=float), values.std(dtype=float)]
-    assert list(points_of(values).values()) == pytest.approx(expected, rel=1e-6, abs=1e-8)
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        [0.0],
-        [1e9, 1e9],
-        [1.0, np.nextafter(1.0, 2.0)],
-        [-9e149, 9e149],
-        [5e-324, 0.0],
-        np.float32([1.0, 1.0000001]),
-    ],
-    ids=str,
-)
-def test_histogram_of_odd_values(values):
-    found = of_histogram(values)
-    assert sum(found.bucket) == found.num == len(values)
-    assert found.bucket[1] + found.bucket[-1] in (len(values), 2 * len(values))
-    assert len(found.bucket) == len(found.bucket_limit)
-    assert np.all(np.diff(found.bucket_limit) >= 0)
-
-
-def test_a_small_deviation_beside_a_large_mean():
-    values = 1e6 + np.random.default_rng(2).standard_normal(100_000)
-    assert points_of(values)["t/std"] == pytest.approx(values.std(), rel=1e-6)
-    assert points_of(np.full(1000, np.float32(0.1)))["t/std"] == 0
-
-
-def test_values_that_are_not_finite():
-    values = np.array([np.nan, 1.0, 2.0, np.inf, -np.inf, 1e200])
-    found = of_histogram(values)
-    assert (found.num, found.min, found.max, sum(found.bucket)) == (2, 1.0, 2.0, 2)
-    assert set(points_of(values)) == {"t/min", "t/max", "t/mean", "t/std"}
-    assert np.isnan(list(points_of(values).values())).all()
-    assert points_of(np.array([1.0, np.inf]))["t/max"] == np.inf
-    assert len(_events.distribution("tag", np.float32([np.nan, np.inf]))) == 4
 
 
 # --- Texts and pictures ---------------------------------------------------------------------------
@@ -400,52 +291,6 @@ def test_picture_of_filters_before_and_after_every_epoch(backend, images, tmp_pa
         expected = _filters.picture(np.moveaxis(weight, -1, 0))
         assert np.array_equal(shown, expected)
     assert pictures[0].encoded_image_string != pictures[-1].encoded_image_string
-
-
-def test_pixels_of_a_picture():
-    filters = np.zeros((3, 2, 2, 1), np.float32)
-    filters[1, 0, 1] = -2.0
-    filters[2, 1, 0] = 1.0
-    shown = _filters.picture(filters)
-    assert shown.shape == (2 * 33 + 1, 2 * 33 + 1)
-    assert np.all(shown[0] == 255)
-    tiles = shown[1:33, 1:33], shown[1:33, 34:66], shown[34:66, 1:33]
-    assert np.all(tiles[0] == 128)
-    assert np.all(tiles[1][:16, 16:] == 0)
-    assert np.all(tiles[1][16:] == 128)
-    assert np.all(tiles[2][16:, :16] == 191)
-    assert np.all(shown[34:66, 34:66] == 255)
-    assert np.all(_filters.picture(np.full((1, 2, 2, 1), np.nan))[1:-1, 1:-1] == 128)
-    colours = np.zeros((1, 4, 4, 3))
-    colours[0, 0, 0, 2] = 1.0
-    assert _filters.picture(colours).shape == (34, 34, 3)
-    assert _filters.picture(colours)[1, 1].tolist() == [128, 128, 255]
-
-
-@pytest.mark.parametrize(
-    ("layers", "shape", "expected"),
-    [
-        ([fm.Dense(7), fm.Dense(3)], (784,), (7, 28, 28, 1)),
-        ([fm.Flatten(), fm.Dense(7)], (6, 8, 3), (7, 6, 8, 3)),
-        ([fm.Dropout(0.1), fm.Dense(200)], (64,), (64, 8, 8, 1)),
-        ([fm.BatchNorm(), fm.Conv2D(5, (3, 2))], (8, 8, 3), (5, 3, 2, 3)),
-        ([fm.Conv2D(5, 3)], (8, 8, 2), (10, 3, 3, 1)),
-        ([fm.AvgPool2D(2), fm.Conv2D(5, 3)], (8, 8, 1), (5, 3, 3, 1)),
-        ([fm.AvgPool2D(2), fm.Flatten(), fm.Dense(5)], (12, 12, 1), None),
-        ([fm.Dense(5)], (4,), None),
-        ([fm.Dense(5)], (63,), None),
-        ([fm.Activation("relu")], (64,), None),
-        ([fm.Embedding(25, 5)], (25,), None),
-    ],
-    ids=str,
-)
-def test_whose_filters_are_shown(layers, shape, expected):
-    model = fm.Sequential(copy.deepcopy(layers), input_shape=shape)
-    filters = _filters.first_filters(model)
-    assert (None if filters is None else filters.shape) == expected
-    if expected == (7, 28, 28, 1):
-        weight = model.parameters["dense_0.weight"]
-        assert np.array_equal(filters[3, :, :, 0], weight[:, 3].reshape(28, 28))
 
 
 def test_without_images_there_is_none(images, tmp_path, read):

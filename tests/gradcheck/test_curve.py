@@ -126,7 +126,7 @@ def test_a_step_between_whole_numbers_and_one_too_small():
     assert "1e+300  nan" in str(curve)
 
 
-# --- It bites -------------------------------------------------------------------------------------
+# --- Wrong gradients fail -------------------------------------------------------------------------------------
 
 
 def test_a_right_layer_of_ones_own_passes(backend):

@@ -150,3 +150,21 @@ def test_a_trained_model_passes(backend):
     assert model.evaluate(x[:4], y[:4])["loss"] < 1e-3
     result = fm.gradcheck(model, x[:4], y[:4], max_per_parameter=40)
     assert result.passed, result
+
+
+def test_gradcheck_stays_on_its_side_of_a_changing_maximum():
+    model = fm.Sequential(
+        [fm.Conv2D(1, 1, use_bias=False), fm.MaxPool2D(2), fm.Flatten(), fm.Dense(1)],
+        (2, 2, 2),
+        dtype="float64",
+    )
+    # Pixel 0 and pixel 3 are equal, by different channels: the weights decide which is larger.
+    model.set_parameters({"conv2d_0.weight": [[[[1.0], [1.0]]]]})
+    x = np.zeros((1, 2, 2, 2))
+    x[0, 0, 0], x[0, 1, 1] = (1, 0), (0, 1)
+    model.backend = "numpy"
+    assert fm.gradcheck(model, x, [[1.0]], "mse").kinks["conv2d_0.weight"] == 2
+    x[0, 0, 0] = 2, 0
+    result = fm.gradcheck(model, x, [[1.0]], "mse")
+    assert result.kinks["conv2d_0.weight"] == 0
+    assert result.passed

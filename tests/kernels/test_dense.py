@@ -1,14 +1,18 @@
-"""Matrix products: every form, size and flag, and what their results may not depend on."""
+"""Matrix products, dense layers, biases and sums: every form, size and flag."""
 
 import itertools
 
 import numpy as np
 import pytest
-from cases import DTYPES, assert_close
+from cases import (
+    DTYPES,
+    assert_close,
+)
 
-from fastmlp import kernels
+from fastmlp import kernels, reference
 
 SIZES = [0, 1, 2, 5, 8, 13, 24, 33, 130]
+WIDTHS = [*SIZES, 3, 4, 7, 9, 15, 16, 17, 31, 63, 64, 65, 100, 257]
 REDUCTIONS = [0, 1, 2, 7, 65, 300]
 FORMS = list(itertools.product([False, True], repeat=2))
 
@@ -108,3 +112,14 @@ def test_neighbours_of_out_stay(rng):
             kernels.matmul(a, b, transpose_b=transpose_b, out=out)
             assert (memory[:64] == 7).all()
             assert (memory[64 + m * n :] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bias_and_sums(dtype, rng):
+    for n in WIDTHS:
+        for rows in (0, 1, 2, 33):
+            x = rng.standard_normal((rows, n)).astype(dtype)
+            bias = rng.standard_normal(n).astype(dtype)
+            assert_close(kernels.add_bias(x, bias), reference.add_bias(x, bias), dtype)
+            assert_close(kernels.sum_batch(x), reference.sum_batch(x), dtype, 6)
+            kernels.add_bias(x, bias, out=x)

@@ -1,8 +1,7 @@
-"""Convolution and pooling as layers: shapes, gradients, training, messages."""
+"""Conv2D and networks of images: shapes, gradients, training, messages."""
 
 from __future__ import annotations
 
-import json
 import re
 
 import numpy as np
@@ -10,18 +9,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import optimizers, reference
-from fastmlp.layers import LAYERS
-from fastmlp.layers.window import Window
-from fastmlp.optimizers import GradientStore, State, UpdatingSink
-from fastmlp.stored import Stored
-
-# What images run on.
-BACKENDS = ["kernels", "numpy"]
-
-
-@pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param
+from fastmlp.optimizers import State
 
 
 def refused(kind, message):
@@ -59,22 +47,6 @@ def test_convolution_layer_is_the_operation_and_the_activation(activation, backe
     np.testing.assert_allclose(model.predict(x), expected, atol=1e-12)
 
 
-def test_pooling_layers_are_the_operations(backend):
-    x = np.random.default_rng(0).standard_normal((3, 7, 8, 2))
-    cases = [
-        (fm.MaxPool2D(), reference.max_pool2d_loops(x)[0]),
-        (fm.MaxPool2D((3, 2), 1), reference.max_pool2d_loops(x, (3, 2), strides=1)[0]),
-        (fm.AvgPool2D(), reference.avg_pool2d_loops(x)),
-        (fm.AvgPool2D(2, (1, 3)), reference.avg_pool2d_loops(x, 2, strides=(1, 3))),
-        (fm.GlobalAvgPool2D(), x.mean(axis=(1, 2))),
-    ]
-    for layer, expected in cases:
-        model = fm.Sequential([layer], input_shape=(7, 8, 2), dtype="float64")
-        model.backend = backend
-        np.testing.assert_allclose(model.predict(x), expected, atol=1e-12, err_msg=repr(layer))
-        assert model.num_parameters == 0
-
-
 def test_names_shapes_and_first_values_of_parameters():
     model, _, _ = small("numpy")
     assert model.parameter_shapes == {
@@ -97,40 +69,6 @@ def test_names_shapes_and_first_values_of_parameters():
         (9, 9, 4),
     )
     assert fans == [(24, 30)]
-
-
-def test_window_of_a_layer():
-    model, _, _ = small("numpy")
-    assert model.layers[0].window == Window(9, 11, 2, 3, 3, 1, 1, 1, 1, 1, 1, 9, 11)
-    assert model.layers[1].window == Window(9, 11, 4, 2, 2, 2, 2, 0, 0, 0, 0, 4, 5)
-    assert model.layers[2].window == Window(4, 5, 4, 2, 3, 2, 1, 0, 0, 0, 0, 2, 3)
-    assert model.layers[5].window == Window(1, 2, 3, 1, 2, 1, 1, 0, 0, 0, 0, 1, 1)
-    with pytest.raises(AttributeError):
-        model.layers[0].window.height = 3
-    window = Window.of((8, 7, 1), 4, 3, "same")
-    assert (window.pad_top, window.pad_bottom, window.pad_left, window.pad_right) == (1, 1, 1, 2)
-
-
-# --- Gradients ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("activation", ["linear", "relu", "tanh", "gelu"])
-def test_gradients_of_one_pooling_after_another(activation, backend):
-    layers = [
-        fm.Conv2D(3, 2, activation=activation, bias_init="normal"),
-        fm.MaxPool2D((1, 2)),
-        fm.MaxPool2D((2, 1), 1),
-        fm.Activation("tanh"),
-        fm.MaxPool2D(2, 1),
-        fm.AvgPool2D((1, 2)),
-        fm.Flatten(),
-        fm.Dense(2),
-    ]
-    model = fm.Sequential(layers, input_shape=(7, 11, 2), dtype="float64", seed=1)
-    model.backend = backend
-    x = np.random.default_rng(0).standard_normal((5, 7, 11, 2))
-    result = fm.gradcheck(model, x, np.arange(5) % 2)
-    assert result.passed, result
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -162,66 +100,6 @@ def test_gradcheck_notices_a_wrong_gradient_of_each_operation(name, monkeypatch)
     model, x, y = small("numpy")
     monkeypatch.setattr(reference, name, wrong)
     assert not fm.gradcheck(model, x, y).passed
-
-
-def test_gradcheck_stays_on_its_side_of_a_changing_maximum():
-    model = fm.Sequential(
-        [fm.Conv2D(1, 1, use_bias=False), fm.MaxPool2D(2), fm.Flatten(), fm.Dense(1)],
-        (2, 2, 2),
-        dtype="float64",
-    )
-    # Pixel 0 and pixel 3 are equal, by different channels: the weights decide which is larger.
-    model.set_parameters({"conv2d_0.weight": [[[[1.0], [1.0]]]]})
-    x = np.zeros((1, 2, 2, 2))
-    x[0, 0, 0], x[0, 1, 1] = (1, 0), (0, 1)
-    model.backend = "numpy"
-    assert fm.gradcheck(model, x, [[1.0]], "mse").kinks["conv2d_0.weight"] == 2
-    x[0, 0, 0] = 2, 0
-    result = fm.gradcheck(model, x, [[1.0]], "mse")
-    assert result.kinks["conv2d_0.weight"] == 0
-    assert result.passed
-
-
-def test_a_sink_copies_what_it_stores_and_updates_with_the_gradient_itself():
-    model = fm.Sequential([fm.Conv2D(2, 1)], (1, 1, 2), dtype="float64")
-    weight = model.named_parameters["conv2d_0.weight"]
-    gradient = np.arange(4.0).reshape(1, 1, 2, 2)
-    store = GradientStore(reference)
-    store.array(weight, gradient)
-    gradient *= 2
-    np.testing.assert_array_equal(store.gradients["conv2d_0.weight"].ravel(), [0, 1, 2, 3])
-    before = weight.value.copy()
-    sink = UpdatingSink(reference, State(fm.SGD(0.5)))
-    sink.array(weight, gradient)
-    np.testing.assert_array_equal(weight.value, before - 0.5 * gradient)
-    assert not sink.gradients
-
-
-# --- Panels -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [(3, 2, 5, 7), (1, 1, 1, 16), (2, 2, 3, 33), (4, 5, 8)])
-@pytest.mark.parametrize("width", [8, 16])
-def test_a_filter_is_a_matrix_in_panels(shape, width):
-    value = np.arange(float(np.prod(shape))).reshape(shape)
-    stored = Stored(shape)
-    stored.assign(value, np.dtype(np.float64))
-    panels = stored.panels(width)
-    matrix = value.reshape(-1, shape[-1])
-    assert panels.shape == (-(-shape[-1] // width), len(matrix), width)
-    padded = np.zeros((len(matrix), len(panels) * width))
-    padded[:, : shape[-1]] = matrix
-    for p, panel in enumerate(panels):
-        np.testing.assert_array_equal(panel, padded[:, p * width : (p + 1) * width])
-    np.testing.assert_array_equal(stored.value, value)
-    stored.write(value + 1)
-    assert stored.live is panels
-    np.testing.assert_array_equal(stored.value, value + 1)
-    stored.restore(value)  # a copy of before it was in panels
-    np.testing.assert_array_equal(stored.value, value)
-    np.testing.assert_array_equal(stored.panels(2 * width)[0, :, 0], matrix[:, 0])
-    np.testing.assert_array_equal(stored.plain(), value)
-    assert stored.plain().shape == shape
 
 
 # --- Training -----------------------------------------------------------------------------------
@@ -295,11 +173,6 @@ def test_grey_images_need_no_channel(shape, backend):
     assert model.fit(x[..., 0], [0, 1, 2, 1], epochs=1, verbose=0).history["loss"]
 
 
-@pytest.mark.parametrize("kind", [fm.MaxPool2D, fm.AvgPool2D, fm.GlobalAvgPool2D])
-def test_a_first_layer_of_images_takes_height_and_width(kind):
-    assert fm.Sequential([kind()], input_shape=(4, 6)).input_shape == (4, 6, 1)
-
-
 def test_images_of_bytes_are_scaled(backend):
     def make(scale):
         layers = [fm.Conv2D(2, 3), fm.GlobalAvgPool2D()]
@@ -354,23 +227,6 @@ def test_a_model_of_images_is_saved_and_loaded(tmp_path, backend):
     assert [layer.config() for layer in loaded.layers] == [layer.config() for layer in model.layers]
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        fm.Conv2D(3, (2, 5), (1, 2), "same", "tanh", "he_normal", False),
-        fm.Conv2D(2, 3, bias_init="normal"),
-        fm.MaxPool2D((2, 3), 1),
-        fm.AvgPool2D(3, (1, 2)),
-        fm.GlobalAvgPool2D(),
-    ],
-    ids=repr,
-)
-def test_config_makes_an_equal_layer(layer):
-    config = json.loads(json.dumps(layer.config()))
-    assert type(layer)(**config).config() == config == layer.config()
-    assert LAYERS[type(layer).__name__] is type(layer)
-
-
 def test_layers_describe_themselves():
     assert repr(fm.Conv2D(32, 3, activation="relu")) == "Conv2D(32, 3, activation='relu')"
     assert repr(fm.Conv2D(8, (1, 3), 2, "same")) == "Conv2D(8, (1, 3), strides=2, padding='same')"
@@ -402,9 +258,6 @@ def test_summary_has_the_shapes_of_images():
         (lambda: fm.Conv2D(2, 3, padding="full"), ValueError, "padding must be one of valid, same, got 'full'."),
         (lambda: fm.Conv2D(2, 3, padding=1), TypeError, "padding must be one of valid, same, got 1."),
         (lambda: fm.Conv2D(2, 3, use_bias=1), TypeError, "use_bias must be True or False, got 1."),
-        (lambda: fm.MaxPool2D(0), ValueError, "pool_size must be at least 1, got 0."),
-        (lambda: fm.AvgPool2D(2, 0), ValueError, "strides must be at least 1, got 0."),
-        (lambda: fm.AvgPool2D(True), TypeError, "pool_size must be an integer, got True."),
     ],
 )  # fmt: skip
 def test_wrong_arguments_of_a_layer(make, kind, message):
@@ -416,13 +269,9 @@ def test_wrong_arguments_of_a_layer(make, kind, message):
     ("layers", "shape", "message"),
     [
         ([fm.Conv2D(2, 5)], (4, 8, 1), "conv2d_0: kernel_size must be at most the size of the image, (4, 8), got (5, 5)."),
-        ([fm.Conv2D(2, 3), fm.MaxPool2D(3)], (4, 8, 1), "maxpool2d_0: pool_size must be at most the size of the image, (2, 6), got (3, 3)."),
         ([fm.Conv2D(2, 3)], (784,), "conv2d_0: a sample must be an image (height, width, channels), got shape (784,)."),
         ([fm.Flatten(), fm.Conv2D(2, 3)], (8, 8), "conv2d_0: a sample must be an image (height, width, channels), got shape (64,)."),
-        ([fm.GlobalAvgPool2D()], (4, 8, 1, 2), "globalavgpool2d_0: a sample must be an image (height, width, channels), got shape (4, 8, 1, 2)."),
-        ([fm.GlobalAvgPool2D(), fm.GlobalAvgPool2D()], (4, 8, 3), "globalavgpool2d_1: a sample must be an image (height, width, channels), got shape (3,)."),
         ([fm.Conv2D(2, 3), fm.Dense(3)], (5, 5, 1), "dense_0: a sample must have shape (features,), got (3, 3, 2). Add fm.Flatten() before this layer."),
-        ([fm.AvgPool2D(2), fm.Dense(3)], (5, 5), "dense_0: a sample must have shape (features,), got (2, 2, 1). Add fm.Flatten() before this layer."),
     ],
 )  # fmt: skip
 def test_layers_that_do_not_fit(layers, shape, message):

@@ -1,4 +1,4 @@
-"""Dropout, GaussianNoise, and what layers know of training."""
+"""Dropout and GaussianNoise: masks, training, prediction, files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import _random, reference
+from fastmlp import reference
 
 RNG = np.random.default_rng(0)
+
+
 X, Y = RNG.standard_normal((60, 11)), np.arange(60) % 4
 
 
@@ -31,97 +33,6 @@ def network(dtype="float64", backend="kernels", activation="relu", seed=0):
 def same(one, other):
     for name, value in one.parameters.items():
         np.testing.assert_array_equal(value, other.parameters[name], name)
-
-
-# --- The words --------------------------------------------------------------------------------
-
-
-def test_words_are_fair_coins_whatever_their_counters_are():
-    # Of 2**20 words each: a mean or a correlation of N values is within 5 / sqrt(N).
-    limit = 5 / np.sqrt(2**20)
-    blocks = [
-        _random.counter_words(_random.stream_key(seed, layer), step, 1024, 1024)
-        for seed, layer, step in [(0, 0, 1), (0, 0, 2), (0, 1, 1), (1, 0, 1), (2**63, 7, 10**12)]
-    ]
-    coins = [2.0 * (block >> 31) - 1 for block in blocks]
-    for block in blocks:
-        for bit in range(32):
-            assert abs(2 * np.mean(block >> np.uint32(bit) & 1) - 1) < limit, bit
-        assert abs(np.mean(block / 2**32) - 0.5) < limit / np.sqrt(12)
-    for index, coin in enumerate(coins):
-        for other in coins[:index]:
-            assert abs(np.mean(coin * other)) < limit
-        for shift in (1, 2, 3, 8, 16, 64, 512):
-            assert abs(np.mean(coin[:, shift:] * coin[:, :-shift])) < 1.5 * limit, shift
-            assert abs(np.mean(coin[shift:] * coin[:-shift])) < 1.5 * limit, shift
-        assert abs(np.mean(coin.T * coin)) < 2 * limit
-
-
-def test_counts_of_a_small_batch_are_binomial():
-    # Of a row of 32 coins in 20 000 steps: the chi-square of how many are heads.
-    counts = np.zeros(33)
-    for step in range(20_000):
-        words = _random.counter_words(_random.stream_key(3, 1), step, 1, 32)
-        counts[int((words >> 31).sum())] += 1
-    from math import comb
-
-    expected = np.array([comb(32, k) / 2**32 for k in range(33)]) * 20_000
-    usual = expected > 5
-    square = ((counts - expected)[usual] ** 2 / expected[usual]).sum()
-    assert square < usual.sum() + 5 * np.sqrt(2 * usual.sum())
-
-
-def test_words_of_a_stream_do_not_repeat():
-    words = np.concatenate(
-        [
-            _random.counter_words(_random.stream_key(0, layer), step, 16, 16).ravel()
-            for layer in range(8)
-            for step in range(64)
-        ]
-    )
-    # Of n random words of 32 bits about n * n / 2**33 pairs are equal.
-    equal = len(words) - len(np.unique(words))
-    assert equal < 3 * len(words) ** 2 / 2**33 + 10
-
-
-# --- Dropout and noise as functions -----------------------------------------------------------
-
-
-def test_dropout_is_what_it_says():
-    x = np.ones((200, 500), "float32")
-    for rate in (0.0, 0.1, 0.5, 0.9):
-        y = reference.dropout(x, rate, seed=1, layer=2, step=3)
-        dropped = y == 0
-        assert abs(dropped.mean() - rate) < 0.005
-        np.testing.assert_array_equal(y[~dropped], np.float32(1 / (1 - rate)))
-        backward = reference.dropout_backward(x, rate, seed=1, layer=2, step=3)
-        np.testing.assert_array_equal(backward, y)
-
-
-def test_a_part_of_a_batch_has_the_masks_of_its_rows():
-    x = np.ones((40, 30))
-    whole = reference.dropout(x, 0.5, seed=0, layer=0, step=1)
-    part = reference.dropout(x[:7], 0.5, seed=0, layer=0, step=1)
-    np.testing.assert_array_equal(part, whole[:7])
-
-
-def test_what_is_dropped_may_be_nan():
-    y = reference.dropout(np.full((10, 10), np.nan), 0.5, seed=0, layer=0, step=1)
-    assert 20 < (y == 0).sum() < 80
-
-
-def test_noise_is_normal():
-    noise = reference.gaussian_noise(np.zeros((500, 400)), 2.0, seed=0, layer=0, step=1).ravel()
-    noise /= 2.0
-    n = len(noise)
-    assert abs(noise.mean()) < 5 / np.sqrt(n)
-    assert abs(noise.std() - 1) < 5 / np.sqrt(2 * n)
-    assert abs((noise**3).mean()) < 5 * np.sqrt(15 / n)
-    assert abs((noise**4).mean() - 3) < 5 * np.sqrt(96 / n)
-    assert 4 < abs(noise).max() < 6.4
-
-
-# --- The layers -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("activation", sorted(fm.activations.ACTIVATIONS))
@@ -299,59 +210,6 @@ def test_other_kinds_are_refused():
         fm.Dropout("half")
     with pytest.raises(ValueError, match=r"^stddev must be finite and at least 0, got -1"):
         fm.GaussianNoise(-1)
-
-
-# --- What layers know of training -------------------------------------------------------------
-
-
-def test_layers_of_the_users_own_learn_of_training(backend):
-    seen = []
-
-    class Watch(fm.Layer):
-        def workspace(self, n, dtype):
-            return "predicts"
-
-        def training_workspace(self, n, dtype, training):
-            return training
-
-        def forward(self, ops, x, workspace):
-            if workspace == "predicts":
-                seen.append(workspace)
-            else:
-                seen.append((workspace.seed, workspace.step, workspace.updates))
-            return x.copy()
-
-        def backward(self, ops, dy, workspace, sink, need_dx):
-            return dy.copy()
-
-    model = fm.Sequential([fm.Dense(3), Watch(), fm.Dense(4)], 11, seed=5)
-    model.backend = backend
-    model.fit(X, Y, 2, 30)
-    assert seen == [(5, 1, True), (5, 2, True), (5, 3, True), (5, 4, True)]
-    seen.clear()
-    model.predict(X)
-    model.evaluate(X, Y)
-    model.gradients(X, Y)
-    model.train_on_batch(X, Y)
-    assert seen == ["predicts", "predicts", (5, 1, False), (5, 5, True)]
-
-
-def test_layers_of_the_users_own_may_know_nothing_of_it(backend):
-    class Plain(fm.Layer):
-        def workspace(self, n, dtype):
-            return np.empty((n, 3), dtype)
-
-        def forward(self, ops, x, workspace):
-            np.multiply(x, 2, out=workspace)
-            return workspace
-
-        def backward(self, ops, dy, workspace, sink, need_dx):
-            return 2 * dy
-
-    model = fm.Sequential([fm.Dense(3), Plain(), fm.Dropout(0.5), fm.Dense(4)], 11, "float64")
-    model.backend = backend
-    assert fm.gradcheck(model, X[:4], Y[:4]).passed
-    model.fit(X, Y, 2, 30)
 
 
 def test_a_step_that_diverges_is_not_counted(backend):

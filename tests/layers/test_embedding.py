@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from comparing import near_all
 from random_networks import OPTIMIZERS
 
 import fastmlp as fm
@@ -22,12 +23,6 @@ def network(combine="sum", backend="kernels", dtype="float64", dim=9, middle=(),
     model = fm.Sequential(layers, 3, dtype, 1)
     model.backend = backend
     return model
-
-
-def near(one, other, tolerance):
-    for name in other:
-        limit = tolerance * max(np.abs(other[name]).max(initial=0), 1e-3)
-        np.testing.assert_allclose(one[name], other[name], rtol=0, atol=limit, err_msg=name)
 
 
 @pytest.mark.parametrize("combine", COMBINE)
@@ -62,9 +57,9 @@ def test_training_is_that_of_the_reference(combine, optimizer, threads, eager_th
         runs.append((loss, gradients, model))
     (wanted, expected, twin), (loss, gradients, model) = runs
     assert loss == pytest.approx(wanted, rel=1e-12)
-    near(gradients, expected, 1e-12)
-    near(model.parameters, twin.parameters, 1e-9)
-    near({"loss": model.history.history["loss"]}, {"loss": twin.history.history["loss"]}, 1e-10)
+    near_all(gradients, expected, 1e-12)
+    near_all(model.parameters, twin.parameters, 1e-9)
+    near_all({"loss": model.history.history["loss"]}, {"loss": twin.history.history["loss"]}, 1e-10)
     np.testing.assert_allclose(model.predict(X), twin.predict(X), rtol=0, atol=1e-9)
 
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from comparing import near_all
 
 import fastmlp as fm
 from fastmlp import reference
@@ -44,12 +45,6 @@ def images(kind, dtype="float64", backend="kernels", shape=(4, 3, 5)):
     return model
 
 
-def near(one, other, tolerance):
-    for name in other:
-        limit = tolerance * max(np.abs(other[name]).max(initial=0), 1e-3)
-        np.testing.assert_allclose(one[name], other[name], rtol=0, atol=limit, err_msg=name)
-
-
 # --- Both backends ------------------------------------------------------------------------------
 
 
@@ -68,10 +63,10 @@ def test_training_is_that_of_the_reference(kind, activation, threads, eager_thre
         runs.append((loss, gradients, model))
     (wanted, expected, twin), (loss, gradients, model) = runs
     assert loss == pytest.approx(wanted, rel=1e-12)
-    near(gradients, expected, 1e-12)
-    near(model.parameters, twin.parameters, 1e-9)
-    near(model.buffers, twin.buffers, 1e-9)
-    near(
+    near_all(gradients, expected, 1e-12)
+    near_all(model.parameters, twin.parameters, 1e-9)
+    near_all(model.buffers, twin.buffers, 1e-9)
+    near_all(
         model.history.history, twin.history.history | {"time": model.history.history["time"]}, 1e-9
     )
     np.testing.assert_allclose(model.predict(X), twin.predict(X), rtol=0, atol=1e-9)
@@ -91,9 +86,9 @@ def test_images_are_normalised_over_their_pixels(kind, shape, threads, eager_thr
         runs.append((loss, gradients, model))
     (wanted, expected, twin), (loss, gradients, model) = runs
     assert loss == pytest.approx(wanted, rel=1e-12)
-    near(gradients, expected, 1e-12)
-    near(model.parameters, twin.parameters, 1e-9)
-    near(model.buffers, twin.buffers, 1e-9)
+    near_all(gradients, expected, 1e-12)
+    near_all(model.parameters, twin.parameters, 1e-9)
+    near_all(model.buffers, twin.buffers, 1e-9)
     np.testing.assert_allclose(model.predict(x), twin.predict(x), rtol=0, atol=1e-9)
 
 
@@ -336,7 +331,7 @@ def test_frozen_layers_keep_gamma_and_beta(kind, backend):
         each.fit(X, Y, 2, 20, optimizer=fm.SGD(0.1, momentum=0.5))
     for name, value in model.parameters.items():
         assert np.array_equal(value, before[name]) == name.startswith(kind), name
-    near(model.parameters | model.buffers, expected.parameters | expected.buffers, 1e-11)
+    near_all(model.parameters | model.buffers, expected.parameters | expected.buffers, 1e-11)
     assert all(not np.isin(value, (0, 1)).any() for value in model.buffers.values())
 
 
@@ -394,7 +389,7 @@ def test_a_users_optimizer_moves_the_folded_weights():
         model.predict(X)
         model.fit(X, Y, 2, 20, optimizer=optimizer)
     np.testing.assert_allclose(own.predict(X), ours.predict(X), rtol=0, atol=1e-12)
-    near(own.buffers, ours.buffers, 1e-12)
+    near_all(own.buffers, ours.buffers, 1e-12)
 
 
 # --- Batches of one -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from comparing import near
 
 import fastmlp as fm
 from fastmlp import losses
@@ -60,12 +61,6 @@ def network(backend, outputs=CLASSES, dtype="float64", seed=1):
     model = fm.MLP(6, [9], outputs, activation="tanh", dtype=dtype, seed=seed)
     model.backend = backend
     return model
-
-
-def near(one, other, tolerance):
-    one, other = np.asarray(one), np.asarray(other)
-    assert one.shape == other.shape
-    assert np.abs(one - other).max(initial=0) <= tolerance * max(np.abs(other).max(initial=0), 1e-3)
 
 
 # --- Both backends, and their gradients -----------------------------------------------------------

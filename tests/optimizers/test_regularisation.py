@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import re
 
 import numpy as np
 import pytest
@@ -13,6 +12,8 @@ import fastmlp as fm
 from fastmlp import _random, optimizers, reference
 
 LIMITS = [{"clip_norm": 0.2}, {"clip_norm": 1e6}, {"clip_value": 0.01}, {"clip_value": 1e6}]
+
+
 KINDS = [
     lambda **limits: fm.SGD(0.1, weight_decay=0.01, **limits),
     lambda **limits: fm.SGD(0.05, momentum=0.8, **limits),
@@ -22,6 +23,8 @@ KINDS = [
     lambda **limits: fm.Adam(0.02, eps=1e-3, weight_decay=0.01, **limits),
     lambda **limits: fm.AdamW(0.02, eps=1e-3, weight_decay=0.2, **limits),
 ]
+
+
 # By layer: a frozen one between two, one below that needs the input's gradient for nothing.
 SETTINGS = {
     "plain": [{}, {}, {}],
@@ -416,111 +419,6 @@ def test_the_steps_before_an_error_count(raising, limits, backend, toy):
     assert state.learning_rate == (0.05 if raising == "callback" else 0.025)
     model.fit(*toy, epochs=1, batch_size=50, optimizer=optimizer, loss=Loss(), verbose=0)
     assert state.step == (9 if raising == "callback" else 10)
-
-
-# --- Initializers ---------------------------------------------------------------------------------
-
-
-def test_gains():
-    gains = {
-        "linear": 1,
-        "sigmoid": 1,
-        "tanh": 5 / 3,
-        "relu": 2**0.5,
-        "leaky_relu": (2 / 1.0001) ** 0.5,
-    }
-    for name in ("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_normal"):
-        plain = fm.initializers.get({"name": name, "gain": 1.0})((40, 30), 40, 30, 0, 0)
-        for activation, gain in gains.items():
-            for given in (activation, gain):
-                init = fm.initializers.get({"name": name, "gain": given})
-                np.testing.assert_allclose(init((40, 30), 40, 30, 0, 0), gain * plain, rtol=1e-12)
-                assert fm.initializers.get(init.config()) == init
-    he = fm.initializers.get("he_normal")((40, 30), 40, 30, 0, 0)
-    lecun = fm.initializers.LecunNormal(gain="relu")((40, 30), 40, 30, 0, 0)
-    np.testing.assert_array_equal(he, lecun)
-    model = fm.MLP(40, [30], 3, init=fm.initializers.GlorotNormal("tanh"))
-    assert repr(model.layers[0].init) == "GlorotNormal(gain='tanh')"
-    assert model.parameters["dense_0.weight"].std() == pytest.approx(
-        5 / 3 * (2 / 70) ** 0.5, rel=0.1
-    )
-
-
-def layers_of_all_kinds():
-    return [
-        fm.Embedding(9, 4, "concat"),
-        fm.Dense(6, bias_init="normal"),
-        fm.BatchNorm(),
-        fm.Dense(5, init="zeros"),
-        fm.Dense(2, init="glorot_uniform"),
-    ]
-
-
-def test_one_initializer_for_a_whole_model(tmp_path):
-    plain = fm.Sequential(layers_of_all_kinds(), 3)
-    model = fm.Sequential(layers_of_all_kinds(), 3, init=fm.initializers.Normal(0.01))
-    assert 0.005 < model.parameters["embedding_0.weight"].std() < 0.02
-    assert 0.005 < model.parameters["dense_0.weight"].std() < 0.02
-    # Those that name their own keep it, even if it is the one they would have had.
-    for name in ("dense_0.bias", "dense_1.weight", "dense_2.weight", "batchnorm_0.gamma"):
-        np.testing.assert_array_equal(model.parameters[name], plain.parameters[name])
-    named = fm.Sequential([fm.Dense(6), fm.Dense(2)], 3, init="he_normal")
-    each = fm.Sequential([fm.Dense(6, init="he_normal"), fm.Dense(2, init="he_normal")], 3)
-    for name, value in each.parameters.items():
-        np.testing.assert_array_equal(named.parameters[name], value)
-    model.save(tmp_path / "m.safetensors")
-    again = fm.load_model(tmp_path / "m.safetensors")
-    assert repr(again.layers[0].init) == repr(again.layers[1].init) == "Normal(std=0.01)"
-    assert repr(plain.layers[0].init) == "Normal(std=1.0)"
-    assert repr(plain.layers[1].init) == repr(again.layers[4].init) == "GlorotUniform(gain=1.0)"
-
-    def ones(shape, fan_in, fan_out, seed, index):
-        return np.ones(shape)
-
-    for made in (
-        fm.MLP(3, [4], 2, init=ones),
-        fm.CNN((6, 6), [2], 3, None, [3], 2, init=ones),
-        fm.Sequential([fm.Dense(3)], 3, init=np.ones((3, 3))),
-    ):
-        for name, value in made.parameters.items():
-            assert (value == name.endswith("weight")).all()
-
-
-@pytest.mark.parametrize(
-    ("init", "kind", "message"),
-    [
-        ("he", ValueError, "init must be one of zeros, normal, "),
-        (3, TypeError, "init must be a name or a function (shape, fan_in, fan_out, seed, index)"),
-        (fm.initializers.Normal, TypeError, "init must be a name or a function"),
-    ],
-)
-def test_the_initializer_of_a_model_is_checked(init, kind, message):
-    for make in (
-        lambda: fm.Sequential([fm.Dense(2)], 3, init=init),
-        lambda: fm.MLP(3, [4], 2, init=init),
-        lambda: fm.CNN((6, 6), [2], init=init),
-    ):
-        with pytest.raises(kind, match="^" + re.escape(message)):
-            make()
-    with pytest.raises(
-        ValueError, match=r"^dense_1\.weight: the initializer must return an array of"
-    ):
-        fm.Sequential([fm.Dense(3), fm.Dense(2)], 3, init=np.ones((3, 3)))
-
-
-def test_arrays_are_initial_values(tmp_path):
-    weight, bias = np.arange(6.0).reshape(2, 3), np.array([1, 2, 3])
-    model = fm.Sequential([fm.Dense(3, init=weight, bias_init=bias)], 2)
-    weight[...] = 0
-    np.testing.assert_array_equal(
-        model.parameters["dense_0.weight"], np.arange(6, dtype=np.float32).reshape(2, 3)
-    )
-    np.testing.assert_array_equal(model.parameters["dense_0.bias"], [1, 2, 3])
-    assert model.parameters["dense_0.bias"].dtype == np.float32
-    model.copy()
-    model.save(tmp_path / "m.safetensors")
-    again = fm.load_model(tmp_path / "m.safetensors")
-    np.testing.assert_array_equal(again.parameters["dense_0.bias"], [1, 2, 3])
 
 
 # --- What is refused ------------------------------------------------------------------------------

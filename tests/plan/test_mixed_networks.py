@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from comparing import near
 from random_networks import OPTIMIZERS, draw_mixed
 
 import fastmlp as fm
@@ -12,14 +13,6 @@ from fastmlp._plan import builder as plan
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
 PARTS = range(6)
-
-
-def near(one, other, tolerance, case):
-    """Whether two arrays differ by so little, compared with the largest value."""
-    one, other = np.asarray(one), np.asarray(other)
-    assert one.shape == other.shape, case
-    difference = np.abs(one - other).max(initial=0)
-    assert difference <= tolerance * max(np.abs(other).max(initial=0), 1e-3), (difference, case)
 
 
 def arrays(model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from comparing import near
 
 import fastmlp as fm
 from fastmlp._plan import narrow as plan_lanes
@@ -21,12 +22,6 @@ LOSSES = [
     fm.MeanSquaredError(),
     fm.BinaryCrossEntropy(),
 ]
-
-
-def near(one, other, tolerance=1e-12):
-    one, other = np.asarray(one), np.asarray(other)
-    assert one.shape == other.shape
-    assert np.abs(one - other).max(initial=0) <= tolerance * max(np.abs(other).max(initial=0), 1e-3)
 
 
 def pair(layers, inputs, loss, dtype="float64", optimizer=None, scale=1.0):

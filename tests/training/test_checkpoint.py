@@ -53,6 +53,7 @@ def saved(toy, tmp_path):
 
 # --- Resuming at every step -----------------------------------------------------------------------
 
+
 OPTIMIZERS = {
     "sgd": lambda: fm.SGD(0.1),
     "momentum": lambda: fm.SGD(0.1, momentum=0.9),
@@ -517,66 +518,6 @@ def test_what_no_file_can_hold_is_refused_before_training(model, toy, tmp_path):
     assert weights(model) == before
     # Other callbacks need no file.
     model.fit(*toy, optimizer=own[0], epochs=1, callbacks=[fm.EarlyStopping("loss")])
-
-
-# --- Which files are written ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("settings", "epochs", "expected"),
-    [
-        ({"path": "a"}, 2, ["a"]),
-        ({"path": "{epoch}"}, 3, ["3"]),
-        ({"path": "{epoch:03d}", "keep": 2}, 3, ["002", "003"]),
-        ({"path": "e{epoch}", "keep": None, "every_epochs": 2}, 5, ["e2", "e4", "e5"]),
-        ({"path": "{epoch}-{step}", "keep": 4, "every_steps": 2}, 2, ["1-2", "1-3", "2-4", "2-6"]),
-        ({"path": "{step}", "keep": 3, "every_steps": 2, "every_epochs": None}, 3, ["4", "6", "8"]),
-        ({"path": "{x}"}, 1, ["{x}"]),
-    ],
-)
-def test_files(settings, epochs, expected, model, toy, tmp_path):
-    saver = fm.ModelCheckpoint(**settings | {"path": tmp_path / settings["path"]})
-    model.fit(*toy, epochs=epochs, batch_size=50, callbacks=[saver])
-    assert sorted(os.listdir(tmp_path)) == sorted(expected)
-    assert sorted(map(os.path.basename, saver.saved)) == sorted(expected)
-
-
-def test_the_best_epoch_is_kept(model, toy, tmp_path):
-    values = iter([5.0, 3.0, 4.0, 2.0, 9.0])
-    seen = []
-
-    def planned(y, outputs):
-        return next(values)
-
-    class Look(fm.Callback):
-        def on_epoch_end(self, epoch, logs):
-            seen.append(weights(self.model))
-
-    saver = fm.ModelCheckpoint(tmp_path / "{epoch}", monitor="planned", keep=2)
-    model.fit(*toy, epochs=5, metrics=[planned], callbacks=[saver, Look()])
-    assert sorted(os.listdir(tmp_path)) == ["2", "4"]
-    assert saver.best == 2.0
-    for name, epoch in (("2", 2), ("4", 4)):
-        assert weights(fm.load_model(tmp_path / name)) == seen[epoch - 1]
-
-
-def test_a_resumed_run_forgets_no_file(toy, tmp_path):
-    def saver():
-        return fm.ModelCheckpoint(tmp_path / "{epoch}", keep=2, monitor="loss")
-
-    make().fit(*toy, epochs=2, callbacks=[saver()])
-    make().fit(*toy, epochs=4, callbacks=[saver()], resume=tmp_path / "2")
-    assert sorted(os.listdir(tmp_path)) == ["3", "4"]
-
-
-def test_checkpoints_see_what_other_callbacks_did(toy, tmp_path):
-    class Shift(fm.Callback):
-        def on_epoch_end(self, epoch, logs):
-            self.model.set_parameters({"dense_0.bias": np.full(8, epoch)})
-
-    model = make()
-    model.fit(*toy, epochs=2, callbacks=[fm.ModelCheckpoint(tmp_path / "a"), Shift()])
-    assert (fm.load_model(tmp_path / "a").parameters["dense_0.bias"] == 2).all()
 
 
 def test_a_checkpoint_is_a_model(saved, toy):
