@@ -1,4 +1,4 @@
-"""``fastmlp bench``: the sides do the same work, in processes of their own."""
+"""``fastmlp bench``: every framework does the same work, in a separate process."""
 
 from __future__ import annotations
 
