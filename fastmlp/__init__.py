@@ -11,7 +11,7 @@ from types import ModuleType
 from fastmlp import _threadpoolctl, initializers, metrics, reference
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
-from fastmlp.architectures import CNN
+from fastmlp.architectures import CNN, MLP
 from fastmlp.callbacks import (
     Callback,
     CSVLogger,
@@ -48,7 +48,7 @@ from fastmlp.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from fastmlp.model import MLP, Sequential, load_model
+from fastmlp.model import Sequential, load_model
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastmlp.optimizers.schedules import (
     CosineDecay,

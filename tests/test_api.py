@@ -155,7 +155,6 @@ def test_examples_in_docstrings_run():
         "layers.pooling",
         "layers.flatten",
         "layers.dropout",
-        "layers.noise",
         "layers.normalization",
         "layers.embedding",
         "model",

@@ -10,7 +10,6 @@ from typing import overload
 import numpy.typing as npt
 
 from fastmlp import _checks, _random, losses
-from fastmlp.finding import find_parameter
 from fastmlp.gradcheck.curve import (
     STEPS,
     GradcheckCurve,
@@ -21,7 +20,7 @@ from fastmlp.gradcheck.curve import (
 )
 from fastmlp.gradcheck.finite_differences import Subject
 from fastmlp.layers import Layer
-from fastmlp.network import Network
+from fastmlp.network import Network, find_parameter
 
 __all__ = ["GradcheckCurve", "GradcheckResult", "gradcheck"]
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from fastmlp import _backend, losses
 from fastmlp._engines import engine
+from fastmlp._engines.layerwise import Workspace, forward
 from fastmlp.layers.base import Training
-from fastmlp.network import Network, Workspace
+from fastmlp.network import Network
 
 __all__ = ["Comparison", "Subject"]
 
@@ -151,7 +152,7 @@ class _Probe:
 
     def loss(self) -> float:
         """Return the loss at the current weights."""
-        output = self._network.forward(self._ops, self._x, self._workspace)
+        output = forward(self._ops, self._x, self._workspace)
         self.largest_output = max(self.largest_output, float(np.abs(output).max()))
         self._loss_sides = self._loss.kink_sides(output, self._y)
         dy, weights = self._workspace.dy, self._weights

@@ -5,13 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Hashable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Loss"]
 
@@ -100,10 +97,6 @@ class Loss:
     def kink_sides(self, output: Array, targets: Array) -> Array | None:
         """Return on which side of each kink the outputs are, for ``gradcheck``; None: no kink."""
         return None
-
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss of ``x`` to a plan."""
-        raise NotImplementedError
 
     @property
     def key(self) -> Hashable:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp.losses.base import Loss, Shape
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
 
@@ -42,10 +39,6 @@ class _Regression(Loss):
             output, targets, **self._settings, sample_weight=weights, out=out
         )
         return result
-
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss to a plan."""
-        return plan.loss(self.name, x, gradient=gradient)
 
 
 class MeanSquaredError(_Regression):
@@ -114,7 +107,3 @@ class Huber(_Regression):
         """Return in which of the three parts each difference is."""
         difference = output - targets
         return (difference > -self.delta) + 2 * (difference > self.delta)
-
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss to a plan."""
-        return plan.loss(self.name, x, gradient=gradient, parameter=self.delta)

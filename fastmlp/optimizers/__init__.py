@@ -19,8 +19,7 @@ from fastmlp import _checks
 from fastmlp._arrays import empty
 from fastmlp.optimizers import schedules
 from fastmlp.optimizers.schedules import Schedule
-from fastmlp.parameter import Parameter
-from fastmlp.stored import Stored
+from fastmlp.parameter import Parameter, Storage
 
 __all__ = [
     "SGD",
@@ -729,7 +728,7 @@ class State:
         rate = optimizer.learning_rate
         self.learning_rate = rate if isinstance(rate, float) else math.nan
         self.memory: dict[str, float] = {}
-        self._slots: dict[str, dict[str, Stored]] = {}
+        self._slots: dict[str, dict[str, Storage]] = {}
         self._run = 0, np.empty(0)  # the step before the run's first one, its learning rates
 
     def begin_run(self, steps: int, epochs: int = 1, done: int = 0) -> Array:
@@ -780,13 +779,13 @@ class State:
             for gradient in gradients:
                 ops.clip_by_value(gradient, clip_value, out=gradient)
 
-    def of(self, parameter: Parameter) -> dict[str, Stored]:
+    def of(self, parameter: Parameter) -> dict[str, Storage]:
         """Return the states of a parameter by slot; zeros at first."""
         slots = self._slots.get(parameter.name)
         if slots is None:
             slots = self._slots[parameter.name] = {}
             for slot in self.optimizer.slots:
-                slots[slot] = Stored(parameter.shape)
+                slots[slot] = Storage(parameter.shape)
                 slots[slot].assign(np.zeros((), parameter.live.dtype), parameter.live.dtype)
         return slots
 
@@ -804,15 +803,15 @@ class State:
         self._slots = {}
         for key, value in values.items():
             slot, _, name = key.partition("/")
-            stored = self._slots.setdefault(name, {})[slot] = Stored(value.shape)
+            stored = self._slots.setdefault(name, {})[slot] = Storage(value.shape)
             stored.assign(value, np.dtype(value.dtype.type))
 
-    def snapshot(self) -> tuple[int, list[tuple[Stored, Array]]]:
+    def snapshot(self) -> tuple[int, list[tuple[Storage, Array]]]:
         """Return what ``restore`` goes back to."""
         slots = [stored for each in self._slots.values() for stored in each.values()]
         return self.step, [(stored, stored.live.copy()) for stored in slots]
 
-    def restore(self, snapshot: tuple[int, list[tuple[Stored, Array]]]) -> None:
+    def restore(self, snapshot: tuple[int, list[tuple[Storage, Array]]]) -> None:
         """Go back to a ``snapshot``; slots that it does not have are new, and zero again."""
         self.step, saved = snapshot
         for each in self._slots.values():

@@ -13,7 +13,7 @@ from fastmlp import optimizers, reference
 from fastmlp.layers import LAYERS
 from fastmlp.layers.window import Window
 from fastmlp.optimizers import GradientStore, State, UpdatingSink
-from fastmlp.stored import Stored
+from fastmlp.parameter import Storage
 
 # What images run on.
 BACKENDS = ["kernels", "numpy"]
@@ -204,7 +204,7 @@ def test_a_sink_copies_what_it_stores_and_updates_with_the_gradient_itself():
 @pytest.mark.parametrize("width", [8, 16])
 def test_a_filter_is_a_matrix_in_panels(shape, width):
     value = np.arange(float(np.prod(shape))).reshape(shape)
-    stored = Stored(shape)
+    stored = Storage(shape)
     stored.assign(value, np.dtype(np.float64))
     panels = stored.panels(width)
     matrix = value.reshape(-1, shape[-1])
