@@ -157,34 +157,34 @@ INDEX = np.zeros((2, 2, 3, 3), np.uint8)
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: kernels.conv2d(X[0], W), ValueError, "x must have shape (N, H, W, C), with a pixel at least, got (5, 6, 3)."),
-        (lambda: kernels.conv2d(X[:, :0], W), ValueError, "x must have shape (N, H, W, C), with a pixel at least, got (2, 0, 6, 3)."),
-        (lambda: kernels.conv2d(X, W[0]), ValueError, "w must have shape (kh, kw, C, F), with a place at least, got (3, 3, 4)."),
-        (lambda: kernels.conv2d(X, W[:0]), ValueError, "w must have shape (kh, kw, C, F), with a place at least, got (0, 3, 3, 4)."),
+        (lambda: kernels.conv2d(X[0], W), ValueError, "x must have shape (N, H, W, C) with at least one pixel, got (5, 6, 3)."),
+        (lambda: kernels.conv2d(X[:, :0], W), ValueError, "x must have shape (N, H, W, C) with at least one pixel, got (2, 0, 6, 3)."),
+        (lambda: kernels.conv2d(X, W[0]), ValueError, "w must have shape (kh, kw, C, F) with kh and kw of at least 1, got (3, 3, 4)."),
+        (lambda: kernels.conv2d(X, W[:0]), ValueError, "w must have shape (kh, kw, C, F) with kh and kw of at least 1, got (0, 3, 3, 4)."),
         (lambda: kernels.conv2d(X, W[:, :, :2]), ValueError, "x and w must have shapes (N, H, W, C) and (kh, kw, C, F), got (2, 5, 6, 3) and (2, 3, 2, 4)."),
         (lambda: kernels.conv2d(X, W.astype(float)), TypeError, "w must have the dtype of the other arrays, float32, got float64."),
         (lambda: kernels.conv2d(X, W, np.ones(3, np.float32)), ValueError, "b must have shape (4,), got (3,)."),
-        (lambda: kernels.conv2d(X[:, :1], W), ValueError, "w must be at most as large as the images, (1, 6), got (2, 3)."),
+        (lambda: kernels.conv2d(X[:, :1], W), ValueError, "w must not be larger than the images, (1, 6), got (2, 3)."),
         (lambda: kernels.conv2d(X, W, strides=0), ValueError, "strides must be at least 1, got 0."),
         (lambda: kernels.conv2d(X, W, padding="full"), ValueError, "padding must be \"valid\" or \"same\", got 'full'."),
         (lambda: kernels.conv2d(X, W, out=X), ValueError, "out must be a C-contiguous, writeable float32 array of shape (2, 4, 4, 4), got shape (2, 5, 6, 3)."),
-        (lambda: kernels.conv2d_backward_input(DY[:, 1:], W, (5, 6)), ValueError, "dy must have shape (2, 4, 4, 4), that of the output, got (2, 3, 4, 4)."),
-        (lambda: kernels.conv2d_backward_input(DY[..., :2], W, (5, 6)), ValueError, "dy must have shape (2, 4, 4, 4), that of the output, got (2, 4, 4, 2)."),
+        (lambda: kernels.conv2d_backward_input(DY[:, 1:], W, (5, 6)), ValueError, "dy must have the shape of the output, (2, 4, 4, 4), got (2, 3, 4, 4)."),
+        (lambda: kernels.conv2d_backward_input(DY[..., :2], W, (5, 6)), ValueError, "dy must have the shape of the output, (2, 4, 4, 4), got (2, 4, 4, 2)."),
         (lambda: kernels.conv2d_backward_input(DY, W, (5, 6, 3)), ValueError, "input_shape must be an integer or two of them, (y, x), got (5, 6, 3)."),
-        (lambda: kernels.conv2d_backward_input(DY[0], W, (5, 6)), ValueError, "dy must have shape (N, OH, OW, F), with a pixel at least, got (4, 4, 4)."),
-        (lambda: kernels.conv2d_backward_weights(X, DY[:1], (2, 3)), ValueError, "dy must have shape (2, 4, 4, 4), that of the output, got (1, 4, 4, 4)."),
-        (lambda: kernels.conv2d_backward_weights(X, DY, 2), ValueError, "dy must have shape (2, 4, 5, 4), that of the output, got (2, 4, 4, 4)."),
+        (lambda: kernels.conv2d_backward_input(DY[0], W, (5, 6)), ValueError, "dy must have shape (N, OH, OW, F) with at least one pixel, got (4, 4, 4)."),
+        (lambda: kernels.conv2d_backward_weights(X, DY[:1], (2, 3)), ValueError, "dy must have the shape of the output, (2, 4, 4, 4), got (1, 4, 4, 4)."),
+        (lambda: kernels.conv2d_backward_weights(X, DY, 2), ValueError, "dy must have the shape of the output, (2, 4, 5, 4), got (2, 4, 4, 4)."),
         (lambda: kernels.conv2d_backward_weights(X, DY, (0, 3)), ValueError, "kernel_size must be at least 1, got 0."),
         (lambda: kernels.max_pool2d(X, 0), ValueError, "pool_size must be at least 1, got 0."),
-        (lambda: kernels.max_pool2d(X, (6, 6)), ValueError, "pool_size must be at most as large as the images, (5, 6), got (6, 6)."),
+        (lambda: kernels.max_pool2d(X, (6, 6)), ValueError, "pool_size must not be larger than the images, (5, 6), got (6, 6)."),
         (lambda: kernels.avg_pool2d(X, 2, strides=(1, 0)), ValueError, "strides must be at least 1, got 0."),
         (lambda: kernels.max_pool2d_backward(POOLED, INDEX[:1], (5, 6)), ValueError, "index must have the shape of dy, (2, 2, 3, 3), got (1, 2, 3, 3)."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.astype(int), (5, 6)), TypeError, "index must be an array of uint8, as max_pool2d returns it, got int64."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.tolist(), (5, 6)), TypeError, "index must be an array of uint8, as max_pool2d returns it, got list."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX + np.uint8(4), (5, 6)), ValueError, "index must lie from 0 to 3, got 4 to 4."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX, (5, 8)), ValueError, "dy must have shape (2, 2, 4, 3), that of the output, got (2, 2, 3, 3)."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.astype(int), (5, 6)), TypeError, "index must be the uint8 array that max_pool2d returns, got int64."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.tolist(), (5, 6)), TypeError, "index must be the uint8 array that max_pool2d returns, got list."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX + np.uint8(4), (5, 6)), ValueError, "index must hold positions from 0 to 3, got 4 to 4."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX, (5, 8)), ValueError, "dy must have the shape of the output, (2, 2, 4, 3), got (2, 2, 3, 3)."),
         (lambda: kernels.avg_pool2d_backward(POOLED, INDEX.shape), ValueError, "input_shape must be an integer or two of them, (y, x), got (2, 2, 3, 3)."),
-        (lambda: kernels.global_avg_pool2d(POOLED[0]), ValueError, "x must have shape (N, H, W, C), with a pixel at least, got (2, 3, 3)."),
+        (lambda: kernels.global_avg_pool2d(POOLED[0]), ValueError, "x must have shape (N, H, W, C) with at least one pixel, got (2, 3, 3)."),
         (lambda: kernels.global_avg_pool2d_backward(POOLED, (2, 2)), ValueError, "dy must have shape (N, C), got (2, 2, 3, 3)."),
     ],
 )  # fmt: skip
@@ -195,7 +195,7 @@ def test_messages(call, error, message):
 
 def test_an_index_below_zero_is_refused():
     index = np.full((1, 1, 1, 1), -1, np.int32)
-    with pytest.raises(ValueError, match="index must lie from 0 to 288, got -1 to -1"):
+    with pytest.raises(ValueError, match="index must hold positions from 0 to 288, got -1 to -1"):
         kernels.max_pool2d_backward(np.ones((1, 1, 1, 1)), index, (17, 17), 17)
 
 
