@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Gradient, Operation, Value, last_axis
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp.activations import ActivationFunction
 from fastmlp.layers import Activation
 from fastmlp.layers.base import Layer
@@ -109,4 +109,4 @@ def _activation_backward(
     return builder.gradient(gradient.buffer, x)
 
 
-LAYER_RULES = {Activation: LayerRule(_activation, _activation_backward)}
+LAYER_RULES: LayerRules = {Activation: LayerRule(_activation, _activation_backward)}

@@ -11,7 +11,7 @@ from fastmlp._plan import updates
 from fastmlp._plan.activations import activate, derive, fuse_derivative
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Gradient, Value
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp.layers import Conv2D
 from fastmlp.layers.window import Window
 from fastmlp.parameter import Parameter
@@ -139,4 +139,4 @@ def _filters(weight: Parameter) -> str:
     return "(" + ", ".join(map(str, weight.shape)) + ")"
 
 
-LAYER_RULES = {Conv2D: LayerRule(_convolution, _convolution_backward)}
+LAYER_RULES: LayerRules = {Conv2D: LayerRule(_convolution, _convolution_backward)}

@@ -8,7 +8,7 @@ from fastmlp._plan import updates
 from fastmlp._plan.activations import activate, derive, fuse_derivative
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp._plan.samples import nonzeros, transpose
 from fastmlp.layers import Dense
 
@@ -164,4 +164,4 @@ def add_update(builder: Builder, layer: Dense, x: Value, gradient: Gradient) -> 
     )
 
 
-LAYER_RULES = {Dense: LayerRule(_dense, _dense_backward)}
+LAYER_RULES: LayerRules = {Dense: LayerRule(_dense, _dense_backward)}

@@ -12,7 +12,7 @@ from fastmlp import _random
 from fastmlp._plan.activations import derive, fuse_derivative
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp.layers import Dropout, GaussianNoise
 
 __all__ = ["LAYER_RULES"]
@@ -153,7 +153,7 @@ def _gaussian_noise_backward(
     return builder.gradient(derive(builder, layer, y, gradient).buffer, x)
 
 
-LAYER_RULES = {
+LAYER_RULES: LayerRules = {
     Dropout: LayerRule(_dropout, _dropout_backward),
     GaussianNoise: LayerRule(_gaussian_noise, _gaussian_noise_backward),
 }

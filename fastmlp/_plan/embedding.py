@@ -9,7 +9,7 @@ from fastmlp._plan import updates
 from fastmlp._plan.activations import derive
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Gradient, Value
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp.layers import Embedding
 
 __all__ = ["LAYER_RULES"]
@@ -82,4 +82,4 @@ def _embedding_backward(
     updates.update(builder, operation, layer.weight)
 
 
-LAYER_RULES = {Embedding: LayerRule(_embedding, _embedding_backward)}
+LAYER_RULES: LayerRules = {Embedding: LayerRule(_embedding, _embedding_backward)}

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.dense import OWN_TRANSPOSE
 from fastmlp._plan.operation import Gradient, Value
+from fastmlp._plan.rules import LossRules
 from fastmlp.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -103,7 +104,7 @@ def _add(
     return result
 
 
-LOSS_RULES = {
+LOSS_RULES: LossRules = {
     CrossEntropy: _cross_entropy,
     BinaryCrossEntropy: _plain,
     MeanSquaredError: _plain,

@@ -12,7 +12,7 @@ from fastmlp._plan import updates
 from fastmlp._plan.activations import derive, fuse_derivative
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Gradient, Operation, Value
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp.layers import BatchNorm, LayerNorm
 from fastmlp.parameter import Derived, Storage
 
@@ -288,7 +288,7 @@ def _reserve(builder: Builder, features: int, columns: int) -> None:
     builder.reserve_scratch(doubles + 4 * columns)
 
 
-LAYER_RULES = {
+LAYER_RULES: LayerRules = {
     BatchNorm: LayerRule(_batch_norm, _batch_norm_backward),
     LayerNorm: LayerRule(_layer_norm, _layer_norm_backward),
 }

@@ -8,7 +8,7 @@ from fastmlp._plan.activations import derive, fuse_derivative
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.convolution import images
 from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp.layers import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from fastmlp.layers.window import Window
 
@@ -134,7 +134,7 @@ def _index_bytes(window: Window) -> int:
     return 1 if window.kernel_height * window.kernel_width <= 256 else 4
 
 
-LAYER_RULES = {
+LAYER_RULES: LayerRules = {
     MaxPool2D: LayerRule(_max_pool, _max_pool_backward),
     AvgPool2D: LayerRule(_average_pool, _average_pool_backward),
     GlobalAvgPool2D: LayerRule(_average_pool, _average_pool_backward),

@@ -10,7 +10,7 @@ from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Buffer, Gradient, Value
-from fastmlp._plan.rules import LayerRule
+from fastmlp._plan.rules import LayerRule, LayerRules
 from fastmlp.layers import Flatten, Standardize
 from fastmlp.layers.base import Layer
 from fastmlp.parameter import Derived
@@ -157,7 +157,7 @@ def _flatten_backward(
     return gradient
 
 
-LAYER_RULES = {
+LAYER_RULES: LayerRules = {
     Flatten: LayerRule(_flatten, _flatten_backward),
     Standardize: LayerRule(_standardize, _standardize_backward),
 }
