@@ -33,7 +33,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-from fingerprinted import layers, python_parts, runs, settings, sources
+from fingerprinted import layers, operations, python_parts, runs, settings, sources
 from fingerprinted.recording import RUNS, Parts, digest
 
 import fastmlp as fm
@@ -73,7 +73,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="regular expression of the networks to train")
     parser.add_argument("--quiet", action="store_true", help="print no line for each network")
     arguments = parser.parse_args()
-    for module in (settings, layers, python_parts, sources, runs):
+    for module in (settings, layers, python_parts, sources, runs, operations):
         module.register()
     began, level = time.perf_counter(), instruction_set()
     found: dict[str, Parts] = {}

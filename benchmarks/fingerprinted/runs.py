@@ -9,7 +9,7 @@ from typing import Any
 
 import fastmlp as fm
 from fingerprinted.data import onehot, pictures, points, words
-from fingerprinted.recording import Array, Data, Layers, Parts, columns, digest, make, parts, run
+from fingerprinted.recording import Array, Data, Layers, Parts, columns, make, parts, run
 from fingerprinted.settings import OPTIMIZERS, SHAPES, narrow, wide
 
 
@@ -152,10 +152,3 @@ def register() -> None:
             kept = [model.parameters, columns(model.history), model.predict(x)]
             model.compile(fm.SGD(0.01), "mse")
             return parts(model, x, targets, kept=kept)
-
-        @run(f"gradcheck {kind}")
-        def _(layers: Any = layers, features: int = features, dtype: str = dtype) -> Parts:
-            x, y = points(features)
-            model = make(layers(), x, dtype="float64")
-            checked = fm.gradcheck(model, x[:4], y[:4])
-            return {"gradcheck": digest(checked.errors, checked.checked, checked.kinks)}
