@@ -32,7 +32,6 @@ from pathlib import Path
 # Sums in BLAS depend on its number of threads.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-
 from fingerprinted import layers, operations, python_parts, runs, settings, sources
 from fingerprinted.recording import RUNS, Parts, digest
 
