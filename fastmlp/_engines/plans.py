@@ -22,7 +22,7 @@ from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
 from fastmlp.losses import is_compiled as _is_compiled_loss
 from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, State
+from fastmlp.optimizers import OPTIMIZERS, OptimizerState
 
 __all__ = ["Plan", "PlanEngine"]
 
@@ -63,7 +63,7 @@ class Plan:
         Largest number of threads.
     loss : Loss, optional
         Of all purposes but "predict".
-    state : State, optional
+    state : OptimizerState, optional
         The optimizer's, of "train".
     gather : bool, default=True
         Whether samples are copied to the arena, to be shuffled, converted or scaled.
@@ -84,7 +84,7 @@ class Plan:
         rows: int,
         threads: int,
         loss: Loss | None = None,
-        state: State | None = None,
+        state: OptimizerState | None = None,
         *,
         gather: bool = True,
         bytes_: bool = False,
@@ -141,7 +141,7 @@ class Plan:
         purpose: str,
         threads: int,
         loss: Loss | None,
-        state: State | None,
+        state: OptimizerState | None,
         gather: bool,
         bytes_: bool,
     ) -> Builder:
@@ -224,7 +224,7 @@ class Plan:
         builder.python(None, f"loss {loss!r}", compute, [outputs.buffer], [dy], checks=True)
         return builder.gradient_on_rows(dy, x) if trains else None
 
-    def _custom_update(self, builder: Builder, network: Network, state: State) -> None:
+    def _custom_update(self, builder: Builder, network: Network, state: OptimizerState) -> None:
         def update(rows: int, first: int) -> None:
             state.begin_step(first // builder.batch)
             known = network.named_parameters.values()
@@ -355,7 +355,7 @@ class PlanEngine:
         rows: int,
         x: Array,
         loss: Loss | None = None,
-        state: State | None = None,
+        state: OptimizerState | None = None,
         *,
         shuffled: bool = False,
         outputs: bool = False,
@@ -403,7 +403,7 @@ class PlanEngine:
             )
             return key, made
 
-    def describe(self, purpose: str, rows: int, loss: Loss, state: State) -> Plan:
+    def describe(self, purpose: str, rows: int, loss: Loss, state: OptimizerState) -> Plan:
         """Return a plan for samples of the network's dtype, shuffled if it trains."""
         network, trains = self._network, purpose == "train"
         dtype = network.dtype if network.integers_below is None else np.dtype(np.int64)
@@ -416,14 +416,14 @@ class PlanEngine:
         with _making:
             self._plans.setdefault(key, []).append(plan)
 
-    def bundles(self, loss: Loss, state: State) -> bool:
+    def bundles(self, loss: Loss, state: OptimizerState) -> bool:
         """Return whether ``train`` takes several epochs at once: where Python has no say."""
         return not self._custom and _is_compiled_loss(loss) and _is_compiled(state)
 
     def train(
         self,
         loss: Loss,
-        state: State,
+        state: OptimizerState,
         x: Array,
         y: Array,
         order: Array | None,
@@ -529,7 +529,7 @@ class PlanEngine:
         return outcome.loss + self._network.penalty(), gradients
 
 
-def _watcher(watch: Watch, state: State | None, batch: int) -> Callable[..., Any]:
+def _watcher(watch: Watch, state: OptimizerState | None, batch: int) -> Callable[..., Any]:
     """Return what a program calls: it tells the state which step is done, then the watch."""
 
     def call(done: int, loss_sum: float, weight: float, correct: int, loss: float) -> Any:
@@ -545,7 +545,7 @@ def _identity(loss: Loss | None) -> Any:
     return loss.key if loss is not None and _is_compiled_loss(loss) else loss
 
 
-def _is_compiled(state: State) -> bool:
+def _is_compiled(state: OptimizerState) -> bool:
     return type(state.optimizer) in OPTIMIZERS.values()
 
 

@@ -17,7 +17,7 @@ from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp.activations import ActivationFunction
 from fastmlp.layers.base import Layer, Training
-from fastmlp.optimizers import State
+from fastmlp.optimizers import OptimizerState
 from fastmlp.parameter import Parameter
 from fastmlp.stored import Derived
 
@@ -147,7 +147,7 @@ class Core:
         Samples of the largest batch.
     threads : int
         Of a run, at most.
-    state : State or None
+    state : OptimizerState or None
         The optimizer of a plan that trains.
     gradients : dict of str to array, or None
         Where a plan that trains nothing stores the gradients, by parameter.
@@ -160,7 +160,7 @@ class Core:
         dtype: np.dtype[Any],
         rows: int,
         threads: int,
-        state: State | None = None,
+        state: OptimizerState | None = None,
         gradients: dict[str, Array] | None = None,
         training: Training | None = None,
     ) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.core import Core, Operation
+from fastmlp.optimizers.base import KINDS
 from fastmlp.parameter import Parameter
 
 __all__ = ["Updates"]
@@ -123,7 +124,7 @@ class Updates(Core):
         if self.state is None:
             raise ValueError("the plan has no optimizer.")
         arguments = operation.arguments
-        arguments["rule"] = self.state.optimizer.kind
+        arguments["rule"] = KINDS[self.state.optimizer.kind]
         arguments["multiplier"] = parameter.learning_rate_multiplier
         for index, slot in enumerate(self.state.optimizer.slots):
             stored = self.state.of(parameter)[slot]

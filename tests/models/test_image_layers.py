@@ -12,7 +12,7 @@ import fastmlp as fm
 from fastmlp import optimizers, reference
 from fastmlp.layers import LAYERS
 from fastmlp.layers.window import Window
-from fastmlp.optimizers import GradientStore, State, UpdatingSink
+from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 from fastmlp.stored import Stored
 
 # What images run on.
@@ -191,7 +191,7 @@ def test_a_sink_copies_what_it_stores_and_updates_with_the_gradient_itself():
     gradient *= 2
     np.testing.assert_array_equal(store.gradients["conv2d_0.weight"].ravel(), [0, 1, 2, 3])
     before = weight.value.copy()
-    sink = UpdatingSink(reference, State(fm.SGD(0.5)))
+    sink = UpdatingSink(reference, OptimizerState(fm.SGD(0.5)))
     sink.array(weight, gradient)
     np.testing.assert_array_equal(weight.value, before - 0.5 * gradient)
     assert not sink.gradients
@@ -256,7 +256,7 @@ def test_training_is_steps_along_gradients(optimizer, backend):
     model, x, y = small(backend)
     twin, _, _ = small(backend)
     model.fit(x, y, epochs=2, batch_size=3, shuffle=False, optimizer=optimizer, verbose=0)
-    state = State(optimizers.get(optimizer))
+    state = OptimizerState(optimizers.get(optimizer))
     for _ in range(2):
         for start in (0, 3, 6):
             state.step += 1
