@@ -129,8 +129,8 @@ class MaxPool2D(_Pool):
         """Add the backward pass, if it is needed."""
         return plan.max_pool_backward(self, x, y, gradient) if need_dx else None
 
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
-        """Return where the maxima are: where another takes over, a derivative jumps."""
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
+        """Return the positions of the maxima: the derivative jumps where a position changes."""
         return workspace.index
 
 

@@ -273,11 +273,11 @@ class Hinge(Loss):
         )
         return result
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
         """Return which margins are violated."""
         picked = np.take_along_axis(output, targets[:, None], axis=1)
-        sides: Array = output - picked + self.margin > 0
-        return sides
+        violated: Array = output - picked + self.margin > 0
+        return violated
 
     def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
         """Add the compiled loss to a plan."""
