@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fastmlp import _backend, _checks, initializers, losses
 from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer, Standardize
-from fastmlp.optimizers import Optimizer, State
+from fastmlp.optimizers import Optimizer, OptimizerState
 from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Network:
         if self.scale == 0:
             raise ValueError("scale must be above 0, got 0.0.")
         self.engine: Any = None
-        self._state: State | None = None
+        self._state: OptimizerState | None = None
         self.backend = _backend.DEFAULT
         self.epochs_begun = 0
         self.steps_done = 0
@@ -199,10 +199,10 @@ class Network:
         for parameter in self._parameters.values():
             parameter.plain()
 
-    def state(self, optimizer: Optimizer) -> State:
+    def state(self, optimizer: Optimizer) -> OptimizerState:
         """Return what ``optimizer`` remembers of this network; another one begins anew."""
         if self._state is None or self._state.optimizer is not optimizer:
-            self._state = State(optimizer)
+            self._state = OptimizerState(optimizer)
         return self._state
 
     def forget(self) -> None:

@@ -16,7 +16,7 @@ from fastmlp._engines.base import CHUNK, Epochs, Outcome, Poll, Sums, Watch
 from fastmlp.layers.base import GradientSink, Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import GradientStore, State, UpdatingSink
+from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
 __all__ = ["ReferenceEngine", "Workspace", "backward", "converted", "forward"]
 
@@ -115,16 +115,16 @@ class ReferenceEngine:
         self._ops: ModuleType = _backend.load("numpy")
         self._training = Training(network.seed)
         self._workspaces: dict[int, Workspace] = {}
-        self._sink: tuple[State, UpdatingSink] | None = None
+        self._sink: tuple[OptimizerState, UpdatingSink] | None = None
 
-    def bundles(self, loss: Loss, state: State) -> bool:
+    def bundles(self, loss: Loss, state: OptimizerState) -> bool:
         """Return False: ``train`` takes one epoch at once."""
         return False
 
     def train(
         self,
         loss: Loss,
-        state: State,
+        state: OptimizerState,
         x: Array,
         y: Array,
         order: Array | None,

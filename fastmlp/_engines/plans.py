@@ -26,7 +26,7 @@ from fastmlp._plan.operation import Operation, describe
 from fastmlp._plan.sparsity import leaves_zeros, most_listed
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import State
+from fastmlp.optimizers import OptimizerState
 
 __all__ = ["Plan", "PlanEngine"]
 
@@ -214,7 +214,7 @@ class PlanEngine:
         rows: int,
         x: Array,
         loss: Loss | None = None,
-        state: State | None = None,
+        state: OptimizerState | None = None,
         *,
         shuffled: bool = False,
         outputs: bool = False,
@@ -261,7 +261,7 @@ class PlanEngine:
             )
             return key, Plan(network, plan_settings)
 
-    def describe(self, purpose: str, rows: int, loss: Loss, state: State) -> Plan:
+    def describe(self, purpose: str, rows: int, loss: Loss, state: OptimizerState) -> Plan:
         """Return a plan for samples of the network's dtype, shuffled if it trains."""
         network, trains = self._network, purpose == "train"
         dtype = network.dtype if network.integers_below is None else np.dtype(np.int64)
@@ -274,14 +274,14 @@ class PlanEngine:
         with _making:
             self._plans.setdefault(key, []).append(plan)
 
-    def bundles(self, loss: Loss, state: State) -> bool:
+    def bundles(self, loss: Loss, state: OptimizerState) -> bool:
         """Return whether ``train`` takes several epochs at once: where Python has no say."""
         return not self._custom and has_compiled_loss(loss) and has_compiled_update(state)
 
     def train(
         self,
         loss: Loss,
-        state: State,
+        state: OptimizerState,
         x: Array,
         y: Array,
         order: Array | None,
@@ -388,7 +388,7 @@ class PlanEngine:
         return outcome.loss + self._network.penalty(), gradients
 
 
-def _watcher(watch: Watch, state: State | None, batch: int) -> Callable[..., Any]:
+def _watcher(watch: Watch, state: OptimizerState | None, batch: int) -> Callable[..., Any]:
     """Return what a program calls: it tells the state which step is done, then the watch."""
 
     def call(done: int, loss_sum: float, weight: float, correct: int, loss: float) -> Any:

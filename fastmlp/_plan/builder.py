@@ -19,7 +19,7 @@ from fastmlp._compiled import plan as compiled
 from fastmlp._plan.memory import allocate, row_stride, without_aliasing
 from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
 from fastmlp.layers.base import Layer, Training
-from fastmlp.optimizers import State
+from fastmlp.optimizers import OptimizerState
 from fastmlp.parameter import Derived, Parameter
 
 __all__ = ["Builder", "PythonContext"]
@@ -83,7 +83,7 @@ class Builder:
         Samples of the largest batch.
     threads : int
         Maximum number of threads of a run.
-    state : State or None
+    state : OptimizerState or None
         The optimizer's state, for a plan that trains.
     gradients : dict of str to array, or None
         Where a plan stores the gradients, by parameter name, instead of updating.
@@ -122,7 +122,7 @@ class Builder:
         dtype: np.dtype[Any],
         rows: int,
         threads: int,
-        state: State | None = None,
+        state: OptimizerState | None = None,
         gradients: dict[str, Array] | None = None,
         training: Training | None = None,
     ) -> None:

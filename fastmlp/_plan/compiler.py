@@ -28,7 +28,7 @@ from fastmlp._plan.rules import LayerRule, LayerRules, LossRule
 from fastmlp.layers.base import Layer, Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, State
+from fastmlp.optimizers import OPTIMIZERS, OptimizerState
 
 __all__ = ["PlanSettings", "build", "has_compiled_loss", "has_compiled_update", "has_rule"]
 
@@ -56,7 +56,7 @@ def has_compiled_loss(loss: Loss) -> bool:
     return type(loss) in losses.LOSS_RULES
 
 
-def has_compiled_update(state: State) -> bool:
+def has_compiled_update(state: OptimizerState) -> bool:
     """Return whether an optimizer's rule is compiled: it is exactly one of fastmlp's classes."""
     return type(state.optimizer) in OPTIMIZERS.values()
 
@@ -74,7 +74,7 @@ class PlanSettings:
         Maximum number of threads.
     loss : Loss or None
         For all purposes but "predict".
-    state : State or None
+    state : OptimizerState or None
         The optimizer's state, for "train".
     gather : bool
         Whether samples are copied to the arena, to be shuffled, converted or scaled.
@@ -92,7 +92,7 @@ class PlanSettings:
     rows: int
     threads: int
     loss: Loss | None = None
-    state: State | None = None
+    state: OptimizerState | None = None
     gather: bool = True
     bytes_: bool = False
     outputs: bool = False

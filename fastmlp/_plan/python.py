@@ -20,7 +20,7 @@ from fastmlp._plan.rules import LayerRule
 from fastmlp.layers.base import Layer
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import GradientStore, State, UpdatingSink
+from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
 __all__ = ["LAYER_RULE", "add_loss", "add_update"]
 
@@ -148,7 +148,7 @@ def add_loss(
 
 
 def add_update(
-    builder: Builder, network: Network, state: State, gradients: dict[str, Array]
+    builder: Builder, network: Network, state: OptimizerState, gradients: dict[str, Array]
 ) -> None:
     """Add an optimizer written in Python: it updates all parameters from stored gradients."""
 

@@ -61,7 +61,7 @@ class Activation(Layer):
         """Return the gradient by the input."""
         return self.activation.backward(ops, dy, workspace.saved)
 
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
         """Return which outputs are positive, if the activation has a kink."""
         return workspace.y > 0 if self.activation.kinked else None
 

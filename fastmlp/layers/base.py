@@ -217,10 +217,12 @@ class Layer:
             If something has to be done before.
         """
 
-    def kink_sides(self, workspace: Any) -> Array | None:
-        """Return on which side of the points where a derivative jumps it is; None if none does.
+    def active_pieces(self, workspace: Any) -> Array | None:
+        """Return which smooth piece each value of the last ``forward`` is on; None if it is smooth.
 
-        Of the last ``forward``; ``gradcheck`` asks, because no difference quotient holds there.
+        A layer that is only piecewise smooth overrides this, such as relu (whether the output is
+        positive) or max-pooling (the position of the maximum). ``gradcheck`` leaves out a
+        difference quotient whose steps reach another piece.
         """
         return None
 

@@ -171,8 +171,8 @@ class Conv2D(Layer):
         z: Array = ops.conv2d(x, self.weight.value, bias, **options)
         return z
 
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
-        """Return which outputs are positive, if the activation has a kink."""
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
+        """Return which outputs are positive, or None if the activation is smooth."""
         return workspace.y > 0 if self.activation.kinked else None
 
     def config(self) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class MaxPool2D(_Pool):
         )
         return dx
 
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
         """Return where the maxima are: where another takes over, a derivative jumps."""
         return workspace.index
 

@@ -94,8 +94,11 @@ class Loss:
         right: Array = output.argmax(axis=1) == labels
         return right
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
-        """Return on which side of each kink the outputs are, for ``gradcheck``; None: no kink."""
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
+        """Return the smooth piece of the loss that each output is on; None if the loss is smooth.
+
+        ``gradcheck`` leaves out a difference quotient whose steps reach another piece.
+        """
         return None
 
     @property

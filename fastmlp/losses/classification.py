@@ -252,11 +252,11 @@ class Hinge(Loss):
         )
         return result
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
         """Return which margins are violated."""
         picked = np.take_along_axis(output, targets[:, None], axis=1)
-        sides: Array = output - picked + self.margin > 0
-        return sides
+        violated: Array = output - picked + self.margin > 0
+        return violated
 
 
 def _check_scores(output_shape: Shape, name: str) -> None:

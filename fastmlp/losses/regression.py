@@ -62,8 +62,8 @@ class MeanAbsoluteError(_Regression):
 
     name = "mae"
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
-        """Return where the output is too large."""
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
+        """Return which outputs are too large."""
         return output > targets
 
 
@@ -103,7 +103,7 @@ class Huber(_Regression):
         delta: Any = self._settings["delta"]
         return float(delta)
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
-        """Return in which of the three parts each difference is."""
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
+        """Return which of the three pieces of the loss each difference is on: 0, 1 or 3."""
         difference = output - targets
         return (difference > -self.delta) + 2 * (difference > self.delta)

@@ -5,7 +5,9 @@ import pytest
 
 import fastmlp as fm
 
-pytest.importorskip("fastmlp.kernels", reason="compiled modules are not built", exc_type=ImportError)
+pytest.importorskip(
+    "fastmlp.kernels", reason="compiled modules are not built", exc_type=ImportError
+)
 
 from fastmlp._plan import activations, compiler, losses, samples
 from fastmlp._plan.builder import Builder
@@ -42,9 +44,7 @@ def kinds(builder):
     ids=["activation", "dropout", "folded-batchnorm", "max-pool"],
 )
 @pytest.mark.parametrize("uses", [1, 2])
-def test_a_producer_is_changed_for_its_only_reader(
-    layers, input_shape, trains, fused, apart, uses
-):
+def test_a_producer_is_changed_for_its_only_reader(layers, input_shape, trains, fused, apart, uses):
     # Layers belong to one network, so each case makes them again.
     layers = [type(each)(**each.config()) for each in layers]
     builder, network = built(layers, input_shape, trains=trains)
