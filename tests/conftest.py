@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import _backend
-
-sys.path.insert(0, str(Path(__file__).parent))  # for random_networks.py
 
 try:
     import fastmlp.kernels
