@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
+from fastmlp.optimizers.base import KINDS, MAX_COEFFICIENTS
 from fastmlp import reference
 
 kernels = pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
