@@ -1,15 +1,15 @@
 """Activations forward and backward, exp, log, bias and optimizers (arguments: see arrays.pxd)."""
 
-from kernels.arrays cimport (
-    NPY_ARRAY_CARRAY, NPY_DOUBLE, NPY_FLOAT, _import_array, data_of, is_array, ndim_of,
-    output_like, real_type, refuse_shared, shape_of, size_of, type_of,
-)
 from dispatch cimport (
     FM_ADAGRAD, FM_ADAM, FM_ADAMW, FM_ELU, FM_ELU_BACKWARD, FM_EXP, FM_GELU, FM_GELU_BACKWARD,
     FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LOG, FM_MOMENTUM, FM_NESTEROV, FM_RELU,
     FM_RELU_BACKWARD, FM_RMSPROP, FM_SGD, FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU,
     FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_TANH, FM_TANH_BACKWARD,
     FM_MAX_COEFFICIENTS, FM_UPDATE_COUNT, fm_f32, fm_f64, import_tables, real,
+)
+from kernels.arrays cimport (
+    NPY_ARRAY_CARRAY, NPY_DOUBLE, NPY_FLOAT, _import_array, data_of, is_array, ndim_of,
+    output_like, real_type, refuse_shared, shape_of, size_of, type_of,
 )
 
 import_tables()

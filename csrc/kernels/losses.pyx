@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int64_t
 
+from dispatch cimport (
+    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_HUBER, FM_SQUARED, import_tables, real,
+)
 from kernels.arrays cimport (
     NPY_DOUBLE, NPY_FLOAT, NPY_INT64, _import_array, data_of, is_array, ndim_of, npy_intp, output,
     output_like, real_type, refuse_shared, shape_of, size_of,
-)
-from dispatch cimport (
-    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_HUBER, FM_SQUARED, import_tables, real,
 )
 from loops.losses cimport cross_entropy_row, element_losses, hinge_row, mean_of, target_weight
 from loops.rows cimport (
@@ -135,7 +135,7 @@ cdef int check_labels(const int64_t *labels, Py_ssize_t rows, Py_ssize_t n) exce
 
 
 def cross_entropy(logits, labels, out, double smoothing, class_weight, weights):
-    """Return the weighted mean of loss_rows.cross_entropy_row over logits (N, C), and out.
+    """Return the weighted mean of cross_entropy_row over logits (N, C), and out.
 
     With labels (N,) or targets (N, C), not empty; the gradient goes to out, a new array where it
     is None. A label outside 0 .. C - 1 raises ValueError before anything is written.
@@ -209,7 +209,7 @@ cdef double hinge_rows(
 
 
 def hinge(scores, labels, out, double margin, weights):
-    """Return the weighted mean of loss_rows.hinge_row over scores (N, C), and out; likewise."""
+    """Return the weighted mean of hinge_row over scores (N, C), and out; likewise."""
     cdef int type = real_type(scores, 2)
     cdef const int64_t *numbers
     cdef const void *x

@@ -10,38 +10,25 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 
-from loops.convolution cimport patch_of
 from dispatch cimport (
     FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD,
     FM_HUBER, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LIST_ROWS, FM_RELU, FM_RELU_BACKWARD,
     FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD,
-    FM_SQUARED, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
+    FM_SQUARED, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables, real,
 )
-from plan.convolution cimport (
-    average_pool_backward, average_pool_forward, convolution_backward, convolution_forward,
-    convolution_update, filters_transposed, image_scratch, max_pool_backward, max_pool_forward,
-    parts_size,
-)
-from plan.normalization cimport (
-    batch_moments, batch_norm, batch_norm_backward, batch_products, batch_update, dropout,
-    embedding, embedding_update, gaussian_noise, layer_norm, layer_norm_backward,
-    layer_norm_update, scale_shift,
-)
-from plan.narrow cimport (
-    lane_activation, lane_activation_backward, lane_cross_entropy, lane_dense,
-    lane_dense_backward, lane_dense_update, lane_gather, lane_output, lane_rows,
-)
-from loops.nonzeros cimport any_nonzero, list_size, sample_lists_size
+from loops.convolution cimport patch_of
 from loops.losses cimport mean_of, sum_of
+from loops.nonzeros cimport any_nonzero, list_size, sample_lists_size
+from loops.window cimport Window
+from plan cimport (
+    activations, convolution, dense, dropout, embedding, losses, narrow, normalization, pooling,
+    samples, updates,
+)
 from plan.operation cimport (
-    CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
-    activation_forward, dense_backward, dense_forward, dense_update, fm_flag, fm_flag_get,
-    fm_flag_set, gather, nonzeros, output, transpose,
+    CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, fm_flag,
+    fm_flag_get, fm_flag_set, operation_f32, operation_f64,
 )
 from plan.thread_pace cimport Pace, begin_pace, next_pace
-from plan.losses cimport cross_entropy, element_loss, hinge_loss, sum_of_weights
-from loops.window cimport Window
-from plan.updates cimport SUM_CHUNK, clipped_update, gradient_norm, penalty
 
 cdef extern from "fm_team.h" nogil:
     ctypedef struct fm_team:
@@ -80,7 +67,7 @@ ELEMENT_LOSSES = {
 }
 STORE = STORE_GRADIENT
 KEEP = KEEP_GRADIENT
-VALUES_OF_A_SUM = SUM_CHUNK
+VALUES_OF_A_SUM = updates.SUM_CHUNK
 SCRATCH_ROWS = CHUNK_ROWS
 LIST_ROWS = FM_LIST_ROWS
 
@@ -106,7 +93,7 @@ def list_memory(Py_ssize_t inputs, Py_ssize_t rows, bint double_precision):
     return sample_lists_size(inputs, <const float *>NULL), list_size(rows, <const float *>NULL)
 
 
-def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
+def listed_share(source, Py_ssize_t count, Py_ssize_t features, int groups):
     """The share of features that a list of some samples has, in the mean over so many lists.
 
     source: C-contiguous samples of uint8, float32 or float64, told by their size. Those that are
@@ -117,11 +104,11 @@ def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
     cdef Py_ssize_t[FM_LIST_ROWS] first
     PyObject_GetBuffer(source, &view, PyBUF_C_CONTIGUOUS)
     try:
-        if view.itemsize not in (1, 4, 8) or view.len != samples * features * view.itemsize:
+        if view.itemsize not in (1, 4, 8) or view.len != count * features * view.itemsize:
             raise ValueError("source has other samples.")
         for group in range(groups):
             for i in range(FM_LIST_ROWS):
-                first[i] = (group * FM_LIST_ROWS + i) * samples // (groups * FM_LIST_ROWS)
+                first[i] = (group * FM_LIST_ROWS + i) * count // (groups * FM_LIST_ROWS)
                 first[i] *= features
             if view.itemsize == 1:
                 found += any_nonzero(features, <const unsigned char *>view.buf, first)
@@ -137,112 +124,87 @@ def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
 def convolution_memory(window, Py_ssize_t filters, Py_ssize_t lanes):
     """Elements of scratch, of a transposed filter and of a chunk's gradients."""
     cdef Window w = _window(window)
-    return (image_scratch(&w, filters, lanes), patch_of(&w, lanes),
-            parts_size(&w, filters, lanes))
+    return (convolution.image_scratch(&w, filters, lanes), patch_of(&w, lanes),
+            convolution.parts_size(&w, filters, lanes))
+
+
+cdef inline uintptr_t address(
+    void (*function)(const Op *, Run *, int, int, real *) noexcept nogil
+) noexcept:
+    return <uintptr_t>function
+
+
+# The functions of one dtype by kind of operation; a kind is the name of its function. "python" is
+# not in it, and the elementwise losses share element_loss.
+cdef dict functions_of(const real *tag):
+    return {
+        "gather": address(samples.gather[real]),
+        "output": address(samples.output[real]),
+        "nonzeros": address(samples.nonzeros[real]),
+        "transpose": address(samples.transpose[real]),
+        "dense": address(dense.dense[real]),
+        "dense_backward": address(dense.dense_backward[real]),
+        "dense_update": address(dense.dense_update[real]),
+        "activation": address(activations.activation[real]),
+        "activation_backward": address(activations.activation_backward[real]),
+        "convolution": address(convolution.convolution[real]),
+        "filters": address(convolution.filters[real]),
+        "convolution_backward": address(convolution.convolution_backward[real]),
+        "convolution_update": address(convolution.convolution_update[real]),
+        "max_pool": address(pooling.max_pool[real]),
+        "max_pool_backward": address(pooling.max_pool_backward[real]),
+        "average_pool": address(pooling.average_pool[real]),
+        "average_pool_backward": address(pooling.average_pool_backward[real]),
+        "batch_moments": address(normalization.batch_moments[real]),
+        "batch_norm": address(normalization.batch_norm[real]),
+        "batch_products": address(normalization.batch_products[real]),
+        "batch_norm_backward": address(normalization.batch_norm_backward[real]),
+        "batch_update": address(normalization.batch_update[real]),
+        "scale_shift": address(normalization.scale_shift[real]),
+        "layer_norm": address(normalization.layer_norm[real]),
+        "layer_norm_backward": address(normalization.layer_norm_backward[real]),
+        "layer_norm_update": address(normalization.layer_norm_update[real]),
+        "dropout": address(dropout.dropout[real]),
+        "gaussian_noise": address(dropout.gaussian_noise[real]),
+        "embedding": address(embedding.embedding[real]),
+        "embedding_update": address(embedding.embedding_update[real]),
+        "cross_entropy": address(losses.cross_entropy[real]),
+        "hinge": address(losses.hinge[real]),
+        "element_loss": address(losses.element_loss[real]),
+        "penalty": address(updates.penalty[real]),
+        "gradient_norm": address(updates.gradient_norm[real]),
+        "clipped_update": address(updates.clipped_update[real]),
+        "lane_gather": address(narrow.lane_gather[real]),
+        "lane_output": address(narrow.lane_output[real]),
+        "lane_rows": address(narrow.lane_rows[real]),
+        "lane_dense": address(narrow.lane_dense[real]),
+        "lane_dense_backward": address(narrow.lane_dense_backward[real]),
+        "lane_dense_update": address(narrow.lane_dense_update[real]),
+        "lane_activation": address(narrow.lane_activation[real]),
+        "lane_activation_backward": address(narrow.lane_activation_backward[real]),
+        "lane_cross_entropy": address(narrow.lane_cross_entropy[real]),
+    }
+
+
+cdef dict FUNCTIONS_F32 = functions_of(<const float *>NULL)
+cdef dict FUNCTIONS_F64 = functions_of(<const double *>NULL)
 
 
 cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
-    op.f32 = NULL
-    op.f64 = NULL
+    cdef dict functions = FUNCTIONS_F64 if double_precision else FUNCTIONS_F32
+    cdef uintptr_t function
     if kind == "python":
         return 0
-    elif kind == "gather":
-        op.f32, op.f64 = gather[float], gather[double]
-    elif kind == "nonzeros":
-        op.f32, op.f64 = nonzeros[float], nonzeros[double]
-    elif kind == "output":
-        op.f32, op.f64 = output[float], output[double]
-    elif kind == "dense":
-        op.f32, op.f64 = dense_forward[float], dense_forward[double]
-    elif kind == "dense_backward":
-        op.f32, op.f64 = dense_backward[float], dense_backward[double]
-    elif kind == "dense_update":
-        op.f32, op.f64 = dense_update[float], dense_update[double]
-    elif kind == "activation":
-        op.f32, op.f64 = activation_forward[float], activation_forward[double]
-    elif kind == "activation_backward":
-        op.f32, op.f64 = activation_backward[float], activation_backward[double]
-    elif kind == "dropout":
-        op.f32, op.f64 = dropout[float], dropout[double]
-    elif kind == "gaussian_noise":
-        op.f32, op.f64 = gaussian_noise[float], gaussian_noise[double]
-    elif kind == "batch_moments":
-        op.f32, op.f64 = batch_moments[float], batch_moments[double]
-    elif kind == "batch_norm":
-        op.f32, op.f64 = batch_norm[float], batch_norm[double]
-    elif kind == "batch_products":
-        op.f32, op.f64 = batch_products[float], batch_products[double]
-    elif kind == "batch_norm_backward":
-        op.f32, op.f64 = batch_norm_backward[float], batch_norm_backward[double]
-    elif kind == "batch_update":
-        op.f32, op.f64 = batch_update[float], batch_update[double]
-    elif kind == "scale_shift":
-        op.f32, op.f64 = scale_shift[float], scale_shift[double]
-    elif kind == "layer_norm":
-        op.f32, op.f64 = layer_norm[float], layer_norm[double]
-    elif kind == "layer_norm_backward":
-        op.f32, op.f64 = layer_norm_backward[float], layer_norm_backward[double]
-    elif kind == "layer_norm_update":
-        op.f32, op.f64 = layer_norm_update[float], layer_norm_update[double]
-    elif kind == "embedding":
-        op.f32, op.f64 = embedding[float], embedding[double]
-    elif kind == "embedding_update":
-        op.f32, op.f64 = embedding_update[float], embedding_update[double]
-    elif kind == "transpose":
-        op.f32, op.f64 = transpose[float], transpose[double]
-    elif kind == "cross_entropy":
-        op.f32, op.f64 = cross_entropy[float], cross_entropy[double]
-    elif kind == "lane_gather":
-        op.f32, op.f64 = lane_gather[float], lane_gather[double]
-    elif kind == "lane_output":
-        op.f32, op.f64 = lane_output[float], lane_output[double]
-    elif kind == "lane_rows":
-        op.f32, op.f64 = lane_rows[float], lane_rows[double]
-    elif kind == "lane_dense":
-        op.f32, op.f64 = lane_dense[float], lane_dense[double]
-    elif kind == "lane_dense_backward":
-        op.f32, op.f64 = lane_dense_backward[float], lane_dense_backward[double]
-    elif kind == "lane_dense_update":
-        op.f32, op.f64 = lane_dense_update[float], lane_dense_update[double]
-    elif kind == "lane_activation":
-        op.f32, op.f64 = lane_activation[float], lane_activation[double]
-    elif kind == "lane_activation_backward":
-        op.f32, op.f64 = lane_activation_backward[float], lane_activation_backward[double]
-    elif kind == "lane_cross_entropy":
-        op.f32, op.f64 = lane_cross_entropy[float], lane_cross_entropy[double]
-    elif kind == "convolution":
-        op.f32, op.f64 = convolution_forward[float], convolution_forward[double]
-    elif kind == "filters":
-        op.f32, op.f64 = filters_transposed[float], filters_transposed[double]
-    elif kind == "convolution_backward":
-        op.f32, op.f64 = convolution_backward[float], convolution_backward[double]
-    elif kind == "convolution_update":
-        op.f32, op.f64 = convolution_update[float], convolution_update[double]
-    elif kind == "max_pool":
-        op.f32, op.f64 = max_pool_forward[float], max_pool_forward[double]
-    elif kind == "max_pool_backward":
-        op.f32, op.f64 = max_pool_backward[float], max_pool_backward[double]
-    elif kind == "average_pool":
-        op.f32, op.f64 = average_pool_forward[float], average_pool_forward[double]
-    elif kind == "average_pool_backward":
-        op.f32, op.f64 = average_pool_backward[float], average_pool_backward[double]
-    elif kind == "penalty":
-        op.f32, op.f64 = penalty[float], penalty[double]
-    elif kind == "gradient_norm":
-        op.f32, op.f64 = gradient_norm[float], gradient_norm[double]
-    elif kind == "clipped_update":
-        op.f32, op.f64 = clipped_update[float], clipped_update[double]
-    elif kind == "hinge":
-        op.f32, op.f64 = hinge_loss[float], hinge_loss[double]
-    elif kind in ELEMENT_LOSSES:
+    if kind in ELEMENT_LOSSES:
         op.loss = ELEMENT_LOSSES[kind]
-        op.f32, op.f64 = element_loss[float], element_loss[double]
-    else:
-        raise ValueError(f"no operation is called {kind!r}.")
+        kind = "element_loss"
+    if kind not in functions:
+        raise RuntimeError(f"internal error: there is no operation of kind {kind!r}.")
+    function = functions[kind]
     if double_precision:
-        op.f32 = NULL
+        op.f64 = <operation_f64>function
     else:
-        op.f64 = NULL
+        op.f32 = <operation_f32>function
     return 0
 
 
@@ -371,7 +333,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
         run.rows = min(job.batch, job.total - first)
         # One batch is all there is, in its order. (Who looks between steps may write to it.)
         run.again = step > 0 and run.rows == job.total and run.order == NULL and job.watched == 0
-        run.weight = sum_of_weights(&run)
+        run.weight = losses.sum_of_weights(&run)
         if job.in_place:
             run.x = job.run.source + first * job.sample_bytes
         if job.coefficients != NULL:

@@ -1,7 +1,7 @@
 /* The function table: everything that Cython calls, one per (dtype, instruction set).
  *
  * Lengths are ptrdiff_t, strides count elements. Preconditions are the callers' business
- * (fastmlp/kernels.py checks; kernels cannot fail).
+ * (fastmlp/kernels checks; kernels cannot fail).
  */
 #ifndef FM_TABLE_H
 #define FM_TABLE_H
