@@ -2,9 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from dispatch cimport (
-    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_HUBER, FM_SQUARED, import_tables, real,
-)
+from dispatch cimport FM_LOSS_COUNT, fm_loss_names, import_tables, numbers_of, real
 from kernels.arrays cimport (
     NPY_DOUBLE, NPY_FLOAT, NPY_INT64, _import_array, data_of, is_array, ndim_of, npy_intp, output,
     output_like, real_type, refuse_shared, shape_of, size_of,
@@ -18,8 +16,8 @@ from loops.rows cimport (
 import_tables()
 _import_array()
 
-MSE, MAE, HUBER = FM_SQUARED, FM_ABSOLUTE, FM_HUBER
-BINARY_CROSS_ENTROPY = FM_BINARY_CROSS_ENTROPY
+# The first argument of element_loss by name.
+ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
 
 
 def softmax(x, out):
@@ -265,7 +263,7 @@ cdef double element_loss_rows(
 def element_loss(int kind, prediction, target, out, double parameter, weights):
     """Return the mean over all values, not none, of a loss of single values, and out.
 
-    MSE, MAE, HUBER and BINARY_CROSS_ENTROPY are the kinds. With weights, one for each element of
+    ELEMENT_LOSSES has the kinds. With weights, one for each element of
     the first axis (1 where there is none), it is the weighted mean of the means of those elements.
     The gradient goes to out, of the shape of prediction and target, a new array where it is None.
     """

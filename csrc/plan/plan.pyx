@@ -11,10 +11,8 @@ from cpython.buffer cimport (
 )
 
 from dispatch cimport (
-    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD,
-    FM_HUBER, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LIST_ROWS, FM_RELU, FM_RELU_BACKWARD,
-    FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD,
-    FM_SQUARED, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables, real,
+    FM_ACTIVATION_COUNT, FM_LIST_ROWS, FM_LOSS_COUNT, FM_UPDATE_COUNT, fm_f32, fm_f64,
+    fm_loss_names, fm_unary_names, fm_update_names, import_tables, numbers_of, real,
 )
 from loops.convolution cimport patch_of
 from loops.losses cimport mean_of, sum_of
@@ -48,23 +46,12 @@ cdef extern from "fm_team.h" nogil:
 
 import_tables()
 
-# Activations that work on single values: what computes them, and their derivative.
-FORWARD = {
-    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU, "leaky_relu": FM_LEAKY_RELU,
-    "elu": FM_ELU, "gelu": FM_GELU, "silu": FM_SILU, "softplus": FM_SOFTPLUS, "tanh": FM_TANH,
-    "sigmoid": FM_SIGMOID,
+# Members of an operation by name: `activation`, in both directions; `rule`; `loss`.
+ACTIVATIONS = {
+    "linear": NO_ACTIVATION, "softmax": SOFTMAX, **numbers_of(fm_unary_names, FM_ACTIVATION_COUNT),
 }
-BACKWARD = {
-    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU_BACKWARD,
-    "leaky_relu": FM_LEAKY_RELU_BACKWARD, "elu": FM_ELU_BACKWARD, "gelu": FM_GELU_BACKWARD,
-    "silu": FM_SILU_BACKWARD, "softplus": FM_SOFTPLUS_BACKWARD, "tanh": FM_TANH_BACKWARD,
-    "sigmoid": FM_SIGMOID_BACKWARD,
-}
-# Losses of single values.
-ELEMENT_LOSSES = {
-    "mse": FM_SQUARED, "mae": FM_ABSOLUTE, "huber": FM_HUBER,
-    "binary_cross_entropy": FM_BINARY_CROSS_ENTROPY,
-}
+UPDATE_RULES = numbers_of(fm_update_names, FM_UPDATE_COUNT)
+ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
 STORE = STORE_GRADIENT
 KEEP = KEEP_GRADIENT
 VALUES_OF_A_SUM = updates.SUM_CHUNK
@@ -128,62 +115,65 @@ def convolution_memory(window, Py_ssize_t filters, Py_ssize_t lanes):
             convolution.parts_size(&w, filters, lanes))
 
 
-cdef inline uintptr_t address(
-    void (*function)(const Op *, Run *, int, int, real *) noexcept nogil
-) noexcept:
-    return <uintptr_t>function
+cdef int put(
+    dict functions, str kind, void (*function)(const Op *, Run *, int, int, real *) noexcept nogil
+) except -1:
+    functions[kind] = <uintptr_t>function
+    return 0
 
 
-# The functions of one dtype by kind of operation; a kind is the name of its function. "python" is
-# not in it, and the elementwise losses share element_loss.
 cdef dict functions_of(const real *tag):
-    return {
-        "gather": address(samples.gather[real]),
-        "output": address(samples.output[real]),
-        "nonzeros": address(samples.nonzeros[real]),
-        "transpose": address(samples.transpose[real]),
-        "dense": address(dense.dense[real]),
-        "dense_backward": address(dense.dense_backward[real]),
-        "dense_update": address(dense.dense_update[real]),
-        "activation": address(activations.activation[real]),
-        "activation_backward": address(activations.activation_backward[real]),
-        "convolution": address(convolution.convolution[real]),
-        "filters": address(convolution.filters[real]),
-        "convolution_backward": address(convolution.convolution_backward[real]),
-        "convolution_update": address(convolution.convolution_update[real]),
-        "max_pool": address(pooling.max_pool[real]),
-        "max_pool_backward": address(pooling.max_pool_backward[real]),
-        "average_pool": address(pooling.average_pool[real]),
-        "average_pool_backward": address(pooling.average_pool_backward[real]),
-        "batch_moments": address(normalization.batch_moments[real]),
-        "batch_norm": address(normalization.batch_norm[real]),
-        "batch_products": address(normalization.batch_products[real]),
-        "batch_norm_backward": address(normalization.batch_norm_backward[real]),
-        "batch_update": address(normalization.batch_update[real]),
-        "scale_shift": address(normalization.scale_shift[real]),
-        "layer_norm": address(normalization.layer_norm[real]),
-        "layer_norm_backward": address(normalization.layer_norm_backward[real]),
-        "layer_norm_update": address(normalization.layer_norm_update[real]),
-        "dropout": address(dropout.dropout[real]),
-        "gaussian_noise": address(dropout.gaussian_noise[real]),
-        "embedding": address(embedding.embedding[real]),
-        "embedding_update": address(embedding.embedding_update[real]),
-        "cross_entropy": address(losses.cross_entropy[real]),
-        "hinge": address(losses.hinge[real]),
-        "element_loss": address(losses.element_loss[real]),
-        "penalty": address(updates.penalty[real]),
-        "gradient_norm": address(updates.gradient_norm[real]),
-        "clipped_update": address(updates.clipped_update[real]),
-        "lane_gather": address(narrow.lane_gather[real]),
-        "lane_output": address(narrow.lane_output[real]),
-        "lane_rows": address(narrow.lane_rows[real]),
-        "lane_dense": address(narrow.lane_dense[real]),
-        "lane_dense_backward": address(narrow.lane_dense_backward[real]),
-        "lane_dense_update": address(narrow.lane_dense_update[real]),
-        "lane_activation": address(narrow.lane_activation[real]),
-        "lane_activation_backward": address(narrow.lane_activation_backward[real]),
-        "lane_cross_entropy": address(narrow.lane_cross_entropy[real]),
-    }
+    """The functions of one dtype by kind of operation.
+
+    A kind is the name of its function. "python" has none, and the elementwise losses share one.
+    """
+    cdef dict functions = {}
+    put(functions, "gather", samples.gather[real])
+    put(functions, "output", samples.output[real])
+    put(functions, "nonzeros", samples.nonzeros[real])
+    put(functions, "transpose", samples.transpose[real])
+    put(functions, "dense", dense.dense[real])
+    put(functions, "dense_backward", dense.dense_backward[real])
+    put(functions, "dense_update", dense.dense_update[real])
+    put(functions, "activation", activations.activation[real])
+    put(functions, "activation_backward", activations.activation_backward[real])
+    put(functions, "convolution", convolution.convolution[real])
+    put(functions, "filters", convolution.filters[real])
+    put(functions, "convolution_backward", convolution.convolution_backward[real])
+    put(functions, "convolution_update", convolution.convolution_update[real])
+    put(functions, "max_pool", pooling.max_pool[real])
+    put(functions, "max_pool_backward", pooling.max_pool_backward[real])
+    put(functions, "average_pool", pooling.average_pool[real])
+    put(functions, "average_pool_backward", pooling.average_pool_backward[real])
+    put(functions, "batch_moments", normalization.batch_moments[real])
+    put(functions, "batch_norm", normalization.batch_norm[real])
+    put(functions, "batch_products", normalization.batch_products[real])
+    put(functions, "batch_norm_backward", normalization.batch_norm_backward[real])
+    put(functions, "batch_update", normalization.batch_update[real])
+    put(functions, "scale_shift", normalization.scale_shift[real])
+    put(functions, "layer_norm", normalization.layer_norm[real])
+    put(functions, "layer_norm_backward", normalization.layer_norm_backward[real])
+    put(functions, "layer_norm_update", normalization.layer_norm_update[real])
+    put(functions, "dropout", dropout.dropout[real])
+    put(functions, "gaussian_noise", dropout.gaussian_noise[real])
+    put(functions, "embedding", embedding.embedding[real])
+    put(functions, "embedding_update", embedding.embedding_update[real])
+    put(functions, "cross_entropy", losses.cross_entropy[real])
+    put(functions, "hinge", losses.hinge[real])
+    put(functions, "element_loss", losses.element_loss[real])
+    put(functions, "penalty", updates.penalty[real])
+    put(functions, "gradient_norm", updates.gradient_norm[real])
+    put(functions, "clipped_update", updates.clipped_update[real])
+    put(functions, "lane_gather", narrow.lane_gather[real])
+    put(functions, "lane_output", narrow.lane_output[real])
+    put(functions, "lane_rows", narrow.lane_rows[real])
+    put(functions, "lane_dense", narrow.lane_dense[real])
+    put(functions, "lane_dense_backward", narrow.lane_dense_backward[real])
+    put(functions, "lane_dense_update", narrow.lane_dense_update[real])
+    put(functions, "lane_activation", narrow.lane_activation[real])
+    put(functions, "lane_activation_backward", narrow.lane_activation_backward[real])
+    put(functions, "lane_cross_entropy", narrow.lane_cross_entropy[real])
+    return functions
 
 
 cdef dict FUNCTIONS_F32 = functions_of(<const float *>NULL)

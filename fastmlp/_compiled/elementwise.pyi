@@ -11,32 +11,8 @@ class _MultiplyAdds(Protocol):
     def __getitem__(self, dtype: str) -> _MultiplyAdds: ...
     def __call__(self, rounds: int, tag: float) -> tuple[float, int]: ...
 
-EXP: int
-LOG: int
-RELU: int
-LEAKY_RELU: int
-ELU: int
-GELU: int
-SILU: int
-SOFTPLUS: int
-TANH: int
-SIGMOID: int
-RELU_BACKWARD: int
-LEAKY_RELU_BACKWARD: int
-ELU_BACKWARD: int
-GELU_BACKWARD: int
-SILU_BACKWARD: int
-SOFTPLUS_BACKWARD: int
-TANH_BACKWARD: int
-SIGMOID_BACKWARD: int
-SGD: int
-MOMENTUM: int
-NESTEROV: int
-ADAGRAD: int
-RMSPROP: int
-ADAM: int
-ADAMW: int
-UPDATES: tuple[str, ...]
+UNARY: dict[str, int]
+UPDATE_RULES: dict[str, int]
 
 multiply_adds: _MultiplyAdds
 
@@ -46,7 +22,7 @@ def backward(
 ) -> _Array | Any: ...
 def add_bias(x: _Array, bias: _Array, out: _Array | None) -> _Array | Any: ...
 def update(
-    kind: int,
+    rule: int,
     w: _Array,
     g: _Array,
     states: tuple[_Array, ...],

@@ -7,10 +7,7 @@ import numpy.typing as npt
 
 _Array = npt.NDArray[Any]
 
-MSE: int
-MAE: int
-HUBER: int
-BINARY_CROSS_ENTROPY: int
+ELEMENT_LOSSES: dict[str, int]
 
 def softmax(x: _Array, out: _Array | None) -> _Array | Any: ...
 def log_softmax(x: _Array, out: _Array | None) -> _Array | Any: ...

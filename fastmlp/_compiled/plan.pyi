@@ -4,8 +4,8 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-FORWARD: dict[str, int]
-BACKWARD: dict[str, int]
+ACTIVATIONS: dict[str, int]
+UPDATE_RULES: dict[str, int]
 ELEMENT_LOSSES: dict[str, int]
 STORE: int
 KEEP: int
