@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fastmlp as fm
-from fastmlp._config import config
+from fastmlp._config import instruction_set
 from fastmlp.cli.frameworks.workloads import RATE, Workload
 
 __all__ = ["train", "version"]
@@ -13,8 +13,7 @@ __all__ = ["train", "version"]
 
 def version() -> str:
     """Return what is measured."""
-    entries = config()
-    return f"fastmlp {entries['fastmlp'].split(' ')[0]}, {entries['instruction set']}"
+    return f"fastmlp {fm.__version__}, {instruction_set()}"
 
 
 def train(workload: Workload, seconds: float) -> dict[str, Any]:
