@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from fastmlp import _threadpoolctl, initializers, metrics, reference
+from fastmlp import _threadpoolctl, initializers, metrics
 from fastmlp._config import __version__ as __version__
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
@@ -128,7 +128,7 @@ _threadpoolctl.register()
 
 def __getattr__(name: str) -> ModuleType:
     # Imported on first use, because making a model needs none of them.
-    if name in ("datasets", "kernels", "layouts", "plot"):
+    if name in ("datasets", "kernels", "layouts", "plot", "reference"):
         return importlib.import_module(f"fastmlp.{name}")
     raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
 

@@ -9,7 +9,7 @@ from fastmlp import _checks
 
 __all__ = ["Monitor"]
 
-# Metrics for which larger values are better; for all others smaller values are.
+# Metrics for which larger values are better. For all others, smaller values are better.
 _LARGER = re.compile(r"(val_)?(accuracy|r2|top_\d+|(precision|recall|f1)(_\w+)?)")
 
 
