@@ -16,7 +16,7 @@ def quiet(function: Function) -> Function:
     """Return a function that ignores overflow, division by zero and invalid values.
 
     Infinity and NaN are legitimate results of every operation, whatever numpy settings the caller
-    has. Each function gets an ``errstate`` object of its own, because numpy 1.26 does not restore
-    the caller's settings when functions that share one call each other.
+    has. Each function gets a separate ``errstate`` object: if functions that share one call each
+    other, numpy 1.26 does not restore the settings of the caller.
     """
     return np.errstate(all="ignore")(function)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp.optimizers.base import KINDS, MAX_COEFFICIENTS
 from fastmlp import reference
+from fastmlp.optimizers.base import KINDS, MAX_COEFFICIENTS
 
 kernels = pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 elementwise = pytest.importorskip("fastmlp._compiled.elementwise")

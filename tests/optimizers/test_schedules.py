@@ -321,7 +321,7 @@ def test_functions_are_not_written(tmp_path):
         (lambda: fm.Warmup(3, "0.1"), TypeError, "then must be a number, got '0.1' of type str."),
         (lambda: fm.Warmup(3, -0.1), ValueError, "then must be finite and at least 0, got -0.1."),
         (lambda: fm.ReduceOnPlateau(0.1, 3), TypeError,
-         "monitor must be the name of a measurement, got 3."),
+         "monitor must be the name of a metric, got 3."),
         (lambda: fm.ReduceOnPlateau(0.1, factor=1.0), ValueError,
          "factor must be at least 0 and below 1, got 1.0."),
         (lambda: fm.ReduceOnPlateau(0.1, patience=0), ValueError,
