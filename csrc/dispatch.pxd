@@ -5,6 +5,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.unicode cimport PyUnicode_FromString
 from libc.stdint cimport int32_t, int64_t
 
 ctypedef fused real:
@@ -13,15 +14,15 @@ ctypedef fused real:
 
 cdef extern from "fm_table.h" nogil:
     enum:
-        FM_EXP, FM_LOG, FM_RELU, FM_LEAKY_RELU, FM_ELU, FM_GELU, FM_SILU, FM_SOFTPLUS
-        FM_TANH, FM_SIGMOID
-        FM_RELU_BACKWARD, FM_LEAKY_RELU_BACKWARD, FM_ELU_BACKWARD, FM_GELU_BACKWARD
-        FM_SILU_BACKWARD, FM_SOFTPLUS_BACKWARD, FM_TANH_BACKWARD, FM_SIGMOID_BACKWARD
-        FM_SGD, FM_MOMENTUM, FM_NESTEROV, FM_ADAGRAD, FM_RMSPROP, FM_ADAM, FM_ADAMW
-        FM_UPDATE_COUNT, FM_MAX_COEFFICIENTS
-        FM_SQUARED, FM_ABSOLUTE, FM_HUBER, FM_BINARY_CROSS_ENTROPY, FM_LOSS_COUNT
+        # What the loops treat apart. Python has all names, by names_of.
+        FM_LOG, FM_RELU, FM_SGD, FM_ADAGRAD, FM_BINARY_CROSS_ENTROPY
+        FM_UNARY_COUNT, FM_ACTIVATION_COUNT, FM_UPDATE_COUNT, FM_LOSS_COUNT
+        FM_MAX_COEFFICIENTS
         FM_STORE_SET, FM_STORE_ADD, FM_STORE_RELU
         FM_MAX_LANES, FM_MAX_TILE_ROWS, FM_MAX_TILE_VECTORS, FM_MAX_SPARSE, FM_LIST_ROWS
+    const char *const *fm_unary_names
+    const char *const *fm_update_names
+    const char *const *fm_loss_names
     ctypedef void (*fm_strip_f32)(
         Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
         Py_ssize_t, const float *, Py_ssize_t, float *, Py_ssize_t, float, int,
@@ -77,11 +78,11 @@ cdef extern from "fm_table.h" nogil:
                           float *) noexcept nogil
         void (*pack_columns)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t,
                              float *) noexcept nogil
-        void (*unary[10])(Py_ssize_t, const float *, float *, float) noexcept nogil
-        void (*backward[8])(Py_ssize_t, const float *, const float *, float *,
-                            float) noexcept nogil
-        void (*update[7])(Py_ssize_t, const float *, float *, float *, float *,
-                          const double *) noexcept nogil
+        void (*unary[FM_UNARY_COUNT])(Py_ssize_t, const float *, float *, float) noexcept nogil
+        void (*backward[FM_ACTIVATION_COUNT])(Py_ssize_t, const float *, const float *, float *,
+                                              float) noexcept nogil
+        void (*update[FM_UPDATE_COUNT])(Py_ssize_t, const float *, float *, float *,
+                                        float *, const double *) noexcept nogil
         void (*penalize)(Py_ssize_t, float, float, const float *, float *) noexcept nogil
         void (*clamp)(Py_ssize_t, float, const float *, float *) noexcept nogil
         double (*sum_squares)(Py_ssize_t, const float *) noexcept nogil
@@ -93,8 +94,8 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t (*nonzero)(Py_ssize_t, const float *, float *, int32_t *) noexcept nogil
         void (*max_pool)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, Py_ssize_t,
                          float *, void *) noexcept nogil
-        double (*loss[4])(Py_ssize_t, float, float, const float *, const float *,
-                          float *) noexcept nogil
+        double (*loss[FM_LOSS_COUNT])(Py_ssize_t, float, float, const float *,
+                                      const float *, float *) noexcept nogil
         double (*hinge)(Py_ssize_t, float, const float *, float, float, float *,
                         float *) noexcept nogil
         void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float, float *,
@@ -196,11 +197,11 @@ cdef extern from "fm_table.h" nogil:
                           double *) noexcept nogil
         void (*pack_columns)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t,
                              double *) noexcept nogil
-        void (*unary[10])(Py_ssize_t, const double *, double *, double) noexcept nogil
-        void (*backward[8])(Py_ssize_t, const double *, const double *, double *,
-                            double) noexcept nogil
-        void (*update[7])(Py_ssize_t, const double *, double *, double *, double *,
-                          const double *) noexcept nogil
+        void (*unary[FM_UNARY_COUNT])(Py_ssize_t, const double *, double *, double) noexcept nogil
+        void (*backward[FM_ACTIVATION_COUNT])(Py_ssize_t, const double *, const double *, double *,
+                                              double) noexcept nogil
+        void (*update[FM_UPDATE_COUNT])(Py_ssize_t, const double *, double *, double *,
+                                        double *, const double *) noexcept nogil
         void (*penalize)(Py_ssize_t, double, double, const double *, double *) noexcept nogil
         void (*clamp)(Py_ssize_t, double, const double *, double *) noexcept nogil
         double (*sum_squares)(Py_ssize_t, const double *) noexcept nogil
@@ -212,8 +213,8 @@ cdef extern from "fm_table.h" nogil:
         Py_ssize_t (*nonzero)(Py_ssize_t, const double *, double *, int32_t *) noexcept nogil
         void (*max_pool)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, Py_ssize_t,
                          double *, void *) noexcept nogil
-        double (*loss[4])(Py_ssize_t, double, double, const double *, const double *,
-                          double *) noexcept nogil
+        double (*loss[FM_LOSS_COUNT])(Py_ssize_t, double, double, const double *,
+                                      const double *, double *) noexcept nogil
         double (*hinge)(Py_ssize_t, double, const double *, double, double, double *,
                         double *) noexcept nogil
         void (*softmax_lanes)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double, double *,
@@ -278,3 +279,12 @@ cdef inline int import_tables() except -1:
     fm_f32 = <const fm_table_f32 *>PyCapsule_GetPointer(tables[0], "fastmlp.table_f32")
     fm_f64 = <const fm_table_f64 *>PyCapsule_GetPointer(tables[1], "fastmlp.table_f64")
     return 0
+
+
+cdef inline dict numbers_of(const char *const *names, int count):
+    """The numbers of the first names of a list in fm_table.h."""
+    cdef dict numbers = {}
+    cdef int i
+    for i in range(count):
+        numbers[PyUnicode_FromString(names[i])] = i
+    return numbers

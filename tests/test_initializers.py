@@ -165,8 +165,12 @@ def test_one_initializer_for_a_whole_model(tmp_path):
     ("init", "kind", "message"),
     [
         ("he", ValueError, "init must be one of zeros, normal, "),
-        (3, TypeError, "init must be a name or a function (shape, fan_in, fan_out, seed, index)"),
-        (fm.initializers.Normal, TypeError, "init must be a name or a function"),
+        (
+            3,
+            TypeError,
+            "init must be a name, an array, or a function (shape, fan_in, fan_out, seed, index)",
+        ),
+        (fm.initializers.Normal, TypeError, "init must be a name, an array, or a function"),
     ],
 )
 def test_the_initializer_of_a_model_is_checked(init, kind, message):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastmlp.stored import Stored
+from fastmlp.parameter import Storage
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 5, 7), (1, 1, 1, 16), (2, 2, 3, 33), (4, 5, 8)])
 @pytest.mark.parametrize("width", [8, 16])
 def test_a_filter_is_a_matrix_in_panels(shape, width):
     value = np.arange(float(np.prod(shape))).reshape(shape)
-    stored = Stored(shape)
+    stored = Storage(shape)
     stored.assign(value, np.dtype(np.float64))
     panels = stored.panels(width)
     matrix = value.reshape(-1, shape[-1])

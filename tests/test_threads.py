@@ -379,7 +379,6 @@ def test_workers_of_joblib():
 
 def test_show_config_says_where_the_number_comes_from(sixteen, monkeypatch, capsys):
     pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "1")
     assert _config.config()["threads"] == "16 (16 CPUs available)"
     monkeypatch.setenv("FASTMLP_NUM_THREADS", "1")
     fm.show_config()

@@ -4,17 +4,16 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from dispatch cimport FM_STORE_RELU, FM_STORE_SET, import_tables, real
+from kernels.overlap cimport refuse_overlap
 from loops.convolution cimport (
     Lists, border_of, bordered, convolve, filter_gradient, input_gradient, list_gradient, lists_in,
     lists_size, patch_of, segment_of, without_border,
 )
-from dispatch cimport FM_STORE_RELU, FM_STORE_SET, import_tables, real
 from loops.matmul cimport aligned, lanes_of, pack_panel, store_sums
-from kernels.overlap cimport refuse_overlap
-from loops.pooling cimport average_pool as _average_pool
-from loops.pooling cimport average_pool_gradient
-from loops.pooling cimport max_pool as _max_pool
-from loops.pooling cimport max_pool_gradient
+from loops.pooling cimport (
+    average_pool_image, average_pool_image_backward, max_pool_image, max_pool_image_backward,
+)
 from loops.window cimport Window, image_size, places
 
 import_tables()
@@ -198,8 +197,8 @@ def max_pool2d(
            &y[0, 0, 0, 0], y.shape[0] * places(&window) * window.channels)
     with nogil:
         for n in range(x.shape[0]):
-            _max_pool(&window, &x[n, 0, 0, 0], window.channels, &y[n, 0, 0, 0],
-                      <char *>&index[n, 0, 0, 0])
+            max_pool_image(&window, &x[n, 0, 0, 0], window.channels, &y[n, 0, 0, 0],
+                           <char *>&index[n, 0, 0, 0])
 
 
 def max_pool2d_backward(
@@ -219,8 +218,8 @@ def max_pool2d_backward(
            &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window))
     with nogil:
         for n in range(dx.shape[0]):
-            max_pool_gradient(&window, &dy[n, 0, 0, 0], <const char *>&index[n, 0, 0, 0],
-                              &dx[n, 0, 0, 0])
+            max_pool_image_backward(&window, &dy[n, 0, 0, 0], <const char *>&index[n, 0, 0, 0],
+                                    &dx[n, 0, 0, 0])
 
 
 def avg_pool2d(
@@ -237,7 +236,7 @@ def avg_pool2d(
            &y[0, 0, 0, 0], y.shape[0] * places(&window) * window.channels)
     with nogil:
         for n in range(x.shape[0]):
-            _average_pool(&window, &x[n, 0, 0, 0], &y[n, 0, 0, 0])
+            average_pool_image(&window, &x[n, 0, 0, 0], &y[n, 0, 0, 0])
 
 
 def avg_pool2d_backward(
@@ -257,4 +256,4 @@ def avg_pool2d_backward(
            &dx[0, 0, 0, 0], dx.shape[0] * image_size(&window))
     with nogil:
         for n in range(dx.shape[0]):
-            average_pool_gradient(&window, &dy[n, 0, 0, 0], &dx[n, 0, 0, 0])
+            average_pool_image_backward(&window, &dy[n, 0, 0, 0], &dx[n, 0, 0, 0])

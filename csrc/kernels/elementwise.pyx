@@ -1,52 +1,27 @@
 """Activations forward and backward, exp, log, bias and optimizers (arguments: see arrays.pxd)."""
 
+from dispatch cimport (
+    FM_ACTIVATION_COUNT, FM_MAX_COEFFICIENTS, FM_UNARY_COUNT, FM_UPDATE_COUNT, fm_f32, fm_f64,
+    fm_unary_names, fm_update_names, import_tables, numbers_of, real,
+)
 from kernels.arrays cimport (
     NPY_ARRAY_CARRAY, NPY_DOUBLE, NPY_FLOAT, _import_array, data_of, is_array, ndim_of,
     output_like, real_type, refuse_shared, shape_of, size_of, type_of,
-)
-from dispatch cimport (
-    FM_ADAGRAD, FM_ADAM, FM_ADAMW, FM_ELU, FM_ELU_BACKWARD, FM_EXP, FM_GELU, FM_GELU_BACKWARD,
-    FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LOG, FM_MOMENTUM, FM_NESTEROV, FM_RELU,
-    FM_RELU_BACKWARD, FM_RMSPROP, FM_SGD, FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU,
-    FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD, FM_TANH, FM_TANH_BACKWARD,
-    FM_MAX_COEFFICIENTS, FM_UPDATE_COUNT, fm_f32, fm_f64, import_tables, real,
 )
 
 import_tables()
 _import_array()
 
-# Which function of the table: the first argument of unary and of backward.
-EXP = FM_EXP
-LOG = FM_LOG
-RELU = FM_RELU
-LEAKY_RELU = FM_LEAKY_RELU
-ELU = FM_ELU
-GELU = FM_GELU
-SILU = FM_SILU
-SOFTPLUS = FM_SOFTPLUS
-TANH = FM_TANH
-SIGMOID = FM_SIGMOID
-RELU_BACKWARD = FM_RELU_BACKWARD
-LEAKY_RELU_BACKWARD = FM_LEAKY_RELU_BACKWARD
-ELU_BACKWARD = FM_ELU_BACKWARD
-GELU_BACKWARD = FM_GELU_BACKWARD
-SILU_BACKWARD = FM_SILU_BACKWARD
-SOFTPLUS_BACKWARD = FM_SOFTPLUS_BACKWARD
-TANH_BACKWARD = FM_TANH_BACKWARD
-SIGMOID_BACKWARD = FM_SIGMOID_BACKWARD
-# The first argument of update, and the names in the order of the table.
-SGD = FM_SGD
-MOMENTUM = FM_MOMENTUM
-NESTEROV = FM_NESTEROV
-ADAGRAD = FM_ADAGRAD
-RMSPROP = FM_RMSPROP
-ADAM = FM_ADAM
-ADAMW = FM_ADAMW
-_NAMES = {
-    FM_SGD: "SGD", FM_MOMENTUM: "MOMENTUM", FM_NESTEROV: "NESTEROV", FM_ADAGRAD: "ADAGRAD",
-    FM_RMSPROP: "RMSPROP", FM_ADAM: "ADAM", FM_ADAMW: "ADAMW",
-}
-UPDATES = tuple([_NAMES[kind] for kind in range(FM_UPDATE_COUNT)])
+# The first arguments of unary and backward, and of update, by name.
+UNARY = numbers_of(fm_unary_names, FM_UNARY_COUNT)
+UPDATE_RULES = numbers_of(fm_update_names, FM_UPDATE_COUNT)
+for _name, _number in UNARY.items():
+    globals()[_name.upper()] = _number
+    if _number < FM_ACTIVATION_COUNT:
+        globals()[_name.upper() + "_BACKWARD"] = _number
+for _name, _number in UPDATE_RULES.items():
+    globals()[_name.upper()] = _number
+UPDATES = tuple([_name.upper() for _name in UPDATE_RULES])
 
 
 def unary(int function, x, out, double parameter):
@@ -122,8 +97,8 @@ def add_bias(x, bias, out):
     return out
 
 
-def update(int kind, w, g, tuple states, tuple coefficients):
-    """Do one step of the optimizer `kind` on w, in place, given the gradient g; return w.
+def update(int rule, w, g, tuple states, tuple coefficients):
+    """Do one step of an update rule on w, in place, given the gradient g; return w.
 
     It has at most two states, of the shape of w.
     """
@@ -156,10 +131,10 @@ def update(int kind, w, g, tuple states, tuple coefficients):
     n, gradient, weight = size_of(w), data_of(g), data_of(w)
     with nogil:
         if type == NPY_FLOAT:
-            fm_f32.update[kind](n, <const float *>gradient, <float *>weight, <float *>first,
+            fm_f32.update[rule](n, <const float *>gradient, <float *>weight, <float *>first,
                                 <float *>second, p)
         else:
-            fm_f64.update[kind](n, <const double *>gradient, <double *>weight, <double *>first,
+            fm_f64.update[rule](n, <const double *>gradient, <double *>weight, <double *>first,
                                 <double *>second, p)
     return w
 

@@ -4,13 +4,13 @@ from libc.math cimport sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from dispatch cimport import_tables, real
-from loops.embedding cimport embed
+from kernels.overlap cimport refuse_overlap
 from loops.dropout cimport fm_counter_key, mask_rows, noise_rows
+from loops.embedding cimport embed
 from loops.normalization cimport (
     batch_factors, batch_slopes, column_moments, column_products, layer_norm_backward_rows,
     layer_norm_rows, layer_norm_sums, moments_of, standardize, standardize_backward,
 )
-from kernels.overlap cimport refuse_overlap
 from loops.rows cimport axpy
 
 import_tables()

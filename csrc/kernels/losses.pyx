@@ -2,12 +2,10 @@
 
 from libc.stdint cimport int64_t
 
+from dispatch cimport FM_LOSS_COUNT, fm_loss_names, import_tables, numbers_of, real
 from kernels.arrays cimport (
     NPY_DOUBLE, NPY_FLOAT, NPY_INT64, _import_array, data_of, is_array, ndim_of, npy_intp, output,
     output_like, real_type, refuse_shared, shape_of, size_of,
-)
-from dispatch cimport (
-    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_HUBER, FM_SQUARED, import_tables, real,
 )
 from loops.losses cimport cross_entropy_row, element_losses, hinge_row, mean_of, target_weight
 from loops.rows cimport (
@@ -18,8 +16,10 @@ from loops.rows cimport (
 import_tables()
 _import_array()
 
-MSE, MAE, HUBER = FM_SQUARED, FM_ABSOLUTE, FM_HUBER
-BINARY_CROSS_ENTROPY = FM_BINARY_CROSS_ENTROPY
+# The first argument of element_loss by name.
+ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
+MSE, MAE, HUBER = ELEMENT_LOSSES["mse"], ELEMENT_LOSSES["mae"], ELEMENT_LOSSES["huber"]
+BINARY_CROSS_ENTROPY = ELEMENT_LOSSES["binary_cross_entropy"]
 
 
 def softmax(x, out):
@@ -135,7 +135,7 @@ cdef int check_labels(const int64_t *labels, Py_ssize_t rows, Py_ssize_t n) exce
 
 
 def cross_entropy(logits, labels, out, double smoothing, class_weight, weights):
-    """Return the weighted mean of loss_rows.cross_entropy_row over logits (N, C), and out.
+    """Return the weighted mean of cross_entropy_row over logits (N, C), and out.
 
     With labels (N,) or targets (N, C), not empty; the gradient goes to out, a new array where it
     is None. A label outside 0 .. C - 1 raises ValueError before anything is written.
@@ -209,7 +209,7 @@ cdef double hinge_rows(
 
 
 def hinge(scores, labels, out, double margin, weights):
-    """Return the weighted mean of loss_rows.hinge_row over scores (N, C), and out; likewise."""
+    """Return the weighted mean of hinge_row over scores (N, C), and out; likewise."""
     cdef int type = real_type(scores, 2)
     cdef const int64_t *numbers
     cdef const void *x
@@ -265,7 +265,7 @@ cdef double element_loss_rows(
 def element_loss(int kind, prediction, target, out, double parameter, weights):
     """Return the mean over all values, not none, of a loss of single values, and out.
 
-    MSE, MAE, HUBER and BINARY_CROSS_ENTROPY are the kinds. With weights, one for each element of
+    ELEMENT_LOSSES has the kinds. With weights, one for each element of
     the first axis (1 where there is none), it is the weighted mean of the means of those elements.
     The gradient goes to out, of the shape of prediction and target, a new array where it is None.
     """

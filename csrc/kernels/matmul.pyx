@@ -2,12 +2,12 @@
 
 from libc.stdlib cimport free, malloc
 
+from dispatch cimport (
+    FM_MAX_LANES, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables,
+)
 from kernels.arrays cimport (
     NPY_FLOAT, _import_array, data_of, is_array, npy_intp, output, real_type, refuse_shared,
     shape_of,
-)
-from dispatch cimport (
-    FM_MAX_LANES, FM_STORE_ADD, FM_STORE_RELU, FM_STORE_SET, import_tables,
 )
 from loops.matmul cimport SHORT_SUM, WORKSPACE_BYTES, aligned, product
 from loops.matmul cimport matmul as _matmul

@@ -17,8 +17,8 @@
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memcpy, memset
 
-from loops.column cimport column
 from dispatch cimport FM_MAX_SPARSE, FM_STORE_SET, fm_f32, fm_f64, real
+from loops.column cimport column
 from loops.matmul cimport lanes_of, pack_panel, store_sums
 from loops.window cimport BYTE_PLACES, Window, is_padded, padded_row, padded_size, places
 

@@ -1,4 +1,4 @@
-# Losses of one row with their gradients, for losses.pyx and for plans (plan_losses.pxd).
+# Losses of one row with their gradients, for kernels/losses.pyx and plan/losses.pxd.
 #
 # `share` is what the row counts for in the mean, and so a factor of its gradient. dx may be x.
 

@@ -110,6 +110,16 @@ cdef inline void pack_panel(
             fm_f64.pack_rows(k, count, width, source, source_row, to)
 
 
+cdef inline void transpose_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, real *xt, Py_ssize_t xt_row
+) noexcept nogil:
+    """xt (n, rows) = x (rows, n) transposed; what is behind the columns of xt stays."""
+    if real is float:
+        fm_f32.pack_transposed(n, rows, rows, xt_row, x, x_row, xt)
+    else:
+        fm_f64.pack_transposed(n, rows, rows, xt_row, x, x_row, xt)
+
+
 cdef inline void pack_columns(
     Py_ssize_t k, Py_ssize_t count, const real *source, Py_ssize_t source_row, real *to
 ) noexcept nogil:

@@ -13,7 +13,7 @@ cdef inline Py_ssize_t index_bytes(const Window *w) noexcept nogil:
     return 1 if w.kernel_height * w.kernel_width <= BYTE_PLACES else sizeof(int32_t)
 
 
-cdef inline void max_pool(
+cdef inline void max_pool_image(
     const Window *w, const real *x, Py_ssize_t pixel, real *y, char *index
 ) noexcept nogil:
     """y (places, C) = the largest of each window of x, whose pixels are `pixel` values apart.
@@ -37,7 +37,7 @@ cdef inline void max_pool(
                 index += w.channels * item
 
 
-cdef inline void max_pool_gradient(
+cdef inline void max_pool_image_backward(
     const Window *w, const real *dy, const char *index, real *dx
 ) noexcept nogil:
     """dx (H, W, C) = dy (places, C), each where its maximum came from; those of one place add."""
@@ -68,7 +68,7 @@ cdef inline void max_pool_gradient(
             dy += w.channels
 
 
-cdef inline void average_pool(const Window *w, const real *x, real *y) noexcept nogil:
+cdef inline void average_pool_image(const Window *w, const real *x, real *y) noexcept nogil:
     """y (places, C) = the mean of each window."""
     cdef Py_ssize_t i, q, r, s
     cdef real scale = <real>1 / <real>(w.kernel_height * w.kernel_width)
@@ -82,7 +82,9 @@ cdef inline void average_pool(const Window *w, const real *x, real *y) noexcept 
             y += w.channels
 
 
-cdef inline void average_pool_gradient(const Window *w, const real *dy, real *dx) noexcept nogil:
+cdef inline void average_pool_image_backward(
+    const Window *w, const real *dy, real *dx
+) noexcept nogil:
     """dx (H, W, C) = dy (places, C), shared by the places of each window."""
     cdef Py_ssize_t i, q, r, s
     cdef real scale = <real>1 / <real>(w.kernel_height * w.kernel_width)

@@ -1,4 +1,4 @@
-# The operations of a plan on images: convolution and pooling (operations.pxd says what they are).
+# Convolution, with an activation and a max-pool behind it.
 #
 # Threads share the samples. A filter's gradient is a sum over them: of fixed chunks of the batch,
 # each in memory of its own, added up in order, so the bits do not depend on the threads.
@@ -6,18 +6,19 @@
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
+from dispatch cimport FM_RELU, FM_STORE_RELU, FM_STORE_SET, real
 from loops.convolution cimport (
     Lists, border_of, bordered, convolve, filter_gradient, gather_filters, input_gradient,
     is_separate, list_gradient, list_pooled, lists_in, lists_size, patch_of, transpose_filters,
     without_border,
 )
-from dispatch cimport FM_RELU, FM_STORE_RELU, FM_STORE_SET, real
 from loops.matmul cimport lanes_of
+from loops.pooling cimport max_pool_image, max_pool_image_backward
+from loops.window cimport Window, image_size, places
 from plan.operation cimport (
     CHUNK_ROWS, Op, Run, apply, apply_backward, apply_gradient, apply_panel_gradient, cut,
 )
-from loops.pooling cimport average_pool, average_pool_gradient, max_pool, max_pool_gradient
-from loops.window cimport Window, image_size, is_padded, places
+from plan.pooling cimport index_of
 
 
 cdef inline Py_ssize_t row_of_filters(Py_ssize_t filters, Py_ssize_t lanes) noexcept nogil:
@@ -41,12 +42,7 @@ cdef inline Py_ssize_t parts_size(
     return filters * patch_of(w, lanes) + (filters + lanes - 1) // lanes * lanes
 
 
-cdef inline char *index_of(const Op *op, Py_ssize_t sample, const real *tag) noexcept nogil:
-    """Where the places of a sample's maxima are; NULL if nobody wants them."""
-    return op.index + sample * op.index_row * <Py_ssize_t>sizeof(real) if op.index != NULL else NULL
-
-
-cdef inline void convolution_forward(
+cdef inline void convolution(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """y = activation of x convolved with w, plus b; then the largest of each window of op.pool."""
@@ -72,7 +68,7 @@ cdef inline void convolution_forward(
         if op.pool.height:
             if op.activation >= 0 and not relu:
                 apply(op.activation, pixels * wide, sums, sums, op.parameter)
-            max_pool(&op.pool, <const real *>sums, wide, y, index_of(op, i, <const real *>y))
+            max_pool_image(&op.pool, <const real *>sums, wide, y, index_of(op, i, <const real *>y))
             continue
         if not direct:
             z = <real *>op.z + i * op.z_row
@@ -82,7 +78,7 @@ cdef inline void convolution_forward(
             apply(op.activation, pixels * filters, z, y, op.parameter)
 
 
-cdef inline void filters_transposed(
+cdef inline void filters(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
     """Write the filters w (panels) transposed, as the input's gradient wants them."""
@@ -129,7 +125,7 @@ cdef inline void convolution_backward(
                             &lists)
             else:
                 if op.pool.height:
-                    max_pool_gradient(&op.pool, dz, index_of(op, i, dz), scattered)
+                    max_pool_image_backward(&op.pool, dz, index_of(op, i, dz), scattered)
                     dz = scattered
                 list_gradient(w, filters, dz, &lists)
             # Whole vectors are read behind the end of an image that is not copied: the next one is
@@ -180,58 +176,3 @@ cdef inline void convolution_update(
                 for i in range(count):
                     scratch[i] += biases[c * op.parts_row + i]
             apply_gradient(op, run, True, p * width, count, scratch)
-
-
-# --- Pooling ------------------------------------------------------------------------------------
-
-
-cdef inline void max_pool_forward(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """y = the largest of each window of x."""
-    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
-    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
-    cdef Py_ssize_t i
-    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
-        max_pool(&op.window, x + i * x_row, op.window.channels, <real *>op.y + i * op.y_row,
-                 index_of(op, i, x))
-
-
-cdef inline void max_pool_backward(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """dx = dy where the largest came from, times the derivative of what made x."""
-    cdef Py_ssize_t i
-    cdef real *dx
-    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
-        dx = <real *>op.dx + i * op.dx_row
-        max_pool_gradient(&op.window, <const real *>op.dy + i * op.dy_row,
-                          index_of(op, i, <const real *>dx), dx)
-        if op.activation >= 0:
-            apply_backward(op.activation, image_size(&op.window), dx,
-                           <const real *>op.saved + i * op.saved_row, dx, op.parameter)
-
-
-cdef inline void average_pool_forward(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """y = the mean of each window of x."""
-    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
-    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
-    cdef Py_ssize_t i
-    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
-        average_pool(&op.window, x + i * x_row, <real *>op.y + i * op.y_row)
-
-
-cdef inline void average_pool_backward(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """dx = dy shared by the places of each window, times the derivative of what made x."""
-    cdef Py_ssize_t i
-    cdef real *dx
-    for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
-        dx = <real *>op.dx + i * op.dx_row
-        average_pool_gradient(&op.window, <const real *>op.dy + i * op.dy_row, dx)
-        if op.activation >= 0:
-            apply_backward(op.activation, image_size(&op.window), dx,
-                           <const real *>op.saved + i * op.saved_row, dx, op.parameter)

@@ -10,9 +10,9 @@ from libc.string cimport memset
 
 from dispatch cimport FM_BINARY_CROSS_ENTROPY, FM_STORE_SET, fm_f32, fm_f64, real
 from loops.losses cimport cross_entropy_row, element_losses, hinge_row, target_weight
-from loops.matmul cimport lanes_of, store_sums
-from plan.operation cimport Op, Run, fm_flag_set, fm_touch, row_cut, sample_of, transpose_rows
+from loops.matmul cimport lanes_of, store_sums, transpose_rows
 from loops.rows cimport argmax, row_dot, row_max, row_sum
+from plan.operation cimport Op, Run, fm_flag_set, fm_touch, row_cut, sample_of
 
 cdef enum:
     FEW_CLASSES = 64           # so many are better computed with a row in each lane
@@ -74,7 +74,7 @@ cdef inline void cross_entropy_lanes(
     const Op *op, Run *run, const real *x, Py_ssize_t x_row, Py_ssize_t begin, Py_ssize_t end,
     real *scratch,
 ) noexcept nogil:
-    # loss_rows.cross_entropy_row for labels of few classes: `lanes` rows at a time.
+    # cross_entropy_row of loops/losses.pxd for labels of few classes: `lanes` rows at a time.
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t i, j, c, rows, label, sample
     cdef Py_ssize_t n = op.inputs
@@ -152,7 +152,7 @@ cdef inline void cross_entropy_lanes(
 cdef inline void cross_entropy(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """loss_rows.cross_entropy_row of every sample; op.parameter is the smoothing.
+    """cross_entropy_row of loops/losses.pxd of every sample; op.parameter is the smoothing.
 
     Labels, or targets (N, O) where run.labels is NULL. dy may be x, the logits; dyt is dy
     transposed, for the layer below, or NULL.
@@ -204,10 +204,10 @@ cdef inline void cross_entropy(
                        <real *>op.dyt + begin, op.dyt_row)
 
 
-cdef inline void hinge_loss(
+cdef inline void hinge(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """loss_rows.hinge_row of every sample; op.parameter is the margin. dy may be x."""
+    """hinge_row of loops/losses.pxd of every sample; op.parameter is the margin. dy may be x."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i, sample, label, n = op.inputs

@@ -11,12 +11,12 @@ from libc.stdint cimport int64_t
 
 from dispatch cimport FM_RELU, fm_f32, fm_f64, real
 from loops.losses cimport cross_entropy_row
-from loops.matmul cimport lanes_of
-from plan.operation cimport (
-    Op, Run, apply, apply_backward, apply_gradient, cut, fm_flag_set, sample_of, transpose_rows,
-)
-from plan.losses cimport fetch_labels, note, share_of, weigh_classes, weight_of
+from loops.matmul cimport lanes_of, transpose_rows
 from loops.rows cimport argmax, row_max, row_sum
+from plan.losses cimport fetch_labels, note, share_of, weigh_classes, weight_of
+from plan.operation cimport (
+    Op, Run, apply, apply_backward, apply_gradient, cut, fm_flag_set, sample_of,
+)
 
 cdef enum:
     ONE_BY_ONE = 6             # values of a sample that are moved one at a time
@@ -250,9 +250,10 @@ cdef inline void lane_targets(
 cdef inline void lane_cross_entropy(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """loss_rows.cross_entropy_row of every sample of x (C, rows); op.parameter is the smoothing.
+    """cross_entropy_row of loops/losses.pxd for every sample of x (C, rows).
 
-    Labels, or targets (N, C) where run.labels is NULL. dy (C, rows) is not x.
+    op.parameter is the smoothing. Labels, or targets (N, C) where run.labels is NULL.
+    dy (C, rows) is not x.
     """
     cdef Span my = span_of(run, thread, threads, scratch)
     cdef Py_ssize_t n = op.inputs, begin = my.begin, count = my.end - my.begin

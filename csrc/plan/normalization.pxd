@@ -1,50 +1,15 @@
-# Operations of a plan beside those of dense layers: see operations.pxd.
+# Batch and layer normalisation.
 
 from libc.math cimport sqrt
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from dispatch cimport FM_ADAGRAD, FM_SGD, real
-from loops.embedding cimport embed, index_at
-from loops.dropout cimport fm_counter_key, noise_rows
-from loops.matmul cimport pack_panel
+from dispatch cimport real
 from loops.normalization cimport (
     batch_factors, batch_slopes, column_moments, column_products, fold_moments,
     layer_norm_backward_rows, layer_norm_rows, layer_norm_sums, standardize, standardize_backward,
 )
-from plan.operation cimport (
-    Op, Run, apply, apply_backward, apply_gradient, cut, fm_touch, mask_block, row_cut,
-    sample_of,
-)
-from loops.rows cimport axpy
-
-
-# --- What is drawn in every step ----------------------------------------------------------------
-
-
-cdef inline void dropout(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """y (rows, O) = x with the mask of this step; y may be x."""
-    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
-    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
-    cdef Py_ssize_t i = row_cut(run.rows, thread, threads)
-    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
-    if i < end:
-        mask_block(op, run, end - i, op.outputs, x + i * x_row, x_row,
-                   <real *>op.y + i * op.y_row, op.y_row, i, 0)
-
-
-cdef inline void gaussian_noise(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """y (rows, O) = x + scale * N(0, 1); y may be x."""
-    cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
-    cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
-    cdef Py_ssize_t i = row_cut(run.rows, thread, threads)
-    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
-    if i < end:
-        noise_rows(end - i, op.outputs, x + i * x_row, x_row, <real *>op.y + i * op.y_row,
-                   op.y_row, fm_counter_key(op.key, run.step), i, op.scale)
+from plan.activations cimport finish_gradient, finish_rows
+from plan.operation cimport Op, Run, apply_gradient, row_cut
 
 
 # --- Batch normalisation ------------------------------------------------------------------------
@@ -124,48 +89,6 @@ cdef inline void batch_norm(
         standardize(width, x + i * x_row + c, shift, factor, offset,
                     <real *>op.z + i * op.z_row + c)
     finish_rows(op, run, begin, end, c, width, scratch)
-
-
-cdef inline void finish_rows(
-    const Op *op, const Run *run, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t c, Py_ssize_t n,
-    real *tag,
-) noexcept nogil:
-    """Apply activation and mask to columns c .. c + n of rows begin .. end of z.
-
-    tag chooses the dtype, here and below.
-    """
-    cdef Py_ssize_t i
-    cdef const real *z = <const real *>op.z + c
-    cdef real *y = <real *>op.y + c
-    if op.activation >= 0:
-        for i in range(begin, end):
-            apply(op.activation, n, z + i * op.z_row, y + i * op.y_row, op.parameter)
-    if op.keep_scale != 0 and begin < end:
-        mask_block(op, run, end - begin, n, y + begin * op.y_row, op.y_row,
-                   <real *>op.masked + begin * op.masked_row + c, op.masked_row, begin, c)
-
-
-cdef inline void finish_gradient(
-    const Op *op, const Run *run, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t c, Py_ssize_t n,
-    real *tag,
-) noexcept nogil:
-    """Apply mask and derivative to columns c .. c + n of rows begin .. end of dx.
-
-    Also writes them transposed, if op.dxt; then the rows are all of the batch.
-    """
-    cdef Py_ssize_t i
-    cdef real *dx = <real *>op.dx + c
-    if op.keep_scale != 0 and begin < end:
-        mask_block(op, run, end - begin, n, dx + begin * op.dx_row, op.dx_row,
-                   dx + begin * op.dx_row, op.dx_row, begin, c)
-    if op.activation >= 0:
-        for i in range(begin, end):
-            apply_backward(op.activation, n, dx + i * op.dx_row,
-                           <const real *>op.saved + i * op.saved_row + c, dx + i * op.dx_row,
-                           op.parameter)
-    if op.dxt != NULL:
-        pack_panel(True, n, run.rows, op.dxt_row, dx, op.dx_row,
-                   <real *>op.dxt + c * op.dxt_row)
 
 
 cdef inline void batch_products(
@@ -362,61 +285,3 @@ cdef inline void layer_norm_update(
     for j in range(end - c):
         gradient[j] = <real>sums[j]
     apply_gradient(op, run, True, c, end - c, gradient)
-
-
-# --- Embeddings ---------------------------------------------------------------------------------
-
-
-cdef inline void embedding(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """z (rows, I, O), or (rows, O) if they are summed: rows of w; y its activation."""
-    cdef Py_ssize_t i
-    cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
-    cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
-    if run.order != NULL:
-        for i in range(begin, end):  # cache misses, all at once
-            fm_touch(<const char *>run.source + sample_of(run, i) * op.inputs * op.index_bytes)
-    for i in range(begin, end):
-        embed(op.inputs, op.outputs, run.source, op.index_bytes, sample_of(run, i) * op.inputs,
-              op.sums_rows, <const real *>op.w, <real *>op.z + i * op.z_row)
-    finish_rows(op, run, begin, end, 0, op.outputs if op.sums_rows else op.inputs * op.outputs,
-                scratch)
-
-
-cdef inline void embedding_update(
-    const Op *op, Run *run, int thread, int threads, real *scratch
-) noexcept nogil:
-    """The update of w. Threads share its rows: each looks at all integers for those of its own.
-
-    A rule that does nothing to a row without a gradient is not asked about it.
-    """
-    cdef Py_ssize_t begin = cut(op.vocabulary, thread, threads)
-    cdef Py_ssize_t end = cut(op.vocabulary, thread + 1, threads)
-    cdef Py_ssize_t i, k, at, row, dim = op.outputs
-    cdef real *gradients = <real *>op.row_gradients
-    cdef bint few = (op.rule == FM_SGD or op.rule == FM_ADAGRAD) and run.coefficients[1] == 0 \
-        and op.l1 == 0 and op.l2 == 0
-    if not few:
-        memset(gradients + begin * dim, 0, (end - begin) * dim * sizeof(real))
-    for i in range(run.rows):
-        at = sample_of(run, i) * op.inputs
-        for k in range(op.inputs):
-            row = index_at(run.source, op.index_bytes, at + k)
-            if begin <= row < end:
-                if few and not op.marks[row]:
-                    op.marks[row] = 1
-                    memset(gradients + row * dim, 0, dim * sizeof(real))
-                axpy(dim, <real>1,
-                     <const real *>op.dy + i * op.dy_row + (0 if op.sums_rows else k * dim),
-                     gradients + row * dim)
-    if not few:
-        apply_gradient(op, run, False, begin * dim, (end - begin) * dim, gradients + begin * dim)
-        return
-    for i in range(run.rows):
-        at = sample_of(run, i) * op.inputs
-        for k in range(op.inputs):
-            row = index_at(run.source, op.index_bytes, at + k)
-            if begin <= row < end and op.marks[row]:
-                op.marks[row] = 0
-                apply_gradient(op, run, False, row * dim, dim, gradients + row * dim)

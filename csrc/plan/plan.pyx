@@ -10,38 +10,23 @@ from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 
-from loops.convolution cimport patch_of
 from dispatch cimport (
-    FM_ABSOLUTE, FM_BINARY_CROSS_ENTROPY, FM_ELU, FM_ELU_BACKWARD, FM_GELU, FM_GELU_BACKWARD,
-    FM_HUBER, FM_LEAKY_RELU, FM_LEAKY_RELU_BACKWARD, FM_LIST_ROWS, FM_RELU, FM_RELU_BACKWARD,
-    FM_SIGMOID, FM_SIGMOID_BACKWARD, FM_SILU, FM_SILU_BACKWARD, FM_SOFTPLUS, FM_SOFTPLUS_BACKWARD,
-    FM_SQUARED, FM_TANH, FM_TANH_BACKWARD, fm_f32, fm_f64, import_tables,
+    FM_ACTIVATION_COUNT, FM_LIST_ROWS, FM_LOSS_COUNT, FM_UPDATE_COUNT, fm_f32, fm_f64,
+    fm_loss_names, fm_unary_names, fm_update_names, import_tables, numbers_of, real,
 )
-from plan.convolution cimport (
-    average_pool_backward, average_pool_forward, convolution_backward, convolution_forward,
-    convolution_update, filters_transposed, image_scratch, max_pool_backward, max_pool_forward,
-    parts_size,
-)
-from plan.normalization cimport (
-    batch_moments, batch_norm, batch_norm_backward, batch_products, batch_update, dropout,
-    embedding, embedding_update, gaussian_noise, layer_norm, layer_norm_backward,
-    layer_norm_update, scale_shift,
-)
-from plan.narrow cimport (
-    lane_activation, lane_activation_backward, lane_cross_entropy, lane_dense,
-    lane_dense_backward, lane_dense_update, lane_gather, lane_output, lane_rows,
-)
-from loops.nonzeros cimport any_nonzero, list_size, sample_lists_size
+from loops.convolution cimport patch_of
 from loops.losses cimport mean_of, sum_of
+from loops.nonzeros cimport any_nonzero, list_size, sample_lists_size
+from loops.window cimport Window
+from plan cimport (
+    activations, convolution, dense, dropout, embedding, losses, narrow, normalization, pooling,
+    samples, updates,
+)
 from plan.operation cimport (
-    CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, activation_backward,
-    activation_forward, dense_backward, dense_forward, dense_update, fm_flag, fm_flag_get,
-    fm_flag_set, gather, nonzeros, output, transpose,
+    CHUNK_ROWS, KEEP_GRADIENT, NO_ACTIVATION, SOFTMAX, STORE_GRADIENT, Op, Run, fm_flag,
+    fm_flag_get, fm_flag_set, operation_f32, operation_f64,
 )
 from plan.thread_pace cimport Pace, begin_pace, next_pace
-from plan.losses cimport cross_entropy, element_loss, hinge_loss, sum_of_weights
-from loops.window cimport Window
-from plan.updates cimport SUM_CHUNK, clipped_update, gradient_norm, penalty
 
 cdef extern from "fm_team.h" nogil:
     ctypedef struct fm_team:
@@ -61,26 +46,16 @@ cdef extern from "fm_team.h" nogil:
 
 import_tables()
 
-# Activations that work on single values: what computes them, and their derivative.
-FORWARD = {
-    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU, "leaky_relu": FM_LEAKY_RELU,
-    "elu": FM_ELU, "gelu": FM_GELU, "silu": FM_SILU, "softplus": FM_SOFTPLUS, "tanh": FM_TANH,
-    "sigmoid": FM_SIGMOID,
+# Members of an operation by name: `activation`, in both directions; `rule`; `loss`.
+ACTIVATIONS = {
+    "linear": NO_ACTIVATION, "softmax": SOFTMAX, **numbers_of(fm_unary_names, FM_ACTIVATION_COUNT),
 }
-BACKWARD = {
-    "linear": NO_ACTIVATION, "softmax": SOFTMAX, "relu": FM_RELU_BACKWARD,
-    "leaky_relu": FM_LEAKY_RELU_BACKWARD, "elu": FM_ELU_BACKWARD, "gelu": FM_GELU_BACKWARD,
-    "silu": FM_SILU_BACKWARD, "softplus": FM_SOFTPLUS_BACKWARD, "tanh": FM_TANH_BACKWARD,
-    "sigmoid": FM_SIGMOID_BACKWARD,
-}
-# Losses of single values.
-ELEMENT_LOSSES = {
-    "mse": FM_SQUARED, "mae": FM_ABSOLUTE, "huber": FM_HUBER,
-    "binary_cross_entropy": FM_BINARY_CROSS_ENTROPY,
-}
+FORWARD = BACKWARD = ACTIVATIONS
+UPDATE_RULES = numbers_of(fm_update_names, FM_UPDATE_COUNT)
+ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
 STORE = STORE_GRADIENT
 KEEP = KEEP_GRADIENT
-VALUES_OF_A_SUM = SUM_CHUNK
+VALUES_OF_A_SUM = updates.SUM_CHUNK
 SCRATCH_ROWS = CHUNK_ROWS
 LIST_ROWS = FM_LIST_ROWS
 
@@ -106,7 +81,7 @@ def list_memory(Py_ssize_t inputs, Py_ssize_t rows, bint double_precision):
     return sample_lists_size(inputs, <const float *>NULL), list_size(rows, <const float *>NULL)
 
 
-def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
+def listed_share(source, Py_ssize_t count, Py_ssize_t features, int groups):
     """The share of features that a list of some samples has, in the mean over so many lists.
 
     source: C-contiguous samples of uint8, float32 or float64, told by their size. Those that are
@@ -117,11 +92,11 @@ def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
     cdef Py_ssize_t[FM_LIST_ROWS] first
     PyObject_GetBuffer(source, &view, PyBUF_C_CONTIGUOUS)
     try:
-        if view.itemsize not in (1, 4, 8) or view.len != samples * features * view.itemsize:
+        if view.itemsize not in (1, 4, 8) or view.len != count * features * view.itemsize:
             raise ValueError("source has other samples.")
         for group in range(groups):
             for i in range(FM_LIST_ROWS):
-                first[i] = (group * FM_LIST_ROWS + i) * samples // (groups * FM_LIST_ROWS)
+                first[i] = (group * FM_LIST_ROWS + i) * count // (groups * FM_LIST_ROWS)
                 first[i] *= features
             if view.itemsize == 1:
                 found += any_nonzero(features, <const unsigned char *>view.buf, first)
@@ -137,112 +112,90 @@ def listed_share(source, Py_ssize_t samples, Py_ssize_t features, int groups):
 def convolution_memory(window, Py_ssize_t filters, Py_ssize_t lanes):
     """Elements of scratch, of a transposed filter and of a chunk's gradients."""
     cdef Window w = _window(window)
-    return (image_scratch(&w, filters, lanes), patch_of(&w, lanes),
-            parts_size(&w, filters, lanes))
+    return (convolution.image_scratch(&w, filters, lanes), patch_of(&w, lanes),
+            convolution.parts_size(&w, filters, lanes))
+
+
+cdef int put(
+    dict functions, str kind, void (*function)(const Op *, Run *, int, int, real *) noexcept nogil
+) except -1:
+    functions[kind] = <uintptr_t>function
+    return 0
+
+
+cdef dict functions_of(const real *tag):
+    """The functions of one dtype by kind of operation.
+
+    A kind is the name of its function. "python" has none, and the elementwise losses share one.
+    """
+    cdef dict functions = {}
+    put(functions, "gather", samples.gather[real])
+    put(functions, "output", samples.output[real])
+    put(functions, "nonzeros", samples.nonzeros[real])
+    put(functions, "transpose", samples.transpose[real])
+    put(functions, "dense", dense.dense[real])
+    put(functions, "dense_backward", dense.dense_backward[real])
+    put(functions, "dense_update", dense.dense_update[real])
+    put(functions, "activation", activations.activation[real])
+    put(functions, "activation_backward", activations.activation_backward[real])
+    put(functions, "convolution", convolution.convolution[real])
+    put(functions, "filters", convolution.filters[real])
+    put(functions, "convolution_backward", convolution.convolution_backward[real])
+    put(functions, "convolution_update", convolution.convolution_update[real])
+    put(functions, "max_pool", pooling.max_pool[real])
+    put(functions, "max_pool_backward", pooling.max_pool_backward[real])
+    put(functions, "average_pool", pooling.average_pool[real])
+    put(functions, "average_pool_backward", pooling.average_pool_backward[real])
+    put(functions, "batch_moments", normalization.batch_moments[real])
+    put(functions, "batch_norm", normalization.batch_norm[real])
+    put(functions, "batch_products", normalization.batch_products[real])
+    put(functions, "batch_norm_backward", normalization.batch_norm_backward[real])
+    put(functions, "batch_update", normalization.batch_update[real])
+    put(functions, "scale_shift", normalization.scale_shift[real])
+    put(functions, "layer_norm", normalization.layer_norm[real])
+    put(functions, "layer_norm_backward", normalization.layer_norm_backward[real])
+    put(functions, "layer_norm_update", normalization.layer_norm_update[real])
+    put(functions, "dropout", dropout.dropout[real])
+    put(functions, "gaussian_noise", dropout.gaussian_noise[real])
+    put(functions, "embedding", embedding.embedding[real])
+    put(functions, "embedding_update", embedding.embedding_update[real])
+    put(functions, "cross_entropy", losses.cross_entropy[real])
+    put(functions, "hinge", losses.hinge[real])
+    put(functions, "element_loss", losses.element_loss[real])
+    put(functions, "penalty", updates.penalty[real])
+    put(functions, "gradient_norm", updates.gradient_norm[real])
+    put(functions, "clipped_update", updates.clipped_update[real])
+    put(functions, "lane_gather", narrow.lane_gather[real])
+    put(functions, "lane_output", narrow.lane_output[real])
+    put(functions, "lane_rows", narrow.lane_rows[real])
+    put(functions, "lane_dense", narrow.lane_dense[real])
+    put(functions, "lane_dense_backward", narrow.lane_dense_backward[real])
+    put(functions, "lane_dense_update", narrow.lane_dense_update[real])
+    put(functions, "lane_activation", narrow.lane_activation[real])
+    put(functions, "lane_activation_backward", narrow.lane_activation_backward[real])
+    put(functions, "lane_cross_entropy", narrow.lane_cross_entropy[real])
+    return functions
+
+
+cdef dict FUNCTIONS_F32 = functions_of(<const float *>NULL)
+cdef dict FUNCTIONS_F64 = functions_of(<const double *>NULL)
 
 
 cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
-    op.f32 = NULL
-    op.f64 = NULL
+    cdef dict functions = FUNCTIONS_F64 if double_precision else FUNCTIONS_F32
+    cdef uintptr_t function
     if kind == "python":
         return 0
-    elif kind == "gather":
-        op.f32, op.f64 = gather[float], gather[double]
-    elif kind == "nonzeros":
-        op.f32, op.f64 = nonzeros[float], nonzeros[double]
-    elif kind == "output":
-        op.f32, op.f64 = output[float], output[double]
-    elif kind == "dense":
-        op.f32, op.f64 = dense_forward[float], dense_forward[double]
-    elif kind == "dense_backward":
-        op.f32, op.f64 = dense_backward[float], dense_backward[double]
-    elif kind == "dense_update":
-        op.f32, op.f64 = dense_update[float], dense_update[double]
-    elif kind == "activation":
-        op.f32, op.f64 = activation_forward[float], activation_forward[double]
-    elif kind == "activation_backward":
-        op.f32, op.f64 = activation_backward[float], activation_backward[double]
-    elif kind == "dropout":
-        op.f32, op.f64 = dropout[float], dropout[double]
-    elif kind == "gaussian_noise":
-        op.f32, op.f64 = gaussian_noise[float], gaussian_noise[double]
-    elif kind == "batch_moments":
-        op.f32, op.f64 = batch_moments[float], batch_moments[double]
-    elif kind == "batch_norm":
-        op.f32, op.f64 = batch_norm[float], batch_norm[double]
-    elif kind == "batch_products":
-        op.f32, op.f64 = batch_products[float], batch_products[double]
-    elif kind == "batch_norm_backward":
-        op.f32, op.f64 = batch_norm_backward[float], batch_norm_backward[double]
-    elif kind == "batch_update":
-        op.f32, op.f64 = batch_update[float], batch_update[double]
-    elif kind == "scale_shift":
-        op.f32, op.f64 = scale_shift[float], scale_shift[double]
-    elif kind == "layer_norm":
-        op.f32, op.f64 = layer_norm[float], layer_norm[double]
-    elif kind == "layer_norm_backward":
-        op.f32, op.f64 = layer_norm_backward[float], layer_norm_backward[double]
-    elif kind == "layer_norm_update":
-        op.f32, op.f64 = layer_norm_update[float], layer_norm_update[double]
-    elif kind == "embedding":
-        op.f32, op.f64 = embedding[float], embedding[double]
-    elif kind == "embedding_update":
-        op.f32, op.f64 = embedding_update[float], embedding_update[double]
-    elif kind == "transpose":
-        op.f32, op.f64 = transpose[float], transpose[double]
-    elif kind == "cross_entropy":
-        op.f32, op.f64 = cross_entropy[float], cross_entropy[double]
-    elif kind == "lane_gather":
-        op.f32, op.f64 = lane_gather[float], lane_gather[double]
-    elif kind == "lane_output":
-        op.f32, op.f64 = lane_output[float], lane_output[double]
-    elif kind == "lane_rows":
-        op.f32, op.f64 = lane_rows[float], lane_rows[double]
-    elif kind == "lane_dense":
-        op.f32, op.f64 = lane_dense[float], lane_dense[double]
-    elif kind == "lane_dense_backward":
-        op.f32, op.f64 = lane_dense_backward[float], lane_dense_backward[double]
-    elif kind == "lane_dense_update":
-        op.f32, op.f64 = lane_dense_update[float], lane_dense_update[double]
-    elif kind == "lane_activation":
-        op.f32, op.f64 = lane_activation[float], lane_activation[double]
-    elif kind == "lane_activation_backward":
-        op.f32, op.f64 = lane_activation_backward[float], lane_activation_backward[double]
-    elif kind == "lane_cross_entropy":
-        op.f32, op.f64 = lane_cross_entropy[float], lane_cross_entropy[double]
-    elif kind == "convolution":
-        op.f32, op.f64 = convolution_forward[float], convolution_forward[double]
-    elif kind == "filters":
-        op.f32, op.f64 = filters_transposed[float], filters_transposed[double]
-    elif kind == "convolution_backward":
-        op.f32, op.f64 = convolution_backward[float], convolution_backward[double]
-    elif kind == "convolution_update":
-        op.f32, op.f64 = convolution_update[float], convolution_update[double]
-    elif kind == "max_pool":
-        op.f32, op.f64 = max_pool_forward[float], max_pool_forward[double]
-    elif kind == "max_pool_backward":
-        op.f32, op.f64 = max_pool_backward[float], max_pool_backward[double]
-    elif kind == "average_pool":
-        op.f32, op.f64 = average_pool_forward[float], average_pool_forward[double]
-    elif kind == "average_pool_backward":
-        op.f32, op.f64 = average_pool_backward[float], average_pool_backward[double]
-    elif kind == "penalty":
-        op.f32, op.f64 = penalty[float], penalty[double]
-    elif kind == "gradient_norm":
-        op.f32, op.f64 = gradient_norm[float], gradient_norm[double]
-    elif kind == "clipped_update":
-        op.f32, op.f64 = clipped_update[float], clipped_update[double]
-    elif kind == "hinge":
-        op.f32, op.f64 = hinge_loss[float], hinge_loss[double]
-    elif kind in ELEMENT_LOSSES:
+    if kind in ELEMENT_LOSSES:
         op.loss = ELEMENT_LOSSES[kind]
-        op.f32, op.f64 = element_loss[float], element_loss[double]
-    else:
-        raise ValueError(f"no operation is called {kind!r}.")
+        kind = "element_loss"
+    if kind not in functions:
+        raise RuntimeError(f"internal error: there is no operation of kind {kind!r}.")
+    function = functions[kind]
     if double_precision:
-        op.f32 = NULL
+        op.f64 = <operation_f64>function
     else:
-        op.f64 = NULL
+        op.f32 = <operation_f32>function
     return 0
 
 
@@ -371,7 +324,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
         run.rows = min(job.batch, job.total - first)
         # One batch is all there is, in its order. (Who looks between steps may write to it.)
         run.again = step > 0 and run.rows == job.total and run.order == NULL and job.watched == 0
-        run.weight = sum_of_weights(&run)
+        run.weight = losses.sum_of_weights(&run)
         if job.in_place:
             run.x = job.run.source + first * job.sample_bytes
         if job.coefficients != NULL:

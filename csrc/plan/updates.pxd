@@ -7,8 +7,8 @@ from libc.math cimport sqrt
 
 from dispatch cimport FM_MAX_COEFFICIENTS, fm_f32, fm_f64, real
 from loops.matmul cimport lanes_of
-from plan.operation cimport CHUNK_ROWS, LIMIT, Op, Run, coefficients_of, cut, sum_squares, update
 from loops.rows cimport row_affine
+from plan.operation cimport CHUNK_ROWS, LIMIT, Op, Run, coefficients_of, cut, sum_squares, update
 
 cdef enum:
     SUM_CHUNK = 4096            # values

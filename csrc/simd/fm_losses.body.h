@@ -76,8 +76,8 @@ FM_INLINE V FM(v_cross_entropy_slope)(V x, V t)
 #define FM_FIRST(u, v) (u)
 #define FM_SQUARE(u, v) ((u) * (u))
 #define FM_PRODUCT(u, v) ((u) * (v))
-FM_LOSS(squared, 0, d, d, FM_SQUARE, d + d)
-FM_LOSS(absolute, 0, FM(v_abs)(d), d, FM_FIRST, FM(v_sign)(d))
+FM_LOSS(mse, 0, d, d, FM_SQUARE, d + d)
+FM_LOSS(mae, 0, FM(v_abs)(d), d, FM_FIRST, FM(v_sign)(d))
 FM_LOSS(huber, 0, FM(v_clip)(d, p), d - FM(v_set)((REAL)0.5) * FM(v_clip)(d, p), FM_PRODUCT,
         FM(v_clip)(d, p))
 FM_LOSS(binary_cross_entropy, 1, FM(v_cross_entropy)(x, t), x, FM_FIRST,

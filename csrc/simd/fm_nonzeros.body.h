@@ -6,7 +6,7 @@
  *
  * Layout     values: FM_LIST_ROWS a column, side by side; room for `most` columns
  *            then int32: where each column's row of the other operand begins, `most` of them,
- *            and their number. list_size(most) of lists.pxd values in all
+ *            and their number. list_size(most) of loops/nonzeros.pxd values in all
  *
  * A sum with a list has the terms of the whole sum in the same order, but those that are zero. */
 FM_INLINE int32_t *FM(list_index)(REAL *list, ptrdiff_t most)

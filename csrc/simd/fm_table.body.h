@@ -2,6 +2,10 @@
 #ifndef FM_SPARSE_ENTRY
 #define FM_SPARSE_ENTRY(segments, vectors) \
     [segments][vectors] = FM(sparse_rows_##segments##x##vectors),
+#define FM_UNARY_ENTRY(NAME, name) [FM_##NAME] = FM(name##_n),
+#define FM_BACKWARD_ENTRY(NAME, name) [FM_##NAME] = FM(name##_backward_n),
+#define FM_UPDATE_ENTRY(NAME, name) [FM_##NAME] = FM(name##_update),
+#define FM_LOSS_ENTRY(NAME, name) [FM_##NAME] = FM(name),
 #endif
 
 FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
@@ -22,40 +26,9 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .pack_transposed = FM(pack_transposed),
     .pack_rows = FM(pack_rows),
     .pack_columns = FM(pack_columns),
-    .unary =
-        {
-            [FM_EXP] = FM(exp_n),
-            [FM_LOG] = FM(log_n),
-            [FM_RELU] = FM(relu_n),
-            [FM_LEAKY_RELU] = FM(leaky_relu_n),
-            [FM_ELU] = FM(elu_n),
-            [FM_GELU] = FM(gelu_n),
-            [FM_SILU] = FM(silu_n),
-            [FM_SOFTPLUS] = FM(softplus_n),
-            [FM_TANH] = FM(tanh_n),
-            [FM_SIGMOID] = FM(sigmoid_n),
-        },
-    .backward =
-        {
-            [FM_RELU_BACKWARD] = FM(relu_backward_n),
-            [FM_LEAKY_RELU_BACKWARD] = FM(leaky_relu_backward_n),
-            [FM_ELU_BACKWARD] = FM(elu_backward_n),
-            [FM_GELU_BACKWARD] = FM(gelu_backward_n),
-            [FM_SILU_BACKWARD] = FM(silu_backward_n),
-            [FM_SOFTPLUS_BACKWARD] = FM(softplus_backward_n),
-            [FM_TANH_BACKWARD] = FM(tanh_backward_n),
-            [FM_SIGMOID_BACKWARD] = FM(sigmoid_backward_n),
-        },
-    .update =
-        {
-            [FM_SGD] = FM(sgd_update),
-            [FM_MOMENTUM] = FM(momentum_update),
-            [FM_NESTEROV] = FM(nesterov_update),
-            [FM_ADAGRAD] = FM(adagrad_update),
-            [FM_RMSPROP] = FM(rmsprop_update),
-            [FM_ADAM] = FM(adam_update),
-            [FM_ADAMW] = FM(adamw_update),
-        },
+    .unary = {FM_UNARIES(FM_UNARY_ENTRY)},
+    .backward = {FM_ACTIVATIONS(FM_BACKWARD_ENTRY)},
+    .update = {FM_UPDATES(FM_UPDATE_ENTRY)},
     .sparse_rows = {FM_SPARSE_SHAPES(FM_SPARSE_ENTRY)},
     .nonzero = FM(nonzero),
     .max_pool = FM(max_pool),
@@ -65,13 +38,7 @@ FM_HIDDEN const FM(fm_table) FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL)) = {
     .sum_magnitudes = FM(sum_magnitudes),
     .axpy = FM(axpy),
     .add = FM(add),
-    .loss =
-        {
-            [FM_SQUARED] = FM(squared),
-            [FM_ABSOLUTE] = FM(absolute),
-            [FM_HUBER] = FM(huber),
-            [FM_BINARY_CROSS_ENTROPY] = FM(binary_cross_entropy),
-        },
+    .loss = {FM_LOSSES(FM_LOSS_ENTRY)},
     .hinge = FM(hinge),
     .softmax_lanes = FM(softmax_lanes),
     .lane_product = FM(lane_product),

@@ -1,7 +1,7 @@
 /* The function table: everything that Cython calls, one per (dtype, instruction set).
  *
  * Lengths are ptrdiff_t, strides count elements. Preconditions are the callers' business
- * (fastmlp/kernels.py checks; kernels cannot fail).
+ * (fastmlp/kernels checks; kernels cannot fail).
  */
 #ifndef FM_TABLE_H
 #define FM_TABLE_H
@@ -17,52 +17,55 @@
 #define FM_HIDDEN
 #endif
 
-/* y[i] = f(x[i]); y may be x. p: negative_slope of leaky_relu, alpha of elu. */
-enum fm_unary {
-    FM_EXP,
-    FM_LOG,
-    FM_RELU,
-    FM_LEAKY_RELU,
-    FM_ELU,
-    FM_GELU,
-    FM_SILU,
-    FM_SOFTPLUS,
-    FM_TANH,
-    FM_SIGMOID,
-    FM_UNARY_COUNT
-};
+/* The lists of names. Each name stands here once: the enums, the tables, the arrays of names below
+ * and the dictionaries that Python sees are made from these lists. */
+#define FM_ENUMERATOR(NAME, name) FM_##NAME,
+#define FM_STRING(NAME, name) #name,
+#define FM_PLUS_ONE(NAME, name) +1
 
-/* dx[i] = dy[i] * f'(.); s is the output y of f, or its input x for gelu, silu and softplus.
- * dx may be dy or s. */
-enum fm_backward {
-    FM_RELU_BACKWARD,
-    FM_LEAKY_RELU_BACKWARD,
-    FM_ELU_BACKWARD,
-    FM_GELU_BACKWARD,
-    FM_SILU_BACKWARD,
-    FM_SOFTPLUS_BACKWARD,
-    FM_TANH_BACKWARD,
-    FM_SIGMOID_BACKWARD,
-    FM_BACKWARD_COUNT
-};
+/* Activations: y[i] = f(x[i]), y may be x; and dx[i] = dy[i] * f'(.), dx may be dy or s, which is
+ * the output y of f, or its input x for gelu, silu and softplus. csrc/simd/fm_elementwise.body.h
+ * has the formulas. p: negative_slope of leaky_relu, alpha of elu. */
+#define FM_ACTIVATIONS(X)     \
+    X(RELU, relu)             \
+    X(LEAKY_RELU, leaky_relu) \
+    X(ELU, elu)               \
+    X(GELU, gelu)             \
+    X(SILU, silu)             \
+    X(SOFTPLUS, softplus)     \
+    X(TANH, tanh)             \
+    X(SIGMOID, sigmoid)
+/* The same and functions without a derivative. */
+#define FM_UNARIES(X) FM_ACTIVATIONS(X) X(EXP, exp) X(LOG, log)
+enum fm_unary { FM_UNARIES(FM_ENUMERATOR) FM_UNARY_COUNT };
+enum { FM_ACTIVATION_COUNT = FM_ACTIVATIONS(FM_PLUS_ONE) };
+static const char *const fm_unary_names[] = {FM_UNARIES(FM_STRING)};
 
-/* One step of an optimizer on n weights: csrc/simd/fm_updates.body.h has the formulas. By kind,
- * the states s0 and s1 and the coefficients p of this step; before them p[0] = learning rate,
- * p[1] = weight decay. t counts steps from 1. */
-enum fm_update {
-    FM_SGD,      /*                                                          */
-    FM_MOMENTUM, /* s0 velocity        p[2] = momentum                       */
-    FM_NESTEROV, /* s0 velocity        p[2] = momentum                       */
-    FM_ADAGRAD,  /* s0 sum of squares  p[2] = eps                            */
-    FM_RMSPROP,  /* s0 mean square     p[2] = eps, p[3] = rho                */
-    FM_ADAM,     /* s0 m, s1 v         p[2] = eps, p[3] = beta1, p[4] = beta2, */
-    FM_ADAMW,    /* s0 m, s1 v         p[5] = p[0] / (1 - beta1^t), p[6] = 1 / sqrt(1 - beta2^t) */
-    FM_UPDATE_COUNT
-};
+/* One step of an optimizer on n weights: csrc/simd/fm_updates.body.h has the formulas. Of a rule,
+ * the states s0 and s1 and the coefficients p[2], p[3], ... of this step. Of all rules p[0] is the
+ * learning rate, p[1] the weight decay and p[7] what plans clip gradients to. ADAM and ADAMW take
+ * p[5] = p[0] / (1 - beta1^t) and p[6] = 1 / sqrt(1 - beta2^t) in step t, from 1. Plans multiply
+ * p[0] and p[5] of every rule by the learning-rate multiplier of a parameter. */
+#define FM_UPDATES(X)                                          \
+    X(SGD, sgd)                                                \
+    X(MOMENTUM, momentum) /* s0 velocity        momentum    */ \
+    X(NESTEROV, nesterov) /* s0 velocity        momentum    */ \
+    X(ADAGRAD, adagrad)   /* s0 sum of squares  eps         */ \
+    X(RMSPROP, rmsprop)   /* s0 mean square     eps, rho    */ \
+    X(ADAM, adam)         /* s0 m, s1 v  eps, beta1, beta2  */ \
+    X(ADAMW, adamw)       /* s0 m, s1 v  eps, beta1, beta2  */
+enum fm_update { FM_UPDATES(FM_ENUMERATOR) FM_UPDATE_COUNT };
+static const char *const fm_update_names[] = {FM_UPDATES(FM_STRING)};
 #define FM_MAX_COEFFICIENTS 8
 
-/* Losses of single values: csrc/simd/fm_losses.body.h. p: delta of huber. */
-enum fm_loss { FM_SQUARED, FM_ABSOLUTE, FM_HUBER, FM_BINARY_CROSS_ENTROPY, FM_LOSS_COUNT };
+/* Elementwise losses: csrc/simd/fm_losses.body.h. p: delta of huber. */
+#define FM_LOSSES(X) \
+    X(MSE, mse)      \
+    X(MAE, mae)      \
+    X(HUBER, huber)  \
+    X(BINARY_CROSS_ENTROPY, binary_cross_entropy)
+enum fm_loss { FM_LOSSES(FM_ENUMERATOR) FM_LOSS_COUNT };
+static const char *const fm_loss_names[] = {FM_LOSSES(FM_STRING)};
 
 /* What a tile does with its sums (acc) at C; flags. */
 enum fm_store {
@@ -144,8 +147,8 @@ enum fm_store {
         void (*pack_columns)(ptrdiff_t k_count, ptrdiff_t count, const REAL *from,                 \
                              ptrdiff_t from_row, REAL *to);                                        \
         void (*unary[FM_UNARY_COUNT])(ptrdiff_t n, const REAL *x, REAL *y, REAL p);                \
-        void (*backward[FM_BACKWARD_COUNT])(ptrdiff_t n, const REAL *dy, const REAL *s, REAL *dx,  \
-                                            REAL p);                                               \
+        void (*backward[FM_ACTIVATION_COUNT])(ptrdiff_t n, const REAL *dy, const REAL *s,         \
+                                              REAL *dx, REAL p);                                   \
         /* p has as many of the FM_MAX_COEFFICIENTS as the kind reads */                           \
         void (*update[FM_UPDATE_COUNT])(ptrdiff_t n, const REAL *g, REAL *w, REAL *s0, REAL *s1,   \
                                         const double *p);                                          \

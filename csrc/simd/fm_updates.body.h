@@ -127,20 +127,14 @@ FM_INLINE void FM(update_n)(int kind, ptrdiff_t n, const REAL *g, REAL *w, REAL 
     if (i < n) FM(update_lanes)(kind, &c, i, n - i, g, w, s0, s1);
 }
 
-#define FM_UPDATE(name, kind)                                                                      \
+#define FM_UPDATE(NAME, name)                                                                      \
     static void FM(name##_update)(ptrdiff_t n, const REAL *g, REAL *w, REAL *s0, REAL *s1,         \
                                   const double *p)                                                 \
     {                                                                                              \
-        FM(update_n)(kind, n, g, w, s0, s1, p);                                                    \
+        FM(update_n)(FM_##NAME, n, g, w, s0, s1, p);                                               \
     }
 
-FM_UPDATE(sgd, FM_SGD)
-FM_UPDATE(momentum, FM_MOMENTUM)
-FM_UPDATE(nesterov, FM_NESTEROV)
-FM_UPDATE(adagrad, FM_ADAGRAD)
-FM_UPDATE(rmsprop, FM_RMSPROP)
-FM_UPDATE(adam, FM_ADAM)
-FM_UPDATE(adamw, FM_ADAMW)
+FM_UPDATES(FM_UPDATE)
 
 #undef FM_UPDATE
 

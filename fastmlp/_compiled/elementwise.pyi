@@ -1,5 +1,5 @@
-# Every function returns None, having done nothing, where an array is not as csrc/arrays.pxd says;
-# "| Any" stands for that: what is called with checked arrays need not be asked again.
+# A function does nothing and returns None if an array is not ready for it (csrc/kernels/arrays.pxd).
+# "| Any" stands for this None, which calls with checked arrays never get.
 
 from typing import Any, Protocol
 
@@ -11,6 +11,8 @@ class _MultiplyAdds(Protocol):
     def __getitem__(self, dtype: str) -> _MultiplyAdds: ...
     def __call__(self, rounds: int, tag: float) -> tuple[float, int]: ...
 
+UNARY: dict[str, int]
+UPDATE_RULES: dict[str, int]
 EXP: int
 LOG: int
 RELU: int
@@ -46,7 +48,7 @@ def backward(
 ) -> _Array | Any: ...
 def add_bias(x: _Array, bias: _Array, out: _Array | None) -> _Array | Any: ...
 def update(
-    kind: int,
+    rule: int,
     w: _Array,
     g: _Array,
     states: tuple[_Array, ...],

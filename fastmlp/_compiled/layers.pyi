@@ -1,4 +1,4 @@
-# Fused functions: f["float"] and f["double"] are those of one dtype, f(...) chooses by arguments.
+# Fused functions: f["float"] and f["double"] take one dtype, f(...) chooses by its arguments.
 
 from typing import Any, Protocol
 

@@ -1,5 +1,5 @@
-# Every function returns None, having done nothing, where an array is not as csrc/arrays.pxd says;
-# "| Any" stands for that: what is called with checked arrays need not be asked again.
+# A function does nothing and returns None if an array is not ready for it (csrc/kernels/arrays.pxd).
+# "| Any" stands for this None, which calls with checked arrays never get.
 
 from typing import Any
 

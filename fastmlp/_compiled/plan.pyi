@@ -4,8 +4,10 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+ACTIVATIONS: dict[str, int]
 FORWARD: dict[str, int]
 BACKWARD: dict[str, int]
+UPDATE_RULES: dict[str, int]
 ELEMENT_LOSSES: dict[str, int]
 STORE: int
 KEEP: int
@@ -16,7 +18,7 @@ LIST_ROWS: int
 def change_threads(every: int) -> None: ...
 def lanes() -> tuple[int, int]: ...
 def list_memory(inputs: int, rows: int, double_precision: bool) -> tuple[int, int]: ...
-def listed_share(source: npt.NDArray[Any], samples: int, features: int, groups: int) -> float: ...
+def listed_share(source: npt.NDArray[Any], count: int, features: int, groups: int) -> float: ...
 def convolution_memory(
     window: tuple[int, ...], filters: int, lanes: int
 ) -> tuple[int, int, int]: ...

@@ -173,8 +173,8 @@ static void FM(test_slopes)(const REAL *x, REAL *y, REAL *one)
         REF (*reference)(REF x);
         double bound;
     } checks[] = {
-        {"gelu_backward", FM_GELU_BACKWARD, FM(ref_gelu_slope), 3.0},
-        {"silu_backward", FM_SILU_BACKWARD, FM(ref_silu_slope), 3.0},
+        {"gelu_backward", FM_GELU, FM(ref_gelu_slope), 3.0},
+        {"silu_backward", FM_SILU, FM(ref_silu_slope), 3.0},
     };
     for (ptrdiff_t i = 0; i < SAMPLES; i++) one[i] = 1;
     for (size_t c = 0; c < sizeof checks / sizeof checks[0]; c++) {
@@ -191,7 +191,7 @@ static void FM(test_slopes)(const REAL *x, REAL *y, REAL *one)
             fail(checks[c].name, DTYPE, (double)worst_x, (double)worst_y,
                  (double)checks[c].reference((REF)worst_x));
     }
-    TABLE.backward[FM_SOFTPLUS_BACKWARD](SAMPLES, one, x, y, 0);
+    TABLE.backward[FM_SOFTPLUS](SAMPLES, one, x, y, 0);
     TABLE.unary[FM_SIGMOID](SAMPLES, x, one, 0);
     for (ptrdiff_t i = 0; i < SAMPLES; i++)
         if (!FM(same)(y[i], one[i]))
@@ -235,29 +235,29 @@ static void FM(test_specials)(void)
         int index;
         REAL p, dy, s, dx;
     } backward[] = {
-        {FM_RELU_BACKWARD, 0, 3, 2, 3},
-        {FM_RELU_BACKWARD, 0, 3, 0, 0},
-        {FM_RELU_BACKWARD, 0, 3, QUIET_NAN, 0},
-        {FM_RELU_BACKWARD, 0, QUIET_NAN, 1, QUIET_NAN},
-        {FM_RELU_BACKWARD, 0, INF, -1, 0},
-        {FM_LEAKY_RELU_BACKWARD, (REAL)0.5, 4, -1, 2},
-        {FM_LEAKY_RELU_BACKWARD, (REAL)0.5, 4, 1, 4},
-        {FM_ELU_BACKWARD, 2, 4, -1, 4},
-        {FM_ELU_BACKWARD, 2, 4, 1, 4},
-        {FM_ELU_BACKWARD, 2, 4, (REAL)-1.5, 2},
-        {FM_GELU_BACKWARD, 0, 3, INF, 3},
-        {FM_GELU_BACKWARD, 0, 3, -INF, 0},
-        {FM_GELU_BACKWARD, 0, 3, 0, (REAL)1.5},
-        {FM_GELU_BACKWARD, 0, 3, QUIET_NAN, QUIET_NAN},
-        {FM_SILU_BACKWARD, 0, 3, INF, 3},
-        {FM_SILU_BACKWARD, 0, 3, -INF, 0},
-        {FM_SILU_BACKWARD, 0, 3, 0, (REAL)1.5},
-        {FM_SILU_BACKWARD, 0, 3, QUIET_NAN, QUIET_NAN},
-        {FM_SOFTPLUS_BACKWARD, 0, 3, INF, 3},
-        {FM_SOFTPLUS_BACKWARD, 0, 3, -INF, 0},
-        {FM_TANH_BACKWARD, 0, 4, (REAL)0.5, 3},
-        {FM_TANH_BACKWARD, 0, 4, 1, 0},
-        {FM_SIGMOID_BACKWARD, 0, 8, (REAL)0.25, (REAL)1.5},
+        {FM_RELU, 0, 3, 2, 3},
+        {FM_RELU, 0, 3, 0, 0},
+        {FM_RELU, 0, 3, QUIET_NAN, 0},
+        {FM_RELU, 0, QUIET_NAN, 1, QUIET_NAN},
+        {FM_RELU, 0, INF, -1, 0},
+        {FM_LEAKY_RELU, (REAL)0.5, 4, -1, 2},
+        {FM_LEAKY_RELU, (REAL)0.5, 4, 1, 4},
+        {FM_ELU, 2, 4, -1, 4},
+        {FM_ELU, 2, 4, 1, 4},
+        {FM_ELU, 2, 4, (REAL)-1.5, 2},
+        {FM_GELU, 0, 3, INF, 3},
+        {FM_GELU, 0, 3, -INF, 0},
+        {FM_GELU, 0, 3, 0, (REAL)1.5},
+        {FM_GELU, 0, 3, QUIET_NAN, QUIET_NAN},
+        {FM_SILU, 0, 3, INF, 3},
+        {FM_SILU, 0, 3, -INF, 0},
+        {FM_SILU, 0, 3, 0, (REAL)1.5},
+        {FM_SILU, 0, 3, QUIET_NAN, QUIET_NAN},
+        {FM_SOFTPLUS, 0, 3, INF, 3},
+        {FM_SOFTPLUS, 0, 3, -INF, 0},
+        {FM_TANH, 0, 4, (REAL)0.5, 3},
+        {FM_TANH, 0, 4, 1, 0},
+        {FM_SIGMOID, 0, 8, (REAL)0.25, (REAL)1.5},
     };
     for (size_t i = 0; i < sizeof unary / sizeof unary[0]; i++) {
         REAL y;
@@ -291,29 +291,29 @@ static void FM(element)(int f, ptrdiff_t n, const REAL *a, const REAL *b, REAL *
     const REAL p = (REAL)0.25;
     if (f < FM_UNARY_COUNT) {
         TABLE.unary[f](n, a, out, p);
-    } else if (f < FM_UNARY_COUNT + FM_BACKWARD_COUNT) {
+    } else if (f < FM_UNARY_COUNT + FM_ACTIVATION_COUNT) {
         TABLE.backward[f - FM_UNARY_COUNT](n, a, b, out, p);
-    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT) {
+    } else if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT) {
         memmove(out, b, (size_t)n * sizeof(REAL));
         TABLE.axpy(n, p, a, out);
-    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 1) {
+    } else if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT + 1) {
         TABLE.add(n, a, b, out);
-    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 2) {
+    } else if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT + 2) {
         REAL count;
         TABLE.hinge(n, p, a, (REAL)0.5, 1, out, &count);
-    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 3) {
+    } else if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT + 3) {
         TABLE.row_exp_sum(n, a, p, out);
-    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 4) {
+    } else if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT + 4) {
         TABLE.row_affine(n, p, a, (REAL)3, out);
-    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 5) {
+    } else if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT + 5) {
         TABLE.row_softmax_backward(n, a, b, p, out);
-    } else if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT + 6) {
+    } else if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT + 6) {
         TABLE.row_log_softmax_backward(n, a, b, p, out);
     } else {
-        TABLE.loss[f - FM_UNARY_COUNT - FM_BACKWARD_COUNT - 7](n, p, p, a, b, out);
+        TABLE.loss[f - FM_UNARY_COUNT - FM_ACTIVATION_COUNT - 7](n, p, p, a, b, out);
     }
 }
-#define ELEMENT_COUNT (FM_UNARY_COUNT + FM_BACKWARD_COUNT + 7 + FM_LOSS_COUNT)
+#define ELEMENT_COUNT (FM_UNARY_COUNT + FM_ACTIVATION_COUNT + 7 + FM_LOSS_COUNT)
 
 /* All reductions under one signature. */
 static double FM(reduce)(int f, ptrdiff_t n, const REAL *a, const REAL *b, REAL *out)
@@ -364,7 +364,7 @@ static void FM(test_bounds)(void)
                 for (int out = 2; out >= 0; out--) {
                     int into_input = out < 2;
                     if (out == 0) memcpy(array[1], values[1], (size_t)n * sizeof(REAL));
-                    if (f == FM_UNARY_COUNT + FM_BACKWARD_COUNT && out == 0) continue;
+                    if (f == FM_UNARY_COUNT + FM_ACTIVATION_COUNT && out == 0) continue;
                     FM(element)(f, n, array[0], array[1], array[out]);
                     for (ptrdiff_t i = 0; i < n; i++)
                         if (!FM(same)(array[out][i], expected[i]))
@@ -440,7 +440,7 @@ static void FM(test_reductions)(void)
             sums[0] += a[i];
             sums[2] += (REF)a[i] * b[i];
             sums[3] += d * d;
-            losses[FM_ABSOLUTE] += R(fabs)(d);
+            losses[FM_MAE] += R(fabs)(d);
             losses[FM_HUBER] += R(fabs)(d) <= 3 ? d * d / 2 : 3 * (R(fabs)(d) - (REF)1.5);
             t[i] = (REAL)random_between(0, 1);
             losses[FM_BINARY_CROSS_ENTROPY] +=
@@ -455,9 +455,9 @@ static void FM(test_reductions)(void)
         sizes[3] = sums[3] * (FM_F64 ? 1 : (REF)1e-7);
         got[0] = (double)TABLE.row_sum(n, a);
         got[2] = (double)TABLE.row_dot(n, a, b);
-        got[3] = TABLE.loss[FM_SQUARED](n, 2, 0, a, b, out);
+        got[3] = TABLE.loss[FM_MSE](n, 2, 0, a, b, out);
         const double chain = unit * (8 + 2 * sqrt((double)n));
-        for (int f = FM_ABSOLUTE; f < FM_LOSS_COUNT; f++) {
+        for (int f = FM_MAE; f < FM_LOSS_COUNT; f++) {
             double found = TABLE.loss[f](n, 2, 3, a, f == FM_BINARY_CROSS_ENTROPY ? t : b, out);
             if (!(fabs(found - (double)losses[f]) <= chain * (double)(losses[f] + 9)))
                 fail("loss", DTYPE, f, found, (double)losses[f]);

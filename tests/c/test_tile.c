@@ -55,7 +55,7 @@ static void *guarded(int slot, size_t n)
 #include "test_tile.body.h"
 #include "test_images.body.h"
 #include "test_lanes.body.h"
-#include "test_lists.body.h"
+#include "test_nonzeros.body.h"
 #undef REAL
 #undef SUFFIX
 #undef EPSILON
@@ -66,7 +66,7 @@ static void *guarded(int slot, size_t n)
 #include "test_tile.body.h"
 #include "test_images.body.h"
 #include "test_lanes.body.h"
-#include "test_lists.body.h"
+#include "test_nonzeros.body.h"
 
 int main(void)
 {
@@ -92,8 +92,8 @@ int main(void)
     test_lane_softmax_f64();
     test_lane_losses_f32();
     test_lane_losses_f64();
-    test_lists_f32();
-    test_lists_f64();
+    test_nonzeros_f32();
+    test_nonzeros_f64();
     test_listed_f32();
     test_listed_f64();
     test_listed_strip_f32();

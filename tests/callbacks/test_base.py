@@ -247,7 +247,7 @@ def test_ctrl_c_between_steps_ends_the_run_after_that_step(model, toy):
         (lambda: fm.EarlyStopping(patience=0), "patience must be at least 1, got 0."),
         (lambda: fm.EarlyStopping(mode="up"), "mode must be one of auto, min, max, got 'up'."),
         (lambda: fm.EarlyStopping(min_delta=-1), "min_delta must be finite and at least 0"),
-        (lambda: fm.EarlyStopping(None), "monitor must be the name of a measurement, got None."),
+        (lambda: fm.EarlyStopping(None), "monitor must be the name of a metric, got None."),
         (lambda: fm.EarlyStopping(restore_best=1), "restore_best must be True or False, got 1."),
         (lambda: fm.ModelCheckpoint(3), "expected str, bytes or os.PathLike object"),
         (lambda: fm.ModelCheckpoint(b"a"), "path must be a str or a path, got b'a'."),

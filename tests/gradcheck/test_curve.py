@@ -155,7 +155,7 @@ def test_a_wrong_gradient_of_a_weight_is_told_with_its_place(backend):
     assert row[0] == "scaled_0.weight[2]"
     assert float(row[1]) == pytest.approx(wrong.backpropagated, rel=1e-6)
     assert float(row[2]) == pytest.approx(wrong.quotient, rel=1e-6)
-    assert words[-1] == "To look at: the backward pass of scaled_0 or dense_1."
+    assert words[-1] == "Check the backward pass of scaled_0 or dense_1."
 
 
 def test_a_wrong_gradient_by_the_input_shows_below_and_names_the_layers(backend):
@@ -216,7 +216,7 @@ def test_zeros_are_told():
     curve = fm.gradcheck(model, X, Y, layer=0)
     assert curve.passed and curve.best_error == 0
     first, second = str(curve).splitlines()[:2]
-    assert first == "gradcheck of dense_0.weight, 10 elements, passed, but all of them are 0."
+    assert first == "gradcheck of dense_0.weight, 10 elements, passed, but all gradients are 0."
     assert second.startswith("That says little: try other elements")
 
 
@@ -227,7 +227,7 @@ def test_kinks_are_told_and_left_out():
     curve = fm.gradcheck(model, [[1.0]], [0], layer=0)
     assert (curve.kinks, curve.passed) == (1, True)
     assert curve.best_error < 1e-9
-    assert "1 at a kink could not be compared." in str(curve)
+    assert "1 at a kink could not be checked." in str(curve)
     curve = fm.gradcheck(model, [[1.0]], [0], layer=0, count=1)
     assert (curve.kinks, curve.passed) == (1, False)
     assert np.isnan(curve.best) and np.isnan(curve.best_error)
@@ -355,7 +355,7 @@ def test_the_second_layer_of_a_network_for_mnist(digit, activation, backend):
             "layer must be one of this model, that is one of dense_0, flatten_0, dense_1, got "
             "Dense(3) of elsewhere.",
         ),
-        ({"layer": 0, "n": []}, ValueError, "n must hold at least one number, got none."),
+        ({"layer": 0, "n": []}, ValueError, "n must contain at least one number, got an empty list."),
         ({"layer": 0, "n": 100}, TypeError, "n must be a list of numbers, got 100."),
         ({"layer": 0, "n": [1, 0]}, ValueError, "n[1] must be above 0, got 0.0."),
         ({"layer": 0, "n": [-1]}, ValueError, "n[0] must be finite and at least 0, got -1.0."),
@@ -367,17 +367,17 @@ def test_the_second_layer_of_a_network_for_mnist(digit, activation, backend):
         ),
         (
             {"layer": 0, "max_per_parameter": 3}, ValueError,
-            "max_per_parameter is for a check without layer; pass count instead.",
+            "max_per_parameter cannot be combined with layer; use count instead.",
         ),
         (
             {"n": [1, 10]}, ValueError,
-            "n needs layer, one of dense_0.weight, dense_0.bias, dense_1.weight, dense_1.bias or a "
-            "layer.",
+            "n requires layer: a layer, or one of the parameters dense_0.weight, dense_0.bias, "
+            "dense_1.weight, dense_1.bias.",
         ),
         (
             {"count": 3}, ValueError,
-            "count needs layer, one of dense_0.weight, dense_0.bias, dense_1.weight, dense_1.bias or "
-            "a layer.",
+            "count requires layer: a layer, or one of the parameters dense_0.weight, dense_0.bias, "
+            "dense_1.weight, dense_1.bias.",
         ),
     ],
 )  # fmt: skip

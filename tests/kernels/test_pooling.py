@@ -66,7 +66,7 @@ def test_nan_and_infinity_of_maxima(dtype):
 
 def test_an_index_below_zero_is_refused():
     index = np.full((1, 1, 1, 1), -1, np.int32)
-    with pytest.raises(ValueError, match="index must lie from 0 to 288, got -1 to -1"):
+    with pytest.raises(ValueError, match="index must hold positions from 0 to 288, got -1 to -1"):
         kernels.max_pool2d_backward(np.ones((1, 1, 1, 1)), index, (17, 17), 17)
 
 
@@ -101,15 +101,15 @@ INDEX = np.zeros((2, 2, 3, 3), np.uint8)
     ("call", "error", "message"),
     [
         (lambda: kernels.max_pool2d(X, 0), ValueError, "pool_size must be at least 1, got 0."),
-        (lambda: kernels.max_pool2d(X, (6, 6)), ValueError, "pool_size must be at most as large as the images, (5, 6), got (6, 6)."),
+        (lambda: kernels.max_pool2d(X, (6, 6)), ValueError, "pool_size must not be larger than the images, (5, 6), got (6, 6)."),
         (lambda: kernels.avg_pool2d(X, 2, strides=(1, 0)), ValueError, "strides must be at least 1, got 0."),
         (lambda: kernels.max_pool2d_backward(POOLED, INDEX[:1], (5, 6)), ValueError, "index must have the shape of dy, (2, 2, 3, 3), got (1, 2, 3, 3)."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.astype(int), (5, 6)), TypeError, "index must be an array of uint8, as max_pool2d returns it, got int64."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.tolist(), (5, 6)), TypeError, "index must be an array of uint8, as max_pool2d returns it, got list."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX + np.uint8(4), (5, 6)), ValueError, "index must lie from 0 to 3, got 4 to 4."),
-        (lambda: kernels.max_pool2d_backward(POOLED, INDEX, (5, 8)), ValueError, "dy must have shape (2, 2, 4, 3), that of the output, got (2, 2, 3, 3)."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.astype(int), (5, 6)), TypeError, "index must be the uint8 array that max_pool2d returns, got int64."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX.tolist(), (5, 6)), TypeError, "index must be the uint8 array that max_pool2d returns, got list."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX + np.uint8(4), (5, 6)), ValueError, "index must hold positions from 0 to 3, got 4 to 4."),
+        (lambda: kernels.max_pool2d_backward(POOLED, INDEX, (5, 8)), ValueError, "dy must have the shape of the output, (2, 2, 4, 3), got (2, 2, 3, 3)."),
         (lambda: kernels.avg_pool2d_backward(POOLED, INDEX.shape), ValueError, "input_shape must be an integer or two of them, (y, x), got (2, 2, 3, 3)."),
-        (lambda: kernels.global_avg_pool2d(POOLED[0]), ValueError, "x must have shape (N, H, W, C), with a pixel at least, got (2, 3, 3)."),
+        (lambda: kernels.global_avg_pool2d(POOLED[0]), ValueError, "x must have shape (N, H, W, C) with at least one pixel, got (2, 3, 3)."),
         (lambda: kernels.global_avg_pool2d_backward(POOLED, (2, 2)), ValueError, "dy must have shape (N, C), got (2, 2, 3, 3)."),
     ],
 )  # fmt: skip

@@ -288,9 +288,9 @@ W = np.ones(3, np.float32)
     ("call", "error", "message"),
     [
         (lambda: kernels.sgd_update(W.copy(), W, 0.1, momentum=0.9), TypeError,
-         "velocity must be given with momentum or nesterov, got None."),
+         "velocity is required with momentum or nesterov, got None."),
         (lambda: reference.sgd_update(W.copy(), W, 0.1, nesterov=True), TypeError,
-         "velocity must be given with momentum or nesterov, got None."),
+         "velocity is required with momentum or nesterov, got None."),
         (lambda: kernels.sgd_update(W.copy(), W, 0.1, velocity=W[:2].copy()), ValueError,
          "velocity must be a C-contiguous, writeable float32 array of shape (3,), got shape (2,)."),
         (lambda: kernels.adagrad_update(W.copy(), W, np.zeros(3), 0.1), TypeError,

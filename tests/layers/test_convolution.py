@@ -9,7 +9,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import optimizers, reference
-from fastmlp.optimizers import State
+from fastmlp.optimizers import OptimizerState
 
 
 def refused(kind, message):
@@ -134,7 +134,7 @@ def test_training_is_steps_along_gradients(optimizer, backend):
     model, x, y = small(backend)
     twin, _, _ = small(backend)
     model.fit(x, y, epochs=2, batch_size=3, shuffle=False, optimizer=optimizer, verbose=0)
-    state = State(optimizers.get(optimizer))
+    state = OptimizerState(optimizers.get(optimizer))
     for _ in range(2):
         for start in (0, 3, 6):
             state.step += 1

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import optimizers, reference
+from fastmlp import reference
+from fastmlp.optimizers.base import KINDS, MAX_COEFFICIENTS
 
 kernels = pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 elementwise = pytest.importorskip("fastmlp._compiled.elementwise")
@@ -24,10 +25,10 @@ OPTIMIZERS = [
 
 
 def test_kinds_are_those_of_the_table():
-    assert optimizers.KINDS == elementwise.UPDATES
-    for kind, name in enumerate(optimizers.KINDS):
-        assert getattr(elementwise, name) == getattr(optimizers, "KIND_" + name) == kind
-    assert {optimizer.kind for optimizer in OPTIMIZERS} == set(range(len(optimizers.KINDS)))
+    assert [kind.upper() for kind in KINDS] == list(elementwise.UPDATES)
+    for kind, number in KINDS.items():
+        assert getattr(elementwise, kind.upper()) == number
+    assert {optimizer.kind for optimizer in OPTIMIZERS} == set(KINDS)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -44,10 +45,13 @@ def test_coefficients_do_the_steps_of_update(optimizer, dtype):
         [optimizer.coefficients(1, rates[:4]), optimizer.coefficients(5, rates[4:])]
     )
     assert rows.dtype == np.float64
-    assert rows.shape == (STEPS, optimizers.MAX_COEFFICIENTS)
+    assert rows.shape == (STEPS, MAX_COEFFICIENTS)
     for step, gradient in enumerate(gradients, 1):
         row = tuple(rows[step - 1])
-        assert elementwise.update(optimizer.kind, weight, gradient, tuple(arrays), row) is weight
+        assert (
+            elementwise.update(KINDS[optimizer.kind], weight, gradient, tuple(arrays), row)
+            is weight
+        )
         optimizer.update(kernels, other, gradient, state, step, optimizer.learning_rate)
         eps = np.finfo(dtype).eps
         for one, two in zip([weight, *arrays], [other, *state.values()], strict=True):
@@ -56,7 +60,7 @@ def test_coefficients_do_the_steps_of_update(optimizer, dtype):
 
 def test_coefficients_of_far_steps():
     adam = fm.Adam(0.5)
-    assert adam.coefficients(3, np.empty(0)).shape == (0, optimizers.MAX_COEFFICIENTS)
+    assert adam.coefficients(3, np.empty(0)).shape == (0, MAX_COEFFICIENTS)
     with np.errstate(all="raise"):
         far = adam.coefficients(10**7, np.full(3, 0.5))
     np.testing.assert_array_equal(far, [[0.5, 0, 1e-8, 0.9, 0.999, 0.5, 1, 0]] * 3)

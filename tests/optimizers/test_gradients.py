@@ -6,7 +6,7 @@ import numpy as np
 
 import fastmlp as fm
 from fastmlp import reference
-from fastmlp.optimizers import GradientStore, State, UpdatingSink
+from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
 
 def test_a_sink_copies_what_it_stores_and_updates_with_the_gradient_itself():
@@ -18,7 +18,7 @@ def test_a_sink_copies_what_it_stores_and_updates_with_the_gradient_itself():
     gradient *= 2
     np.testing.assert_array_equal(store.gradients["conv2d_0.weight"].ravel(), [0, 1, 2, 3])
     before = weight.value.copy()
-    sink = UpdatingSink(reference, State(fm.SGD(0.5)))
+    sink = UpdatingSink(reference, OptimizerState(fm.SGD(0.5)))
     sink.array(weight, gradient)
     np.testing.assert_array_equal(weight.value, before - 0.5 * gradient)
     assert not sink.gradients

@@ -196,7 +196,9 @@ def test_an_optimizer_of_ones_own(backend, toy):
     history = model.fit(*toy, epochs=20, optimizer=Sign(0.01))
     assert history.history["loss"][-1] < history.history["loss"][0]
     assert repr(Sign(0.01)) == "Sign()"
-    with pytest.raises(ValueError, match="is of a class of your own and cannot be saved"):
+    with pytest.raises(
+        ValueError, match="is a user-defined optimizer, which model files cannot store"
+    ):
         model.save("never.safetensors")
 
 

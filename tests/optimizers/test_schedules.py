@@ -66,7 +66,7 @@ def test_warmup():
     assert rates(fm.Warmup(2, by_epoch), 4, 2) == [1, 2, 2, 2, 1, 1, 1, 1]
     assert rates(fm.Warmup(2, by_epoch, unit="epoch"), 2, 4) == [1, 1, 2, 2, 2, 2, 1, 1]
     assert fm.Warmup(4, 2.0)(1) == 1.0
-    with pytest.raises(ValueError, match="counts steps and epochs"):
+    with pytest.raises(ValueError, match="counts both steps and epochs"):
         fm.Warmup(2, by_epoch)(0)
 
 
@@ -295,7 +295,9 @@ def test_functions_are_not_written(tmp_path):
     model = fm.MLP(6, [4], 3)
     for schedule in (lambda step: 0.1, fm.Warmup(3, lambda step: 0.1)):
         model.compile(optimizer=fm.SGD(schedule))
-        with pytest.raises(ValueError, match=r"function or class of your own and cannot be saved"):
+        with pytest.raises(
+            ValueError, match="user-defined function or schedule, which model files cannot store"
+        ):
             model.save(tmp_path / "m.safetensors")
     model.optimizer.learning_rate = 0.1
     model.save(tmp_path / "m.safetensors")
@@ -319,7 +321,7 @@ def test_functions_are_not_written(tmp_path):
         (lambda: fm.Warmup(3, "0.1"), TypeError, "then must be a number, got '0.1' of type str."),
         (lambda: fm.Warmup(3, -0.1), ValueError, "then must be finite and at least 0, got -0.1."),
         (lambda: fm.ReduceOnPlateau(0.1, 3), TypeError,
-         "monitor must be the name of a measurement, got 3."),
+         "monitor must be the name of a metric, got 3."),
         (lambda: fm.ReduceOnPlateau(0.1, factor=1.0), ValueError,
          "factor must be at least 0 and below 1, got 1.0."),
         (lambda: fm.ReduceOnPlateau(0.1, patience=0), ValueError,
@@ -327,7 +329,8 @@ def test_functions_are_not_written(tmp_path):
         (lambda: fm.ReduceOnPlateau(0.1, mode="mini"), ValueError,
          "mode must be one of auto, min, max, got 'mini'. Did you mean 'min'?"),
         (lambda: fm.SGD(fm.StepDecay), TypeError,
-         "learning_rate must be a number or a schedule, got the class StepDecay."),
+         "learning_rate must be a number, a schedule or a function, got the class StepDecay "
+         "instead of an instance."),
         (lambda: optimizers.get({"name": "sgd", "learning_rate": {"name": "step_decai"}}), ValueError,
          "the schedule must be one of step_decay, exponential_decay, cosine_decay, warmup, "
          "reduce_on_plateau, got 'step_decai'. Did you mean 'step_decay'?"),

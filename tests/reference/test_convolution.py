@@ -7,7 +7,7 @@ import pytest
 from random_images import CASES, DTYPES, check_gradient, compare, draw
 
 from fastmlp import reference
-from fastmlp.reference import convolution as _reference_images
+from fastmlp.reference import window
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -34,8 +34,8 @@ def test_work_in_many_chunks_is_that_of_one(monkeypatch):
     )
     # Four images, then four, then one.
     values = 3 * 2 * x.shape[3] * 56
-    monkeypatch.setattr(_reference_images, "_CHUNK_BYTES", 4 * 4 * values)
-    chunks = _reference_images._Windows(x.shape, (3, 2), 1, "same").chunks(6 * x.shape[3])
+    monkeypatch.setattr(window, "_CHUNK_BYTES", 4 * 4 * values)
+    chunks = window.Windows(x.shape, (3, 2), 1, "same").chunks(6 * x.shape[3])
     assert [chunk.stop for chunk in chunks] == [4, 8, 9]
     np.testing.assert_allclose(reference.conv2d(x, w, padding="same"), whole, atol=1e-13)
     after = (

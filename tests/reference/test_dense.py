@@ -37,7 +37,7 @@ def test_matmul(dtype, transpose_a, transpose_b, accumulate, alpha):
 
 
 def test_matmul_accumulate_needs_out():
-    with pytest.raises(ValueError, match="accumulate=True needs out"):
+    with pytest.raises(ValueError, match="out is required with accumulate=True"):
         reference.matmul(np.eye(2), np.eye(2), accumulate=True)
 
 

@@ -39,7 +39,7 @@ static size_t NAME(list_values)(ptrdiff_t n)
     return (size_t)(FM_LIST_ROWS * n) + ((size_t)(n + 1) * 4 + sizeof(REAL) - 1) / sizeof(REAL);
 }
 
-static void NAME(test_lists)(void)
+static void NAME(test_nonzeros)(void)
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
     for (ptrdiff_t rows = 1; rows <= FM_LIST_ROWS; rows++)
