@@ -23,7 +23,7 @@ from random_networks import Case, draw
 import fastmlp as fm
 from fastmlp import _threads
 from fastmlp._engines import plans
-from fastmlp._plan import core
+from fastmlp._plan import builder
 
 
 def run(case: Case, dtype: str, threads: int) -> dict[str, bytes]:
@@ -47,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     _threads.OVERSUBSCRIBE = True
     plans._PARALLEL_STEP = plans._PARALLEL_CALL = 0
-    core._GRAIN = 1
+    builder._GRAIN = 1
     began, compared, differing, wrong = time.perf_counter(), 0, 0, 0
     for seed in range(arguments.first, arguments.first + arguments.cases):
         case = draw(seed)

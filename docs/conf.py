@@ -6,18 +6,16 @@ Needs fastmlp installed with the extra ``docs``: the API pages are made from its
 """
 
 import sys
-from importlib import metadata
 from pathlib import Path
+
+from fastmlp import __version__
 
 sys.path.append(str(Path(__file__).parent / "_ext"))
 
 project = "fastmlp"
 author = "fastmlp developers"
 project_copyright = "fastmlp developers"
-try:
-    release = version = metadata.version("fastmlp")
-except metadata.PackageNotFoundError:  # a source tree, built in place
-    release = version = ""
+release = version = __version__
 
 extensions = [
     "myst_parser",

@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from fastmlp import _threadpoolctl, initializers, metrics, reference
+from fastmlp import _threadpoolctl, initializers, metrics
+from fastmlp._config import __version__ as __version__
 from fastmlp._config import show_config
 from fastmlp._threads import get_num_threads, set_num_threads
-from fastmlp.architectures import CNN
+from fastmlp.architectures import CNN, MLP
 from fastmlp.callbacks import (
     Callback,
     CSVLogger,
@@ -21,7 +22,7 @@ from fastmlp.callbacks import (
     TensorBoard,
 )
 from fastmlp.errors import DivergenceError, FastmlpFormatError
-from fastmlp.gradcheck import gradcheck
+from fastmlp.gradcheck import GradcheckCurve, GradcheckResult, gradcheck
 from fastmlp.history import History
 from fastmlp.layers import (
     Activation,
@@ -48,7 +49,7 @@ from fastmlp.losses import (
     MeanAbsoluteError,
     MeanSquaredError,
 )
-from fastmlp.model import MLP, Sequential, load_model
+from fastmlp.model import Sequential, load_model
 from fastmlp.optimizers import SGD, Adagrad, Adam, AdamW, RMSprop
 from fastmlp.optimizers.schedules import (
     CosineDecay,
@@ -57,6 +58,7 @@ from fastmlp.optimizers.schedules import (
     StepDecay,
     Warmup,
 )
+from fastmlp.parameter import Parameter
 from fastmlp.splitting import train_test_split
 
 __all__ = [
@@ -85,6 +87,8 @@ __all__ = [
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool2D",
+    "GradcheckCurve",
+    "GradcheckResult",
     "Hinge",
     "History",
     "Huber",
@@ -96,6 +100,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanSquaredError",
     "ModelCheckpoint",
+    "Parameter",
     "RMSprop",
     "ReduceOnPlateau",
     "Sequential",
@@ -122,8 +127,8 @@ _threadpoolctl.register()
 
 
 def __getattr__(name: str) -> ModuleType:
-    # Imported when first used: models need none of them to be made.
-    if name in ("datasets", "kernels", "layouts", "plot"):
+    # Imported on first use, because making a model needs none of them.
+    if name in ("datasets", "kernels", "layouts", "plot", "reference"):
         return importlib.import_module(f"fastmlp.{name}")
     raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")
 

@@ -1,4 +1,4 @@
-"""What is running: version, instruction set, threads, compiler."""
+"""The version of fastmlp, and the instruction set, threads and compiler in use."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ import numpy as np
 
 from fastmlp import _threads
 
-__all__ = ["config", "instruction_set", "show_config"]
+__all__ = ["__version__", "config", "instruction_set", "show_config"]
+
+__version__ = "0.1.0"  # pyproject.toml reads it
 
 
 def config() -> dict[str, str]:
-    """Return what :func:`show_config` prints, as text by name."""
-    from importlib import metadata  # here, because it takes as long to import as all of fastmlp
-
+    """Return the entries of :func:`show_config` as text by name."""
     from fastmlp._compiled import cpu
 
-    try:
-        version = metadata.version("fastmlp")
-    except metadata.PackageNotFoundError:
-        version = "unknown (a source tree that is not installed)"
     return {
-        "fastmlp": version,
+        "fastmlp": __version__,
         "instruction set": cpu.isa,
         "available": ", ".join(cpu.supported_levels()),
         "threads": _threads.describe(),
@@ -34,7 +30,7 @@ def config() -> dict[str, str]:
 
 
 def instruction_set() -> str:
-    """Return the name of the instruction set of the compiled modules."""
+    """Return the name of the instruction set that the compiled modules use."""
     from fastmlp._compiled import cpu
 
     name: str = cpu.isa
@@ -42,9 +38,9 @@ def instruction_set() -> str:
 
 
 def show_config() -> None:
-    """Print version, instruction set, threads and compiler.
+    """Print the version, the instruction set, the number of threads and the compiler.
 
-    ``FASTMLP_ISA=generic|avx2|avx512|neon``, set before the import, forces an instruction set.
+    ``FASTMLP_ISA=generic|avx2|avx512|neon``, set before the import, selects an instruction set.
 
     Examples
     --------

@@ -1,18 +1,14 @@
-"""The activation functions by name: which operations they are and what their derivative needs."""
+"""The activation functions by name: their operations, and the input of their derivatives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
-
-import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Array
 
 __all__ = ["ACTIVATIONS", "ActivationFunction", "get"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -22,13 +18,14 @@ class ActivationFunction:
     Attributes
     ----------
     name : str
-        Its name, also of the operation in ``fastmlp.reference`` and ``fastmlp.kernels``.
+        Name of the activation, and of its operation in ``fastmlp.reference`` and
+        ``fastmlp.kernels``.
     saves : {"output", "input"}
-        What the derivative is computed from. One that needs only the output can run in place.
+        What the derivative is computed from. With "output" the activation can run in place.
     kinked : bool
-        Whether a derivative (the first or, for elu, the second) jumps at 0.
+        Whether a derivative jumps at 0: the first, or for elu the second.
     parameter : float
-        Its constant, if it has one: the default of the operation.
+        Constant of the activation, the default of the operation; 0 if it has none.
     """
 
     name: str
@@ -37,12 +34,12 @@ class ActivationFunction:
     parameter: float = 0.0
 
     def forward(self, ops: ModuleType, x: Array, out: Array) -> Array:
-        """Write the activation of ``x`` to ``out``, which may be ``x`` if it saves the output."""
+        """Write the activation of ``x`` to ``out``, which may be ``x`` if ``saves`` is "output"."""
         result: Array = getattr(ops, self.name)(x, out=out)
         return result
 
     def backward(self, ops: ModuleType, dy: Array, saved: Array) -> Array:
-        """Turn the gradient by the output into the one by the input, in place."""
+        """Turn the gradient with respect to the output into that of the input, in place."""
         result: Array = getattr(ops, self.name + "_backward")(dy, saved, out=dy)
         return result
 
@@ -78,6 +75,6 @@ def get(name: str | None) -> ActivationFunction:
     Raises
     ------
     ValueError
-        If there is no such activation; the message lists those there are.
+        If there is no such activation; the message lists the known names.
     """
     return _checks.lookup("linear" if name is None else name, ACTIVATIONS, "activation")

@@ -1,4 +1,4 @@
-"""The usual network for images in one call."""
+"""The usual networks in one call: MLP for rows of numbers, CNN for images."""
 
 from __future__ import annotations
 
@@ -12,9 +12,52 @@ from fastmlp.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D
 from fastmlp.model import Sequential
 from fastmlp.parameter import Initializer
 
-__all__ = ["CNN"]
+__all__ = ["CNN", "MLP"]
 
 Pair = int | tuple[int, int]
+
+
+def MLP(
+    in_features: int,
+    hidden: Iterable[int],
+    out_features: int,
+    activation: str = "relu",
+    init: str | Initializer = "glorot_uniform",
+    dtype: npt.DTypeLike = "float32",
+    seed: int = 0,
+    scale: float = 1.0,
+) -> Sequential:
+    """Return a Sequential of dense layers, the last one linear.
+
+    Parameters
+    ----------
+    in_features : int
+        Number of inputs.
+    hidden : list of int
+        Units of the hidden layers, may be empty.
+    out_features : int
+        Number of outputs.
+    activation : str, default="relu"
+        Activation of the hidden layers.
+    init : str or initializer, default="glorot_uniform"
+        Initial weights; biases start at zero.
+    dtype, seed, scale
+        As for Sequential.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.MLP(784, [512, 256], 10).num_parameters
+    535818
+    """
+    if isinstance(hidden, (str, bytes)) or not isinstance(hidden, Iterable):
+        raise TypeError(f"hidden must be a list of integers, got {hidden!r}.")
+    layers = [Dense(units, activation=activation) for units in hidden]
+    layers.append(Dense(out_features))
+    features = _checks.integer(in_features, "in_features", minimum=1)
+    return Sequential(
+        layers, input_shape=(features,), dtype=dtype, seed=seed, scale=scale, init=init
+    )
 
 
 def CNN(

@@ -1,12 +1,13 @@
 """Initial values of weights.
 
-An initializer is any function ``(shape, fan_in, fan_out, seed, index) -> array``, where ``index``
-is the number of the parameter in its network. The classes here draw from ``fastmlp._random``, so
-their weights are the same bits on every machine, and know how to write themselves to a model file.
-An array is an initializer too: it gives its own values.
+An initializer is a function ``(shape, fan_in, fan_out, seed, index) -> array``, where ``index`` is
+the number of the parameter in its network. The classes here draw from ``fastmlp._random``, so their
+weights are the same bits on every machine, and model files can store them. An array may be passed
+as an initializer as well; it supplies the values themselves.
 
-Those named after people keep the size of signals through a layer. How much an activation shrinks
-them is its *gain*: a number, or the name of an activation in ``GAINS``.
+The initializers named after people keep the size of signals constant from layer to layer. Their
+*gain* makes up for how much an activation shrinks a signal. It is a number, or the name of an
+activation in ``GAINS``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, _random
+from fastmlp._types import Array, Shape
 from fastmlp.parameter import Initializer
 
 __all__ = [
@@ -34,8 +36,6 @@ __all__ = [
     "get",
 ]
 
-Array = npt.NDArray[Any]
-
 GAINS: dict[str, float] = {
     "linear": 1.0,
     "sigmoid": 1.0,
@@ -44,11 +44,11 @@ GAINS: dict[str, float] = {
     "relu": 2.0,
     "leaky_relu": 2 / (1 + 0.01**2),
 }
-"""Squares of the gains of activations (He et al. 2015, equations 10 and 15)."""
+"""Squared gains of the activations (He et al. 2015, equations 10 and 15)."""
 
 
 class _Scheme:
-    """An initializer that draws from one distribution, times a scale that the fans decide."""
+    """An initializer that draws from one distribution, scaled by a function of the fans."""
 
     name: str
     draw = staticmethod(_random.normal)
@@ -57,16 +57,14 @@ class _Scheme:
         """Return the standard deviation, or half the width of a uniform distribution."""
         raise NotImplementedError
 
-    def __call__(
-        self, shape: tuple[int, ...], fan_in: int, fan_out: int, seed: int, index: int
-    ) -> Array:
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, seed: int, index: int) -> Array:
         """Return a float64 array of ``shape``, a function of (seed, index)."""
         values = self.draw(seed, _random.WEIGHTS, index, math.prod(shape))
         values *= self.scale(fan_in, fan_out)
         return values.reshape(shape)
 
     def config(self) -> dict[str, Any]:
-        """Return what ``get`` makes an equal initializer of: the name and the arguments."""
+        """Return the name and arguments, from which ``get`` makes an equal initializer."""
         return {"name": self.name, **vars(self)}
 
     def __eq__(self, other: object) -> bool:
@@ -81,7 +79,7 @@ class _Scheme:
 
 
 def _symmetric(seed: int, purpose: int, index: int, n: int) -> Array:
-    """Return n float64 values, uniform on [-1, 1)."""
+    """Return n float64 values drawn uniformly from [-1, 1)."""
     values = _random.uniform(seed, purpose, index, n)
     values -= 0.5
     values *= 2.0
@@ -89,7 +87,7 @@ def _symmetric(seed: int, purpose: int, index: int, n: int) -> Array:
 
 
 class Zeros(_Scheme):
-    """All zeros: right for biases; as weights they keep all units of a layer equal for ever."""
+    """Zeros: right for biases. As weights they would keep all units of a layer equal forever."""
 
     name = "zeros"
 
@@ -97,20 +95,24 @@ class Zeros(_Scheme):
         """Return 0."""
         return 0.0
 
-    def __call__(
-        self, shape: tuple[int, ...], fan_in: int, fan_out: int, seed: int, index: int
-    ) -> Array:
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, seed: int, index: int) -> Array:
         """Return a float64 array of zeros."""
         return np.zeros(shape)
 
 
 class Normal(_Scheme):
-    """N(0, std**2).
+    """Normal distribution N(0, std**2).
 
     Parameters
     ----------
     std : float, default=1.0
         Standard deviation, at least 0.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> fm.initializers.Normal(0.1)((2, 3), fan_in=2, fan_out=3, seed=0, index=0).shape
+    (2, 3)
     """
 
     name = "normal"
@@ -119,17 +121,24 @@ class Normal(_Scheme):
         self.std = _checks.number(std, "std", minimum=0.0)
 
     def scale(self, fan_in: int, fan_out: int) -> float:
-        """Return the given standard deviation."""
+        """Return the standard deviation."""
         return self.std
 
 
 class Uniform(_Scheme):
-    """Uniform on [-limit, limit).
+    """Uniform distribution on [-limit, limit).
 
     Parameters
     ----------
     limit : float, default=0.05
-        Half the width, at least 0. The default is that of Keras.
+        Half the width, at least 0. The default is the same as in Keras.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> w = fm.initializers.Uniform(0.5)((100, 100), fan_in=100, fan_out=100, seed=0, index=0)
+    >>> bool(abs(w).max() <= 0.5)
+    True
     """
 
     name = "uniform"
@@ -139,12 +148,12 @@ class Uniform(_Scheme):
         self.limit = _checks.number(limit, "limit", minimum=0.0)
 
     def scale(self, fan_in: int, fan_out: int) -> float:
-        """Return the given limit."""
+        """Return the limit."""
         return self.limit
 
 
 class _Scaled(_Scheme):
-    """An initializer whose variance is that of its name times the square of a gain."""
+    """An initializer whose variance is multiplied by the square of a gain."""
 
     def __init__(self, gain: float | str = 1.0) -> None:
         if isinstance(gain, str):
@@ -155,7 +164,7 @@ class _Scaled(_Scheme):
             self._square = self.gain * self.gain
 
     def config(self) -> dict[str, Any]:
-        """Return what ``get`` makes an equal initializer of: the name and the gain."""
+        """Return the name and the gain, from which ``get`` makes an equal initializer."""
         return {"name": self.name, "gain": self.gain}
 
     def __repr__(self) -> str:
@@ -163,31 +172,53 @@ class _Scaled(_Scheme):
 
 
 class GlorotUniform(_Scaled):
-    """Uniform on [-d, d) with d = gain * sqrt(6 / (fan_in + fan_out)).
+    """Uniform distribution on [-d, d) with d = gain * sqrt(6 / (fan_in + fan_out)).
 
-    Glorot and Bengio 2010, equation 16.
+    Keeps the variances of activations and of gradients constant, as far as both are possible.
 
     Parameters
     ----------
     gain : float or str, default=1.0
         At least 0, or the name of an activation in ``GAINS``.
+
+    References
+    ----------
+    Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks,
+    2010, equation 16.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layer = fm.Dense(64, activation="tanh", init="glorot_uniform")
     """
 
     name = "glorot_uniform"
     draw = staticmethod(_symmetric)
 
     def scale(self, fan_in: int, fan_out: int) -> float:
-        """Return d."""
+        """Return d, half the width of the distribution."""
         return math.sqrt(6.0 * self._square / (fan_in + fan_out))
 
 
 class GlorotNormal(_Scaled):
-    """N(0, gain**2 * 2 / (fan_in + fan_out)), not truncated (Glorot and Bengio 2010, eq. 12).
+    """Normal distribution N(0, gain**2 * 2 / (fan_in + fan_out)), not truncated.
+
+    Keeps the variances of activations and of gradients constant, as far as both are possible.
 
     Parameters
     ----------
     gain : float or str, default=1.0
         At least 0, or the name of an activation in ``GAINS``.
+
+    References
+    ----------
+    Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks,
+    2010, equation 12.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layer = fm.Dense(64, activation="tanh", init=fm.initializers.GlorotNormal("tanh"))
     """
 
     name = "glorot_normal"
@@ -198,12 +229,24 @@ class GlorotNormal(_Scaled):
 
 
 class HeUniform(_Scaled):
-    """Uniform on [-d, d) with d = gain * sqrt(3 / fan_in), for relu and its kin (He et al. 2015).
+    """Uniform distribution on [-d, d) with d = gain * sqrt(3 / fan_in).
+
+    For relu and similar activations: keeps the variance of activations constant.
 
     Parameters
     ----------
     gain : float or str, default="relu"
-        At least 0, or the name of an activation in ``GAINS``; that of relu is sqrt(2).
+        At least 0, or the name of an activation in ``GAINS``; the gain of relu is
+        sqrt(2).
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015, equation 10.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layer = fm.Dense(64, activation="relu", init="he_uniform")
     """
 
     name = "he_uniform"
@@ -213,17 +256,29 @@ class HeUniform(_Scaled):
         super().__init__(gain)
 
     def scale(self, fan_in: int, fan_out: int) -> float:
-        """Return d."""
+        """Return d, half the width of the distribution."""
         return math.sqrt(3.0 * self._square / fan_in)
 
 
 class HeNormal(_Scaled):
-    """N(0, gain**2 / fan_in), not truncated, for relu and its kin (He et al. 2015, eq. 10).
+    """Normal distribution N(0, gain**2 / fan_in), not truncated.
+
+    For relu and similar activations: keeps the variance of activations constant.
 
     Parameters
     ----------
     gain : float or str, default="relu"
-        At least 0, or the name of an activation in ``GAINS``; that of relu is sqrt(2).
+        At least 0, or the name of an activation in ``GAINS``; the gain of relu is
+        sqrt(2).
+
+    References
+    ----------
+    He, Zhang, Ren and Sun, Delving deep into rectifiers, 2015, equation 10.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layer = fm.Dense(64, activation="leaky_relu", init=fm.initializers.HeNormal("leaky_relu"))
     """
 
     name = "he_normal"
@@ -237,12 +292,23 @@ class HeNormal(_Scaled):
 
 
 class LecunNormal(_Scaled):
-    """N(0, gain**2 / fan_in), not truncated (LeCun et al. 1998, eq. 16).
+    """Normal distribution N(0, gain**2 / fan_in), not truncated.
+
+    Keeps the variance of activations constant for a gain of 1.
 
     Parameters
     ----------
     gain : float or str, default=1.0
         At least 0, or the name of an activation in ``GAINS``.
+
+    References
+    ----------
+    LeCun, Bottou, Orr and Müller, Efficient BackProp, 1998, equation 16.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> layer = fm.Dense(64, activation="tanh", init="lecun_normal")
     """
 
     name = "lecun_normal"
@@ -264,9 +330,7 @@ class Given:
     def __init__(self, values: npt.ArrayLike) -> None:
         self.values = _checks.array(values, "init").copy()
 
-    def __call__(
-        self, shape: tuple[int, ...], fan_in: int, fan_out: int, seed: int, index: int
-    ) -> Array:
+    def __call__(self, shape: Shape, fan_in: int, fan_out: int, seed: int, index: int) -> Array:
         """Return the array."""
         return self.values
 
@@ -290,16 +354,16 @@ INITIALIZERS: dict[str, type[_Scheme]] = {
 def get(
     init: str | dict[str, Any] | Array | Initializer, argument: str = "initializer"
 ) -> Initializer:
-    """Return an initializer from its name, its ``config()``, an array or itself.
+    """Return an initializer, given its name, its ``config()``, an array or the initializer itself.
 
-    ``argument`` is what messages call it.
+    ``argument`` is the name of the argument in error messages.
 
     Raises
     ------
     ValueError
-        If there is no initializer of that name; the message lists those there are.
+        If no initializer has that name; the message lists the known names.
     TypeError
-        If it is neither a name nor an array nor a function.
+        If the argument is neither a name nor an array nor a function.
     """
     if isinstance(init, np.ndarray):
         return Given(init)
@@ -308,12 +372,15 @@ def get(
         return _checks.lookup(arguments.pop("name", None), INITIALIZERS, argument)(**arguments)
     if not callable(init) or isinstance(init, type):
         raise TypeError(
-            f"{argument} must be a name or a function (shape, fan_in, fan_out, seed, index) -> "
-            f"array, or an array, got {init!r}."
+            f"{argument} must be a name, an array, or a function (shape, fan_in, fan_out, seed, "
+            f"index) -> array, got {init!r}."
         )
     return init
 
 
 def config(initializer: Initializer) -> dict[str, Any] | None:
-    """Return what ``get`` makes the initializer of again; None if it is the user's own."""
+    """Return plain values from which ``get`` makes the same initializer.
+
+    None if the initializer is user-defined.
+    """
     return initializer.config() if isinstance(initializer, _Scheme) else None

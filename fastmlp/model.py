@@ -22,13 +22,13 @@ from fastmlp._training.scoring import Given
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
-from fastmlp.layers import Dense, Layer, Standardize
+from fastmlp.layers import Layer, Standardize
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Initializer
 
-__all__ = ["MLP", "Sequential", "load_model"]
+__all__ = ["Sequential", "load_model"]
 
 Array = npt.NDArray[Any]
 
@@ -617,49 +617,6 @@ class Sequential(Network):
             f"Sequential([{layers}], input_shape={self.input_shape}, dtype='{self.dtype}', "
             f"seed={self.seed})"
         )
-
-
-def MLP(
-    in_features: int,
-    hidden: Iterable[int],
-    out_features: int,
-    activation: str = "relu",
-    init: str | Initializer = "glorot_uniform",
-    dtype: npt.DTypeLike = "float32",
-    seed: int = 0,
-    scale: float = 1.0,
-) -> Sequential:
-    """Return a Sequential of dense layers, the last one linear.
-
-    Parameters
-    ----------
-    in_features : int
-        Number of inputs.
-    hidden : list of int
-        Units of the hidden layers, may be empty.
-    out_features : int
-        Number of outputs.
-    activation : str, default="relu"
-        Activation of the hidden layers.
-    init : str or initializer, default="glorot_uniform"
-        Initial weights; biases start at zero.
-    dtype, seed, scale
-        As for Sequential.
-
-    Examples
-    --------
-    >>> import fastmlp as fm
-    >>> fm.MLP(784, [512, 256], 10).num_parameters
-    535818
-    """
-    if isinstance(hidden, (str, bytes)) or not isinstance(hidden, Iterable):
-        raise TypeError(f"hidden must be a list of integers, got {hidden!r}.")
-    layers = [Dense(units, activation=activation) for units in hidden]
-    layers.append(Dense(out_features))
-    features = _checks.integer(in_features, "in_features", minimum=1)
-    return Sequential(
-        layers, input_shape=(features,), dtype=dtype, seed=seed, scale=scale, init=init
-    )
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:

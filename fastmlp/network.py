@@ -12,44 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _backend, _checks, initializers, losses
-from fastmlp._arrays import empty
 from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer, Standardize
-from fastmlp.layers.base import GradientSink, Training
-from fastmlp.optimizers import Optimizer, State
+from fastmlp.optimizers import Optimizer, OptimizerState
 from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
-__all__ = ["Network", "Workspace"]
+__all__ = ["Network", "find_layer", "find_parameter"]
 
 Array = npt.NDArray[Any]
-
-
-class Workspace:
-    """The buffers of one pass of ``n`` samples through a network; one thread may use it at a time.
-
-    Parameters
-    ----------
-    network : Network
-        The network to pass through.
-    n : int
-        Number of samples.
-    training : Training, optional
-        What layers may know of a training pass; without it they predict.
-    """
-
-    __slots__ = ("dy", "pairs")
-
-    def __init__(self, network: Network, n: int, training: Training | None = None) -> None:
-        dtype = network.dtype
-        if training is None:
-            self.pairs = [(layer, layer.workspace(n, dtype)) for layer in network.layers]
-        else:
-            self.pairs = [
-                (layer, layer.training_workspace(n, dtype, training)) for layer in network.layers
-            ]
-        self.dy = empty((n, *network.output_shape), dtype)
 
 
 class Network:
@@ -102,7 +74,7 @@ class Network:
         if self.scale == 0:
             raise ValueError("scale must be above 0, got 0.0.")
         self.engine: Any = None
-        self._state: State | None = None
+        self._state: OptimizerState | None = None
         self.backend = _backend.DEFAULT
         self.epochs_begun = 0
         self.steps_done = 0
@@ -227,10 +199,10 @@ class Network:
         for parameter in self._parameters.values():
             parameter.plain()
 
-    def state(self, optimizer: Optimizer) -> State:
+    def state(self, optimizer: Optimizer) -> OptimizerState:
         """Return what ``optimizer`` remembers of this network; another one begins anew."""
         if self._state is None or self._state.optimizer is not optimizer:
-            self._state = State(optimizer)
+            self._state = OptimizerState(optimizer)
         return self._state
 
     def forget(self) -> None:
@@ -309,7 +281,7 @@ class Network:
         result.assign(self.parameters | self.buffers)
         return result
 
-    # --- Passes ---------------------------------------------------------------------------------
+    # --- Data ---------------------------------------------------------------------------------
 
     @property
     def backend(self) -> str:
@@ -414,42 +386,6 @@ class Network:
                     f"{n} samples in batches of {batch} leave a last one of {left}. Choose another "
                     f"batch_size or leave out {left} of the samples."
                 )
-
-    def converted(self, x: Array) -> Array:
-        """Return samples in the network's dtype, scaled; integers as they are."""
-        if self.integers_below is not None:
-            return x
-        if x.dtype == self.dtype and self.scale == 1:
-            return np.ascontiguousarray(x)
-        result = empty(x.shape, self.dtype)
-        np.multiply(x, self.dtype.type(self.scale), out=result, dtype=self.dtype)
-        return result
-
-    def forward(self, ops: ModuleType, x: Array, workspace: Workspace) -> Array:
-        """Return the output for ``x`` (n, *input_shape), which may be a buffer of the workspace."""
-        for layer, buffers in workspace.pairs:
-            x = layer.forward(ops, x, buffers)
-        return x
-
-    def backward(
-        self,
-        ops: ModuleType,
-        dy: Array,
-        workspace: Workspace,
-        sink: GradientSink,
-        *,
-        trainable: bool = False,
-    ) -> None:
-        """Hand the gradients of all parameters (trained ones) to ``sink``, after a ``forward``.
-
-        ``dy`` (n, *output_shape) is the loss's gradient by the output and is overwritten.
-        """
-        first = self.lowest(trainable=trainable)
-        for index in range(len(workspace.pairs) - 1, first - 1, -1):
-            layer, buffers = workspace.pairs[index]
-            dx = layer.backward(ops, dy, buffers, sink, index > first)
-            if dx is not None:
-                dy = dx
 
     # --- Description ----------------------------------------------------------------------------
 
@@ -559,3 +495,58 @@ def _readable_bytes(size: float) -> str:
             return f"{size:.4g} {unit}"
         size /= 1024
     return f"{size:.4g} GiB"
+
+
+def find_layer(network: Network, given: Any) -> Layer:
+    """Return a layer of ``network`` from its name, its number or itself.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer; the message lists the names, and the nearest.
+    TypeError
+        If it is none of these.
+    """
+    named = {layer.name: layer for layer in network.layers}
+    if isinstance(given, Layer):
+        if named.get(given.name) is not given:
+            raise ValueError(
+                f"layer must be one of this model, that is one of {', '.join(named)}, got {given!r}"
+                " of elsewhere."
+            )
+        return given
+    if isinstance(given, str):
+        return _checks.lookup(given, named, "layer")
+    count = len(network.layers)
+    number = _checks.integer(given, "layer", minimum=-count)
+    if number >= count:
+        raise ValueError(
+            f"layer must be below {count}, the number of layers ({', '.join(named)}), got {number}."
+        )
+    return network.layers[number]
+
+
+def find_parameter(network: Network, given: Any) -> str:
+    """Return the name of a parameter from its name, or from its layer: the "weight", or the first.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists the names, and the nearest.
+    TypeError
+        If it is neither a name nor a layer nor its number.
+    """
+    names = list(network.named_parameters)
+    if isinstance(given, str):
+        layers = [layer.name for layer in network.layers]
+        given = _checks.lookup(given, {n: n for n in (*layers, *names)}, "layer")
+        if given in names:
+            return str(given)
+    layer = find_layer(network, given)
+    if not layer.parameters:
+        known = ", ".join(names) or "none in this model"
+        raise ValueError(
+            f"layer must have parameters (there are {known}), got {layer.name}, which has none."
+        )
+    own = {parameter.kind: parameter for parameter in layer.parameters}
+    return own.get("weight", layer.parameters[0]).name

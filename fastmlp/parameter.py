@@ -1,20 +1,157 @@
-"""One trainable array of a layer."""
+"""Parameters of layers, and the memory layouts of stored arrays.
+
+An array is stored row-major, or in *panels* for the compiled plans. A weight (I, O) in panels has
+shape (ceil(O / width), I, width): panel p holds the columns from p * width on, with zeros behind
+the last column. A convolution's filters (kh, kw, C, F) count as a matrix of kh * kw * C rows. The
+product of a layer's input with the weight reads each panel from its first element to its last, and
+the update writes it so. The rows of a row-major matrix lie a power of two apart and compete for few
+cache sets. Only one of the two layouts exists at a time, and all plans of a network use the same
+one, because a plan holds addresses while it runs.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp.stored import Stored
+from fastmlp._arrays import empty
 
-__all__ = ["Initializer", "Parameter", "Settings"]
+__all__ = ["Derived", "Initializer", "Parameter", "Settings", "Storage"]
 
 Array = npt.NDArray[Any]
 Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
+
+_PADDING = 64  # elements: one row of a panel on every instruction set, and more
+
+
+class Storage:
+    """An array of a fixed shape, plain or in panels.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Its shape for users.
+    changes : int
+        How often its values have changed. Who writes to ``plain()`` or ``panels()`` counts.
+    """
+
+    __slots__ = ("_panels", "_plain", "changes", "shape")
+
+    _plain: Array | None
+    _panels: Array | None
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.changes = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
+        state = {n: getattr(self, n) for n in names if n[0] != "_" and hasattr(self, n)}
+        return state | ({"value": self.value} if hasattr(self, "_plain") else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            if name != "value":
+                setattr(self, name, value)
+        if "value" in state:
+            # Memory as `assign` makes it; and a dtype that was pickled is not numpy's own object.
+            value = state["value"]
+            self.assign(value, np.dtype(value.dtype.type))
+
+    def assign(self, value: npt.ArrayLike, dtype: np.dtype[Any]) -> None:
+        """Make the array a new one, plain, with these values."""
+        self.changes += 1
+        self._panels = None
+        self._plain = _padded(self.shape, dtype)
+        np.copyto(self._plain, value, casting="same_kind")
+
+    @property
+    def live(self) -> Array:
+        """The memory itself, in whichever form it is."""
+        return self._plain if self._plain is not None else cast(Array, self._panels)
+
+    @property
+    def value(self) -> Array:
+        """The values in their own shape: the live array if it is plain, else a copy of it."""
+        return self._plain if self._plain is not None else self._unpacked()
+
+    def plain(self) -> Array:
+        """Return the live array in its own shape; from now on it is plain."""
+        if self._plain is None:
+            self._plain = self._unpacked()
+            self._panels = None
+        return self._plain
+
+    def panels(self, width: int) -> Array:
+        """Return the live array in panels of ``width`` columns; from now on it is in them.
+
+        All axes but the last count as rows: (kh, kw, C, F) as (kh * kw * C, F).
+        """
+        if self._panels is None or self._panels.shape[2] != width:
+            plain = self.plain()
+            inputs, outputs = math.prod(self.shape[:-1]), self.shape[-1]
+            panels = empty((-(-outputs // width), inputs, width), plain.dtype)
+            self._panels = pack(plain, panels)
+            self._plain = None
+        return self._panels
+
+    def write(self, value: Array) -> None:
+        """Overwrite the values, in whichever form they are."""
+        self.changes += 1
+        if self._plain is not None:
+            np.copyto(self._plain, value)
+        else:
+            pack(value, self.live)
+
+    def restore(self, copy: Array) -> None:
+        """Go back to a copy of ``live``, also one from before it went to panels."""
+        self.changes += 1
+        if self.live.shape == copy.shape:
+            np.copyto(self.live, copy)
+        else:
+            self.write(copy)
+
+    def _unpacked(self) -> Array:
+        panels = self.live
+        count, _, width = panels.shape
+        outputs = self.shape[-1]
+        plain = empty(self.shape, panels.dtype)
+        matrix = plain.reshape(-1, outputs)
+        full = outputs // width
+        for p in range(full):
+            matrix[:, p * width : (p + 1) * width] = panels[p]
+        if full < count:
+            matrix[:, full * width :] = panels[-1, :, : outputs - full * width]
+        return plain
+
+
+class Derived:
+    """Arrays that are computed from stored ones, to be computed again when those change.
+
+    Parameters
+    ----------
+    sources : iterable of Storage or None
+        What they are computed from; None is left out.
+    compute : callable
+        Writes them.
+    """
+
+    def __init__(self, sources: Iterable[Storage | None], compute: Callable[[], None]) -> None:
+        self._sources = [stored for stored in sources if stored is not None]
+        self._compute = compute
+        self._seen: list[int] = []
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Compute the arrays if a source has changed since they were."""
+        now = [stored.changes for stored in self._sources]
+        if now != self._seen:
+            self._compute()
+            self._seen = now
 
 
 class Settings(Protocol):
@@ -27,7 +164,7 @@ class Settings(Protocol):
     l2: float
 
 
-class Parameter(Stored):
+class Parameter(Storage):
     """A trainable array: declared with its shape by a layer, given its values by the network.
 
     Declaring takes no memory, so the shapes of a whole network are known, and can be compared with
@@ -117,3 +254,26 @@ class Parameter(Stored):
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, shape={self.shape})"
+
+
+def pack(plain: Array, panels: Array) -> Array:
+    """Write an array (..., O) to its panels, and return them."""
+    count, _, width = panels.shape
+    outputs = plain.shape[-1]
+    matrix = plain.reshape(-1, outputs)
+    full = outputs // width
+    for p in range(full):
+        panels[p] = matrix[:, p * width : (p + 1) * width]
+    if full < count:
+        panels[-1] = 0
+        panels[-1, :, : outputs - full * width] = matrix[:, full * width :]
+    return panels
+
+
+def _padded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an uninitialised array; a vector has zeros behind it, which whole vectors may read."""
+    if len(shape) != 1:
+        return empty(shape, dtype)
+    memory = empty((-(-shape[0] // _PADDING) * _PADDING + _PADDING,), dtype)
+    memory[shape[0] :] = 0
+    return memory[: shape[0]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import _backend
-
-sys.path.insert(0, str(Path(__file__).parent))  # for random_networks.py
 
 try:
     import fastmlp.kernels
@@ -61,13 +58,13 @@ def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], N
     """Return a function that sets the number of threads, which then share the smallest work too."""
     from fastmlp import _threads
     from fastmlp._engines import plans
-    from fastmlp._plan import core
+    from fastmlp._plan import builder
 
     monkeypatch.setattr(_threads, "OVERSUBSCRIBE", True)
     monkeypatch.setattr(plans, "_PARALLEL_STEP", 0)
     monkeypatch.setattr(plans, "_PARALLEL_CALL", 0)
-    monkeypatch.setattr(core, "_GRAIN", 1)
-    monkeypatch.setattr(core, "OWN_SAMPLES", 8)
+    monkeypatch.setattr(builder, "_GRAIN", 1)
+    monkeypatch.setattr(builder, "OWN_SAMPLES", 8)
     before = _threads.choice()
     yield fm.set_num_threads
     _threads.choose(before)

@@ -10,7 +10,9 @@ import numpy as np
 import fastmlp as fm
 from fastmlp.activations import ACTIVATIONS
 
-__all__ = ["OPTIMIZERS", "Case", "draw", "draw_images", "draw_mixed", "draw_narrow"]
+__all__ = [
+    "IMAGES", "MLPS", "NARROW", "OPTIMIZERS", "Case", "draw", "draw_images", "draw_mixed", "draw_narrow",
+]  # fmt: skip
 
 # Around the sizes of vectors, panels and tiles.
 SIZES = (1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 100)
@@ -296,3 +298,9 @@ def _settings(rng: np.random.Generator, loss: str, y: np.ndarray) -> Any:
             )
     weights = rng.random(len(y)) + 0.05 if rng.random() < 0.3 else None
     return chosen, y, weights
+
+
+# (function that draws, first seed): the networks of a test, in parts of 24.
+MLPS = [(draw, 24 * part) for part in range(10)]
+NARROW = [(draw_narrow, 24 * part) for part in range(4)]
+IMAGES = [(draw_images, 24 * part) for part in range(5)]

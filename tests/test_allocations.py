@@ -22,11 +22,11 @@ PROGRAM = """if True:
     calls.restype = ctypes.c_long
     if sys.argv[1] == "eager":
         from fastmlp import _threads
-        from fastmlp._plan import core
+        from fastmlp._plan import builder
         _threads.OVERSUBSCRIBE = True
         fm.set_num_threads(3)
         plans._PARALLEL_STEP = plans._PARALLEL_CALL = 0
-        core._GRAIN = 1
+        builder._GRAIN = 1
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (10_000, 40), dtype=np.uint8), np.arange(10_000) % 10
     orders = {steps: rng.permutation(10 * steps) for steps in (10, 1000)}

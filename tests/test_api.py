@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
+import doctest
+import importlib
 import inspect
 import pathlib
 import subprocess
 import sys
 import types
 
-import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import activations, losses, reference
+from fastmlp import activations, losses, optimizers, reference
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.initializers import INITIALIZERS
 from fastmlp.layers import LAYERS
@@ -73,6 +74,22 @@ def test_signature_of_fit():
         "resume": None,
         "steps_per_epoch": None,
     }
+
+
+def test_a_function_named_like_its_module_stays_a_function():
+    """Importing a submodule binds its name in the package, over the function of that name."""
+    pytest.importorskip("fastmlp.kernels", reason=NOT_BUILT, exc_type=ImportError)
+    program = (
+        "import fastmlp.gradcheck.curve, fastmlp.kernels.dense, fastmlp.reference.dropout\n"
+        "import fastmlp as fm, pickle\n"
+        "from fastmlp.gradcheck import GradcheckResult\n"
+        "for function in (fm.gradcheck, fm.kernels.dense, fm.reference.dropout):\n"
+        "    assert pickle.loads(pickle.dumps(function)) is function\n"
+        "result = GradcheckResult({}, {}, {}, 0.1)\n"
+        "assert pickle.loads(pickle.dumps(result)) == result\n"
+        "assert type(result) is fm.GradcheckResult"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_every_activation_has_its_operations():
@@ -145,33 +162,23 @@ def test_default_backend_is_one_of_the_two():
     assert fm.MLP(2, [], 2).backend in ("numpy", "kernels")
 
 
-def test_examples_in_docstrings_run():
-    import doctest
+EXAMPLES = [path for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text()]
 
-    for name in (
-        "layers.dense",
-        "layers.activation",
-        "layers.convolution",
-        "layers.pooling",
-        "layers.flatten",
-        "layers.dropout",
-        "layers.noise",
-        "layers.normalization",
-        "layers.embedding",
-        "model",
-        "architectures",
-        "layouts",
-        "gradcheck",
-        "plot._confusion_matrix",
-        "plot._decision_boundary",
-        "plot._filters",
-        "plot._gradcheck",
-        "plot._history",
-        "plot._layer_histograms",
-        "plot._learning_curves",
-        "plot._misclassified",
-        "_threads",
-    ):
-        module = __import__(f"fastmlp.{name}", fromlist=["_"])
-        assert doctest.testmod(module).failed == 0
-    assert np.__version__
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_examples_in_docstrings_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some examples write files
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    name = ".".join(("fastmlp", *parts)).removesuffix(".__init__")
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+    assert result.attempted > 0
+
+
+@pytest.mark.parametrize(
+    "name", [*optimizers.OPTIMIZERS, *optimizers.schedules.SCHEDULES, *INITIALIZERS]
+)
+def test_every_optimizer_schedule_and_initializer_has_an_example(name):
+    tables = optimizers.OPTIMIZERS, optimizers.schedules.SCHEDULES, INITIALIZERS
+    kind = next(table[name] for table in tables if name in table)
+    assert name == "zeros" or ">>> " in kind.__doc__

@@ -340,11 +340,11 @@ BAD_LAYERS = [
             "glorot_normal, he_normal, he_uniform, lecun_normal, got 'xavier'."
         ),
     ),
-    (lambda: fm.Dense(2, init=3), TypeError, "initializer must be a name or a function"),
+    (lambda: fm.Dense(2, init=3), TypeError, "initializer must be a name, an array, or a function"),
     (
         lambda: fm.Dense(2, init=fm.initializers.Normal),
         TypeError,
-        "initializer must be a name or a function",
+        "initializer must be a name, an array, or a function",
     ),
     (lambda: fm.initializers.Normal(-1), ValueError, "std must be finite and at least 0, got -1"),
     (lambda: fm.MLP(4, [0], 3), ValueError, "units must be at least 1, got 0."),

@@ -37,7 +37,8 @@ def test_metadata(installed):
     assert {"plot", "data", "all", "test"} <= set(installed.metadata.get_all("Provides-Extra"))
 
 
-def test_version_of_the_command(installed):
+def test_version(installed):
+    assert fm.__version__ == installed.version
     out = subprocess.run(
         [sys.executable, "-m", "fastmlp", "--version"], capture_output=True, text=True, check=True
     ).stdout

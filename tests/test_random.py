@@ -87,3 +87,51 @@ def test_streams_are_independent_of_each_other():
 @pytest.mark.parametrize("seed", [0, 2**32, 2**63, 2**64 - 1])
 def test_any_64_bit_seed_will_do(seed):
     assert np.isfinite(fm.MLP(2, [2], 2, seed=seed).predict([[1.0, 2.0]])).all()
+
+
+def test_words_are_fair_coins_whatever_their_counters_are():
+    # Of 2**20 words each: a mean or a correlation of N values is within 5 / sqrt(N).
+    limit = 5 / np.sqrt(2**20)
+    blocks = [
+        _random.counter_words(_random.stream_key(seed, layer), step, 1024, 1024)
+        for seed, layer, step in [(0, 0, 1), (0, 0, 2), (0, 1, 1), (1, 0, 1), (2**63, 7, 10**12)]
+    ]
+    coins = [2.0 * (block >> 31) - 1 for block in blocks]
+    for block in blocks:
+        for bit in range(32):
+            assert abs(2 * np.mean(block >> np.uint32(bit) & 1) - 1) < limit, bit
+        assert abs(np.mean(block / 2**32) - 0.5) < limit / np.sqrt(12)
+    for index, coin in enumerate(coins):
+        for other in coins[:index]:
+            assert abs(np.mean(coin * other)) < limit
+        for shift in (1, 2, 3, 8, 16, 64, 512):
+            assert abs(np.mean(coin[:, shift:] * coin[:, :-shift])) < 1.5 * limit, shift
+            assert abs(np.mean(coin[shift:] * coin[:-shift])) < 1.5 * limit, shift
+        assert abs(np.mean(coin.T * coin)) < 2 * limit
+
+
+def test_counts_of_a_small_batch_are_binomial():
+    # Of a row of 32 coins in 20 000 steps: the chi-square of how many are heads.
+    counts = np.zeros(33)
+    for step in range(20_000):
+        words = _random.counter_words(_random.stream_key(3, 1), step, 1, 32)
+        counts[int((words >> 31).sum())] += 1
+    from math import comb
+
+    expected = np.array([comb(32, k) / 2**32 for k in range(33)]) * 20_000
+    usual = expected > 5
+    square = ((counts - expected)[usual] ** 2 / expected[usual]).sum()
+    assert square < usual.sum() + 5 * np.sqrt(2 * usual.sum())
+
+
+def test_words_of_a_stream_do_not_repeat():
+    words = np.concatenate(
+        [
+            _random.counter_words(_random.stream_key(0, layer), step, 16, 16).ravel()
+            for layer in range(8)
+            for step in range(64)
+        ]
+    )
+    # Of n random words of 32 bits about n * n / 2**33 pairs are equal.
+    equal = len(words) - len(np.unique(words))
+    assert equal < 3 * len(words) ** 2 / 2**33 + 10

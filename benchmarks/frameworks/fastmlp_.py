@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,7 @@ PEAK_ROUNDS = 3_000_000
 
 
 def version() -> str:
-    try:
-        number = metadata.version("fastmlp")
-    except metadata.PackageNotFoundError:  # built in place
-        number = "of this checkout"
-    return f"fastmlp {number}, {cpu.isa}"
+    return f"fastmlp {fm.__version__}, {cpu.isa}"
 
 
 def on_cores(call: Callable[[int], object], n: int) -> float:

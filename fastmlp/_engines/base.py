@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy.typing as npt
 
 from fastmlp.losses import Loss
-from fastmlp.optimizers import State
+from fastmlp.optimizers import OptimizerState
 
 __all__ = ["CHUNK", "Engine", "Epochs", "Outcome", "Poll", "Sums", "Watch"]
 
@@ -98,13 +98,13 @@ class Outcome(NamedTuple):
 class Engine(Protocol):
     """What runs a network."""
 
-    def bundles(self, loss: Loss, state: State) -> bool:
+    def bundles(self, loss: Loss, state: OptimizerState) -> bool:
         """Return whether ``train`` takes several epochs at once: it saves time with small data."""
 
     def train(
         self,
         loss: Loss,
-        state: State,
+        state: OptimizerState,
         x: Array,
         y: Array,
         order: Array | None,

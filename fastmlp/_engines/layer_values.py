@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp._engines.layerwise import Workspace, backward, converted
 from fastmlp.layers import AvgPool2D, GlobalAvgPool2D, Layer, MaxPool2D
 from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
-from fastmlp.network import Network, Workspace
+from fastmlp.network import Network
 from fastmlp.optimizers import GradientStore
 
 __all__ = ["inside"]
@@ -64,7 +65,7 @@ def inside(
     for layer in network.layers:
         for stored in (*layer.parameters, *layer.buffers):
             yield layer, stored.kind, stored.value
-    x = network.converted(x)
+    x = converted(network, x)
     for layer, buffers in workspace.pairs:
         z = layer.pre_activation(ops, x)
         if z is not None:
@@ -75,7 +76,7 @@ def inside(
         x = output
     store = GradientStore(ops)
     _, dy, _ = loss.measure(ops, x, y, workspace.dy, weights)
-    network.backward(ops, dy, workspace, store)
+    backward(network, ops, dy, workspace, store)
     for layer in network.layers:
         for each in layer.parameters:
             yield layer, f"{each.kind}_gradient", store.gradients[each.name]

@@ -11,19 +11,85 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _backend
+from fastmlp._arrays import empty
 from fastmlp._engines.base import CHUNK, Epochs, Outcome, Poll, Sums, Watch
-from fastmlp.layers.base import Training
+from fastmlp.layers.base import GradientSink, Training
 from fastmlp.losses import Loss
-from fastmlp.network import Network, Workspace
-from fastmlp.optimizers import GradientStore, State, UpdatingSink
+from fastmlp.network import Network
+from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
-__all__ = ["ReferenceEngine"]
+__all__ = ["ReferenceEngine", "Workspace", "backward", "converted", "forward"]
 
 Array = npt.NDArray[Any]
 
 _KEPT_WORKSPACES = 4
 # It does one at a time.
 _NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+class Workspace:
+    """The buffers of one pass of ``n`` samples through a network; one thread may use it at a time.
+
+    Parameters
+    ----------
+    network : Network
+        The network to pass through.
+    n : int
+        Number of samples.
+    training : Training, optional
+        What layers may know of a training pass; without it they predict.
+    """
+
+    __slots__ = ("dy", "pairs")
+
+    def __init__(self, network: Network, n: int, training: Training | None = None) -> None:
+        dtype = network.dtype
+        if training is None:
+            self.pairs = [(layer, layer.workspace(n, dtype)) for layer in network.layers]
+        else:
+            self.pairs = [
+                (layer, layer.training_workspace(n, dtype, training)) for layer in network.layers
+            ]
+        self.dy = empty((n, *network.output_shape), dtype)
+
+
+def converted(network: Network, x: Array) -> Array:
+    """Return samples in the network's dtype, scaled; integers as they are."""
+    if network.integers_below is not None:
+        return x
+    if x.dtype == network.dtype and network.scale == 1:
+        return np.ascontiguousarray(x)
+    result = empty(x.shape, network.dtype)
+    np.multiply(x, network.dtype.type(network.scale), out=result, dtype=network.dtype)
+    return result
+
+
+def forward(ops: ModuleType, x: Array, workspace: Workspace) -> Array:
+    """Return the output for ``x`` (n, *input_shape), which may be a buffer of the workspace."""
+    for layer, buffers in workspace.pairs:
+        x = layer.forward(ops, x, buffers)
+    return x
+
+
+def backward(
+    network: Network,
+    ops: ModuleType,
+    dy: Array,
+    workspace: Workspace,
+    sink: GradientSink,
+    *,
+    trainable: bool = False,
+) -> None:
+    """Pass the gradients of all (or all trainable) parameters to ``sink``, after a ``forward``.
+
+    ``dy`` (n, *output_shape) is the gradient of the loss by the output. It is overwritten.
+    """
+    first = network.lowest(trainable=trainable)
+    for index in range(len(workspace.pairs) - 1, first - 1, -1):
+        layer, buffers = workspace.pairs[index]
+        dx = layer.backward(ops, dy, buffers, sink, index > first)
+        if dx is not None:
+            dy = dx
 
 
 class _Mean:
@@ -49,16 +115,16 @@ class ReferenceEngine:
         self._ops: ModuleType = _backend.load("numpy")
         self._training = Training(network.seed)
         self._workspaces: dict[int, Workspace] = {}
-        self._sink: tuple[State, UpdatingSink] | None = None
+        self._sink: tuple[OptimizerState, UpdatingSink] | None = None
 
-    def bundles(self, loss: Loss, state: State) -> bool:
+    def bundles(self, loss: Loss, state: OptimizerState) -> bool:
         """Return False: ``train`` takes one epoch at once."""
         return False
 
     def train(
         self,
         loss: Loss,
-        state: State,
+        state: OptimizerState,
         x: Array,
         y: Array,
         order: Array | None,
@@ -90,7 +156,7 @@ class ReferenceEngine:
                 workspace = self._workspace(stop - start)
                 targets = y[rows]
                 self._training.step = first + done + 1
-                output = network.forward(ops, network.converted(x[rows]), workspace)
+                output = forward(ops, converted(network, x[rows]), workspace)
                 if out is not None:
                     out[start:stop] = output
                 of_rows = None if weights is None else weights[rows]
@@ -101,7 +167,7 @@ class ReferenceEngine:
                     correct += int(loss.right(output, targets).sum())
                 value += network.penalty()
                 state.begin_step(done)
-                network.backward(ops, dy, workspace, sink, trainable=True)
+                backward(network, ops, dy, workspace, sink, trainable=True)
                 sink.finish()
                 done += 1
                 mean.add(value, weight)
@@ -133,7 +199,7 @@ class ReferenceEngine:
         mean, correct, done, value = _Mean(), 0, 0, 0.0
         for rows, workspace in self._chunks(total):
             targets = y[rows]
-            output = network.forward(ops, network.converted(x[rows]), workspace)
+            output = forward(ops, converted(network, x[rows]), workspace)
             if out is not None:
                 out[rows] = output
             of_rows = None if weights is None else weights[rows]
@@ -150,7 +216,7 @@ class ReferenceEngine:
         network = self._network
         network.to_plain()
         for rows, workspace in self._chunks(len(x)):
-            out[rows] = network.forward(self._ops, network.converted(x[rows]), workspace)
+            out[rows] = forward(self._ops, converted(network, x[rows]), workspace)
 
     def gradients(
         self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
@@ -160,9 +226,9 @@ class ReferenceEngine:
         network.to_plain()
         training = Training(network.seed, updates=False)
         workspace, store = Workspace(network, len(x), training), GradientStore(self._ops)
-        output = network.forward(self._ops, network.converted(x), workspace)
+        output = forward(self._ops, converted(network, x), workspace)
         value, dy, _ = loss.measure(self._ops, output, y, workspace.dy, weights)
-        network.backward(self._ops, dy, workspace, store)
+        backward(network, self._ops, dy, workspace, store)
         value += network.penalty()
         return value, {name: store.gradients[name] for name in network.named_parameters}
 

@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,19 @@ import numpy.typing as npt
 
 from fastmlp import _threads
 from fastmlp._engines.base import CHUNK, Epochs, Outcome, Poll, Sums, Watch
-from fastmlp._plan.builder import Builder
-from fastmlp._plan.core import Operation, describe
-from fastmlp._plan.narrow import LaneBuilder, is_narrow
+from fastmlp._plan.compiler import (
+    PlanSettings,
+    build,
+    has_compiled_loss,
+    has_compiled_update,
+    has_rule,
+)
+from fastmlp._plan.narrow import NarrowBuilder
+from fastmlp._plan.operation import Operation, describe
 from fastmlp._plan.sparsity import leaves_zeros, most_listed
-from fastmlp.layers import Layer
-from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
-from fastmlp.losses import is_compiled as _is_compiled_loss
 from fastmlp.network import Network
-from fastmlp.optimizers import OPTIMIZERS, State
+from fastmlp.optimizers import OptimizerState
 
 __all__ = ["Plan", "PlanEngine"]
 
@@ -51,72 +55,33 @@ if hasattr(os, "register_at_fork"):
 
 
 class Plan:
-    """A network compiled for one purpose and at most ``rows`` samples at a time.
+    """A network compiled for one purpose and a maximum number of samples at a time.
 
     Parameters
     ----------
     network : Network
-    purpose : {"train", "gradients", "evaluate", "predict"}
-    rows : int
-        Largest batch.
-    threads : int
-        Largest number of threads.
-    loss : Loss, optional
-        Of all purposes but "predict".
-    state : State, optional
-        The optimizer's, of "train".
-    gather : bool, default=True
-        Whether samples are copied to the arena, to be shuffled, converted or scaled.
-    bytes_ : bool, default=False
-        Whether samples are uint8.
-    outputs : bool, default=False
-        Whether a plan with a loss hands out the outputs, too.
-    index_bytes : int, default=0
-        Bytes of an integer, if samples are integers; they are not gathered.
-    listed : bool, default=False
-        Whether samples have many zeros, which products leave out.
+    settings : PlanSettings
     """
 
-    def __init__(
-        self,
-        network: Network,
-        purpose: str,
-        rows: int,
-        threads: int,
-        loss: Loss | None = None,
-        state: State | None = None,
-        *,
-        gather: bool = True,
-        bytes_: bool = False,
-        outputs: bool = False,
-        index_bytes: int = 0,
-        listed: bool = False,
-    ) -> None:
-        self.rows = rows
-        self.state = state
-        self._index_bytes = index_bytes
-        self._listed = listed
+    def __init__(self, network: Network, settings: PlanSettings) -> None:
+        self.rows = settings.rows
+        self.state = settings.state
         self.steps_done = 0  # in the last run
         self.stored: dict[str, Array] = {}
-        self._outputs = outputs
-        # Targets, order and weights of a run, for a loss in Python.
-        self._targets: tuple[Array | None, Array | None, Array | None] = (None, None, None)
-        builder = self._build(network, purpose, threads, loss, state, gather, bytes_)
+        builder = build(network, settings, self.stored)
         self.flops = sum(operation.flops for operation in builder.operations)
-        if threads > 1 and self.flops < _PARALLEL_STEP:
-            threads = 1
-            builder = self._build(network, purpose, threads, loss, state, gather, bytes_)
-        self.threads = threads
+        if settings.threads > 1 and self.flops < _PARALLEL_STEP:
+            settings = replace(settings, threads=1)
+            builder = build(network, settings, self.stored)
+        self.threads = settings.threads
         self.operations: list[Operation] = builder.operations
         self._builder = builder
         self._asks_python = any(operation.kind == "python" for operation in self.operations)
         self._program, self._arena = builder.finish()
-        self._losses = np.asarray(self._program.losses)
-        self._correct = np.asarray(self._program.correct)
-        self._compiled_loss = loss is not None and _is_compiled_loss(loss)
+        self._compiled_loss = settings.loss is not None and has_compiled_loss(settings.loss)
         self._features = math.prod(network.input_shape)
-        self._gather = gather or isinstance(builder, LaneBuilder)
-        value_bytes = 1 if bytes_ else index_bytes or network.dtype.itemsize
+        self._gather = settings.gather or isinstance(builder, NarrowBuilder)
+        value_bytes = 1 if settings.bytes_ else settings.index_bytes or network.dtype.itemsize
         self._sample_bytes = self._features * value_bytes
 
     def is_current(self) -> bool:
@@ -134,113 +99,6 @@ class Plan:
     def one(self, x: Array, out: Array) -> None:
         """Predict one sample."""
         self._program.one(x, out, self._sample_bytes, not self._gather, self._features)
-
-    def _build(
-        self,
-        network: Network,
-        purpose: str,
-        threads: int,
-        loss: Loss | None,
-        state: State | None,
-        gather: bool,
-        bytes_: bool,
-    ) -> Builder:
-        own = state is not None and not _is_compiled(state)
-        stored = self.stored if purpose == "gradients" or own else None
-        training = None
-        if purpose in ("train", "gradients"):
-            training = Training(network.seed, updates=purpose == "train")
-        # A property of the network: plans of two kinds would take the weights from each other.
-        kind = LaneBuilder if is_narrow(network) else Builder
-        builder = kind(network.dtype, self.rows, threads, state, stored, training)
-        builder.index_bytes = self._index_bytes
-        builder.listed = self._listed
-        columns = math.prod(network.input_shape)
-        x = builder.gather(columns, bytes_, network.scale) if gather else builder.input(columns)
-        first = None
-        if purpose in ("train", "gradients"):
-            first = network.lowest(trainable=purpose == "train")
-        values = [x]
-        for index, layer in enumerate(network.layers):
-            y = layer.lower(builder, values[-1])
-            y.deep = y.deep or (first is not None and index > first)
-            values.append(y)
-        if loss is None:
-            builder.output(values[-1])
-            return builder
-        if purpose == "train":
-            builder.penalties(network.named_parameters.values())
-        if self._outputs:  # before the loss, which may write its gradient over them
-            builder.output(values[-1])
-        trains = first is not None
-        if _is_compiled_loss(loss):
-            gradient = loss.lower(builder, values[-1], gradient=trains)
-        else:
-            gradient = self._custom_loss(builder, network, loss, values[-1], trains)
-        if first is None:
-            return builder
-        for index in range(len(network.layers) - 1, first - 1, -1):
-            if gradient is None:
-                break
-            x, y = values[index], values[index + 1]
-            if x is not y:
-                gradient = network.layers[index].lower_backward(
-                    builder, x, y, gradient, index > first
-                )
-        if own and purpose == "train" and state is not None:
-            self._custom_update(builder, network, state)
-        else:
-            builder.finish_updates()
-        return builder
-
-    def _custom_loss(
-        self, builder: Builder, network: Network, loss: Loss, x: Any, trains: bool
-    ) -> Any:
-        outputs = builder.on_rows(x)
-        dy = builder.row_buffer("d loss", x.columns, zero=True)
-
-        def compute(rows: int, first: int) -> None:
-            y, order, weights = self._targets
-            if y is None:
-                raise ValueError("a loss needs targets.")
-            here: Any = slice(first, first + rows)
-            here = here if order is None else order[here]
-            targets = y[here]
-            output = np.ascontiguousarray(builder.view(outputs.buffer, rows))
-            output = output.reshape(rows, *network.output_shape)
-            value, gradient, total = loss.measure(
-                builder.ops,
-                output,
-                targets,
-                np.empty_like(output),
-                None if weights is None else weights[here],
-            )
-            self._program.weight = total
-            self._losses[:rows] = value * (total / rows)
-            if loss.classifies:
-                self._correct[:rows] = loss.right(output, targets)
-            builder.view(dy, rows)[...] = gradient.reshape(rows, -1)
-
-        builder.python(None, f"loss {loss!r}", compute, [outputs.buffer], [dy], checks=True)
-        return builder.gradient_on_rows(dy, x) if trains else None
-
-    def _custom_update(self, builder: Builder, network: Network, state: State) -> None:
-        def update(rows: int, first: int) -> None:
-            state.begin_step(first // builder.batch)
-            known = network.named_parameters.values()
-            trained = [each for each in known if each.trainable and each.name in self.stored]
-            state.clip(builder.ops, [self.stored[each.name] for each in trained])
-            for parameter in trained:
-                gradient, value = self.stored[parameter.name], parameter.value
-                slots = {s: stored.value for s, stored in state.of(parameter).items()}
-                rate = state.rate_of(parameter)
-                state.optimizer.update(builder.ops, value, gradient, slots, state.step, rate)
-                parameter.write(value)
-                for s, stored in state.of(parameter).items():
-                    stored.write(slots[s])
-
-        builder.meet()
-        builder.python(None, f"update {state.optimizer!r}", update, [], [])
 
     def run(
         self,
@@ -271,14 +129,15 @@ class Plan:
         rates = np.empty(0)
         if state is not None:
             rates = state.begin_run(steps, epochs, skipped)
-            if _is_compiled(state):
+            if has_compiled_update(state):
                 # Those of the whole epoch, as in a run that begins with it: numpy's functions of
                 # arrays may round an element differently in another place.
                 first = state.step + 1 - skipped
                 coefficients = state.optimizer.coefficients(first, rates)[skipped:]
+        context = self._builder.context
         # Operations in Python count from the start of the epoch.
-        self._builder.first_step, self._builder.batch = first_step - skipped, batch
-        self._targets = (y, order, weights)
+        context.first_step, context.batch = first_step - skipped, batch
+        context.x, context.y, context.order, context.weights = x, y, order, weights
         self.steps_done = 0
         if not self._compiled_loss:
             y = None  # may be anything
@@ -318,7 +177,7 @@ class Plan:
                 epoch_correct=correct,
             )
         finally:
-            self._targets = (None, None, None)
+            context.clear()
             if state is not None:  # also if Python raised in the middle
                 ended, samples = self._program.progress
                 steps_done = ended * steps + (-(-samples // batch) if ended < epochs else 0)
@@ -343,7 +202,7 @@ class PlanEngine:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._custom = any(_is_custom(layer) for layer in network.layers)
+        self._custom = not all(has_rule(layer) for layer in network.layers)
         self._most_listed = most_listed(network)
         self._plans: dict[Any, list[Plan]] = {}
         # For one sample of the network's dtype; None while somebody runs it.
@@ -355,7 +214,7 @@ class PlanEngine:
         rows: int,
         x: Array,
         loss: Loss | None = None,
-        state: State | None = None,
+        state: OptimizerState | None = None,
         *,
         shuffled: bool = False,
         outputs: bool = False,
@@ -369,7 +228,7 @@ class PlanEngine:
             or x.dtype != network.dtype
             or network.scale != 1
             or self._custom
-            or (loss is not None and not _is_compiled_loss(loss))
+            or (loss is not None and not has_compiled_loss(loss))
             or (row_bytes % _ALIASING == 0 and rows > 1)
         )
         bytes_, index_bytes = x.dtype == np.uint8, 0
@@ -388,8 +247,7 @@ class PlanEngine:
                     return key, plan
             if len(self._plans) >= _KEPT_PLANS:
                 self._plans.clear()
-            made = Plan(
-                network,
+            plan_settings = PlanSettings(
                 purpose,
                 rows,
                 threads,
@@ -401,9 +259,9 @@ class PlanEngine:
                 index_bytes=index_bytes,
                 listed=listed,
             )
-            return key, made
+            return key, Plan(network, plan_settings)
 
-    def describe(self, purpose: str, rows: int, loss: Loss, state: State) -> Plan:
+    def describe(self, purpose: str, rows: int, loss: Loss, state: OptimizerState) -> Plan:
         """Return a plan for samples of the network's dtype, shuffled if it trains."""
         network, trains = self._network, purpose == "train"
         dtype = network.dtype if network.integers_below is None else np.dtype(np.int64)
@@ -416,14 +274,14 @@ class PlanEngine:
         with _making:
             self._plans.setdefault(key, []).append(plan)
 
-    def bundles(self, loss: Loss, state: State) -> bool:
+    def bundles(self, loss: Loss, state: OptimizerState) -> bool:
         """Return whether ``train`` takes several epochs at once: where Python has no say."""
-        return not self._custom and _is_compiled_loss(loss) and _is_compiled(state)
+        return not self._custom and has_compiled_loss(loss) and has_compiled_update(state)
 
     def train(
         self,
         loss: Loss,
-        state: State,
+        state: OptimizerState,
         x: Array,
         y: Array,
         order: Array | None,
@@ -510,7 +368,8 @@ class PlanEngine:
             if single is None or not single.is_current():
                 with _making:
                     gather = self._network.scale != 1
-                    single = Plan(self._network, "predict", 1, 1, gather=gather)
+                    settings = PlanSettings("predict", 1, 1, gather=gather)
+                    single = Plan(self._network, settings)
             single.one(x, out)
             self._single = single
             return
@@ -529,7 +388,7 @@ class PlanEngine:
         return outcome.loss + self._network.penalty(), gradients
 
 
-def _watcher(watch: Watch, state: State | None, batch: int) -> Callable[..., Any]:
+def _watcher(watch: Watch, state: OptimizerState | None, batch: int) -> Callable[..., Any]:
     """Return what a program calls: it tells the state which step is done, then the watch."""
 
     def call(done: int, loss_sum: float, weight: float, correct: int, loss: float) -> Any:
@@ -542,12 +401,4 @@ def _watcher(watch: Watch, state: State | None, batch: int) -> Callable[..., Any
 
 def _identity(loss: Loss | None) -> Any:
     """Return what tells plans apart: fastmlp's own losses are equal by their settings."""
-    return loss.key if loss is not None and _is_compiled_loss(loss) else loss
-
-
-def _is_compiled(state: State) -> bool:
-    return type(state.optimizer) in OPTIMIZERS.values()
-
-
-def _is_custom(layer: Layer) -> bool:
-    return type(layer).lower is Layer.lower
+    return loss.key if loss is not None and has_compiled_loss(loss) else loss

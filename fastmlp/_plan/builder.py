@@ -1,398 +1,371 @@
-"""A network as a list of operations over one block of memory.
+"""The builder of one plan: a list of operations and the memory they use.
 
-Layers *lower* themselves: they ask the :class:`Builder` for operations on values, and the builder
-fuses what can be, finds places for the values in one arena and hands the list to the compiled
+The lowering rules of the layer families (``dense.py``, ``convolution.py``, ...) add operations to a
+:class:`Builder`. It places their values in one arena and hands the list to the compiled
 :class:`~fastmlp._compiled.plan.Program`, which runs it for many batches without the GIL.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastmlp import _backend
 from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
-from fastmlp._plan import core
-from fastmlp._plan.core import Buffer, Gradient, Operation, Value
-from fastmlp._plan.normalization import LayerOperations
-from fastmlp.activations import ActivationFunction
-from fastmlp.layers.base import Layer
-from fastmlp.optimizers import GradientStore, UpdatingSink
-from fastmlp.parameter import Parameter
-from fastmlp.stored import Derived
+from fastmlp._plan.memory import allocate, row_stride, without_aliasing
+from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
+from fastmlp.layers.base import Layer, Training
+from fastmlp.optimizers import OptimizerState
+from fastmlp.parameter import Derived, Parameter
 
-__all__ = ["Buffer", "Builder", "Gradient", "Operation", "Value"]
+__all__ = ["Builder", "PythonContext"]
 
 Array = npt.NDArray[Any]
 
-# A transposed gradient of at most so many elements each thread makes for itself.
-_OWN_TRANSPOSE = 4096
-# Bytes of a weight, and of a layer's inputs, that a thread may have to itself: half of an L2.
-_OWN_WEIGHT = 256 * 1024
+# Minimum floating-point operations per thread; below this a barrier costs more than the thread
+# saves.
+_GRAIN = 40_000
+# Floating-point operations in the time it takes to move one element on its own.
+_MOVE = 16
+# Minimum number of samples per thread where threads share the samples.
+OWN_SAMPLES = 16
 
 
-class Builder(LayerOperations):
-    """Adds the operations that layers, losses and the two ends of a pass ask for."""
+@dataclass
+class PythonContext:
+    """What the Python operations of a plan read of the run in progress.
 
-    _in_panels = True  # how the weights of dense layers lie in memory
+    Attributes
+    ----------
+    first_step : int
+        Number of the run's first step in the life of the network.
+    batch : int
+        Samples of a step.
+    x, y, order, weights : array or None
+        Samples, targets, order of the samples, and weights of the samples.
+    losses, correct : array
+        Where a loss in Python writes the losses of the batch's samples and its correct predictions.
+    program : Program
+        Where it sets the weight of the batch.
+    """
 
-    # --- What layers ask for ------------------------------------------------------------------
+    first_step: int = 1
+    batch: int = 1
+    x: Array | None = None
+    y: Array | None = None
+    order: Array | None = None
+    weights: Array | None = None
+    losses: Any = None
+    correct: Any = None
+    program: Any = None
 
-    def dense(
+    def rows(self, count: int, first: int) -> Any:
+        """Return the index of ``count`` samples at position ``first`` of the epoch."""
+        here = slice(first, first + count)
+        return here if self.order is None else self.order[here]
+
+    def clear(self) -> None:
+        """Drop the caller's arrays."""
+        self.x = self.y = self.order = self.weights = None
+
+
+class Builder:
+    """The operations of a plan for batches of at most ``rows`` samples, and their memory.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+    rows : int
+        Samples of the largest batch.
+    threads : int
+        Maximum number of threads of a run.
+    state : OptimizerState or None
+        The optimizer's state, for a plan that trains.
+    gradients : dict of str to array, or None
+        Where a plan stores the gradients, by parameter name, instead of updating.
+    training : Training or None
+        What layers may know of the training passes of the plan; None if the plan predicts.
+
+    Attributes
+    ----------
+    operations : list of Operation
+    lanes, width : int
+        Elements of a vector, and columns of a weight panel (two vectors).
+    in_panels : bool
+        Whether the weights of dense layers lie in panels.
+    index_bytes : int
+        Bytes of an integer, where samples are integers; else 0.
+    listed : bool
+        Whether the samples have many zeros, which the first products leave out.
+    storage : list of (Storage, array)
+        Arrays whose addresses the plan holds. The plan is void once one of them has moved.
+    derived : list of Derived
+        What the plan has computed from stored arrays, to be refreshed when these change.
+    workspaces : dict of str to dict
+        Workspaces of the layers that run in Python, by layer name and number of rows.
+    kept_gradients : dict
+        Gradients that wait for the global norm: ``updates.py``.
+    penalties : array of float64
+        Partial sums that the program adds to the loss of every batch.
+    context : PythonContext
+        What operations in Python read of the run in progress.
+    """
+
+    in_panels = True
+
+    def __init__(
         self,
-        layer: Layer,
-        x: Value,
-        weight: Parameter,
-        bias: Parameter | None,
-        activation: ActivationFunction,
-    ) -> Value:
-        """Add ``activation(x @ weight + bias)``."""
-        inputs, outputs = weight.shape
-        y = self.buffer(layer.name, outputs)
-        lists = self._lists(x) if x.listed else None
-        few_panels = -(-outputs // self.width) < self.threads
-        by_rows = self._shares_samples(inputs, outputs) or (
-            few_panels and self.rows >= 16 * self.threads
-        )
-        operation = self._add(
-            "dense",
-            layer,
-            f"({self.rows}, {inputs}) @ ({inputs}, {outputs})",
-            2 * self.rows * inputs * outputs,
-            [x.buffer, lists],
-            [y],
-            moved=inputs * outputs,
-            inputs=inputs,
-            outputs=outputs,
-            lists=lists,
-            w=self._live(weight, panels=self._in_panels),
-            b=self._live(bias),
-            z=y,
-            y=y,
-            x=x.buffer,
-            by_rows=by_rows,
-            by_samples=by_rows,
-        )
-        operation.fused += ["zeros left out"] if lists is not None else []
-        operation.fused += ["bias"] if bias is not None else []
-        operation.weights = weight, bias
-        return self.activate(layer, Value(outputs, y, producer=operation), activation)
-
-    def _lists(self, x: Value) -> Buffer:
-        """Add the lists of what is not zero in the samples."""
-        size, _ = compiled.list_memory(x.columns, self.rows, self.dtype.itemsize == 8)
-        tiles = -(-self.rows // compiled.LIST_ROWS)
-        lists = self._new_buffer("nonzeros", tiles, size, size, False)
-        self._add(
-            "nonzeros",
-            None,
-            f"({self.rows}, {x.columns})",
-            self.rows * x.columns,
-            [x.buffer],
-            [lists],
-            by_samples=True,
-            inputs=x.columns,
-            outputs=x.columns,
-            x=x.buffer,
-            lists=lists,
-        )
-        return lists
-
-    def _shares_samples(self, inputs: int, outputs: int) -> bool:
-        """Return whether threads share the samples of a product, rather than the outputs.
-
-        Where all weights stay in every thread's L2, its own samples do, too, from layer to layer.
-        """
-        room = _OWN_WEIGHT // self.dtype.itemsize
-        each = self.rows // self.threads
-        if each < core.OWN_SAMPLES or inputs * outputs > room:
-            return False
-        return each * max(inputs, outputs) <= room
-
-    def dense_backward(
-        self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter
-    ) -> Gradient:
-        """Add ``dy @ weight.T``, times the derivative of what made ``x``."""
-        inputs, outputs = weight.shape
-        dy, transposed = gradient.buffer, gradient.transposed
-        stride = self._stride(self.rows)
-        if transposed is None and outputs * stride > _OWN_TRANSPOSE:
-            transposed = self._transposed_buffer(layer.name, outputs)
-            self._transpose(layer, dy, transposed)
-        elif transposed is None:
-            padded = -(-outputs // self.width) * self.width
-            self._scratch = max(self._scratch, compiled.SCRATCH_ROWS * self.width + padded * stride)
-        dx = self.buffer("d " + layer.name, inputs, zero=inputs % self.lanes != 0)
-        below = self._transposed_for(layer.name, x)
-        by_rows = self._shares_samples(inputs, outputs)
-        operation = self._add(
-            "dense_backward",
-            layer,
-            f"({self.rows}, {outputs}) @ ({outputs}, {inputs})",
-            2 * self.rows * inputs * outputs,
-            [dy, transposed],
-            [dx, below],
-            moved=inputs * outputs,
-            by_rows=by_rows,
-            by_samples=by_rows,
-            inputs=inputs,
-            outputs=outputs,
-            w=self._live(weight, panels=True),
-            dy=dy,
-            dyt=transposed,
-            dx=dx,
-            dxt=below,
-        )
-        if transposed is None:
-            operation.arguments["dyt_row"] = stride
-        return Gradient(dx, self._derive_too(operation, x), below)
-
-    def dense_update(
-        self,
-        layer: Layer,
-        x: Value,
-        gradient: Gradient,
-        weight: Parameter,
-        bias: Parameter | None,
+        dtype: np.dtype[Any],
+        rows: int,
+        threads: int,
+        state: OptimizerState | None = None,
+        gradients: dict[str, Array] | None = None,
+        training: Training | None = None,
     ) -> None:
-        """Add the gradients of weight and bias, with the update of the two in the same pass.
+        self.dtype = dtype
+        self.rows = rows
+        self.threads = threads
+        self.state = state
+        self.gradients = gradients
+        self.training = training
+        self.context = PythonContext(batch=rows)
+        self.operations: list[Operation] = []
+        self.index_bytes = 0
+        self.listed = False
+        self.lanes: int = compiled.lanes()[dtype.itemsize == 8]
+        self.width = 2 * self.lanes
+        self.storage: list[tuple[Any, Array]] = []
+        self.derived: list[Derived] = []
+        self.workspaces: dict[str, dict[int, Any]] = {}
+        self.kept_gradients: dict[str, Any] = {}
+        self.penalties: npt.NDArray[np.float64] = np.empty(0)
+        self.ops = _backend.load("kernels")
+        self.arena = np.empty(0, dtype)
+        self._buffers: list[Buffer] = []
+        self._phase = 0
+        # Elements for each thread: sums of a chunk of rows, and the packed inputs of that chunk.
+        self._scratch = compiled.SCRATCH_ROWS * (self.width + rows) + self.lanes
 
-        There is no barrier after it: until the end of the step nobody reads or writes the two.
-        """
-        if not self.updates(weight, bias):
-            return
-        inputs, outputs = weight.shape
-        operation = self._add(
-            "dense_update",
-            layer,
-            f"({inputs}, {self.rows}) @ ({self.rows}, {outputs})",
-            2 * self.rows * inputs * outputs,
-            [x.buffer, gradient.buffer],
-            [],
-            moved=2 * inputs * outputs,
-            barrier=False,
-            inputs=inputs,
-            outputs=outputs,
-            x=x.buffer,
-            dy=gradient.buffer,
-        )
-        if x.listed and self.rows * gradient.buffer.stride < 2**31:  # an index has 32 bits
-            operation.arguments["listed"] = True
-            operation.fused.append("zeros left out")
-            # Beside the sums of a chunk of rows the lists of that chunk.
-            _, size = compiled.list_memory(inputs, self.rows, self.dtype.itemsize == 8)
-            lists = compiled.SCRATCH_ROWS // compiled.LIST_ROWS * size
-            self._scratch = max(self._scratch, compiled.SCRATCH_ROWS * self.width + lists)
-        operation.fused += ["bias gradient"] if bias is not None else []
-        self.update(operation, weight, bias, panels=self._in_panels, sums=self._in_panels)
+    # --- Operations -----------------------------------------------------------------------------
 
-    def python(
+    def add(
         self,
+        kind: str,
         layer: Layer | None,
-        what: str,
-        function: Callable[[int, int], None],
+        shape: str,
+        flops: int,
         reads: list[Buffer | None],
         writes: list[Buffer | None],
         *,
-        checks: bool = False,
-    ) -> None:
-        """Add a Python function of (rows, position of the first); the GIL is taken for it."""
-        self._add(
-            "python", layer, what, 0, reads, writes, function=function, checks=checks
-        ).fused.append("GIL")
+        moved: int = 0,
+        moves: int = 0,
+        barrier: bool = True,
+        by_samples: bool = False,
+        **arguments: Any,
+    ) -> Operation:
+        """Add an operation.
 
-    def custom(self, layer: Layer, x: Value) -> Value:
-        """Add the ``forward`` of a layer written in Python."""
-        y = self._output(layer, math.prod(layer.output_shape or ()))
-        made: dict[int, Any] = {}
-        self._workspaces[layer.name] = made
-
-        def forward(rows: int, first: int) -> None:
-            training = self.training
-            if training is not None:
-                training.step = self.first_step + first // self.batch
-            if rows not in made and training is None:
-                made[rows] = layer.workspace(rows, self.dtype)
-            elif rows not in made and training is not None:
-                made[rows] = layer.training_workspace(rows, self.dtype, training)
-            samples = np.ascontiguousarray(self.view(x.buffer, rows))
-            output = layer.forward(self.ops, samples.reshape(rows, *_shape(layer)), made[rows])
-            if np.shape(output) != (rows, *(layer.output_shape or ())):
-                raise ValueError(
-                    f"{layer.name}: forward must return shape "
-                    f"{(rows, *(layer.output_shape or ()))}, got {np.shape(output)}."
-                )
-            self.view(y, rows)[...] = output.reshape(rows, -1)
-
-        self.python(layer, "forward", forward, [x.buffer], [y])
-        return Value(y.columns, y)
-
-    def custom_backward(
-        self, layer: Layer, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the ``backward`` of a layer written in Python."""
-        gradient = self.derive(layer, y, gradient)
-        dx = self.buffer("d " + layer.name, x.columns, zero=True) if need_dx else None
-        made = self._workspaces[layer.name]
-        sink, state = GradientStore(self.ops, self.updates), self.state
-        updates = self.gradients is None and state is not None
-        kept: dict[str, Array] = {}
-        if updates and state is not None and state.optimizer.clips != "norm":
-            sink = UpdatingSink(self.ops, state)
-        elif updates:
-            trained = filter(self.updates, layer.parameters)
-            kept = {each.name: self.gradient_store(each) for each in trained}
-
-        def backward(rows: int, first: int) -> None:
-            if updates and state is not None:
-                state.begin_step(first // self.batch)
-            dy = np.ascontiguousarray(self.view(gradient.buffer, rows))
-            dy = dy.reshape(rows, *(layer.output_shape or ()))
-            result = layer.backward(self.ops, dy, made[rows], sink, need_dx)
-            if self.gradients is not None:
-                self.gradients.update(sink.gradients)
-            for name, memory in kept.items():
-                np.copyto(memory, sink.gradients[name])
-            if dx is not None and result is not None:
-                self.view(dx, rows)[...] = result.reshape(rows, -1)
-
-        self.python(layer, "backward", backward, [gradient.buffer, x.buffer], [dx])
-        return self.gradient(dx, x) if dx is not None else None
-
-    def loss(
-        self,
-        kind: str,
-        x: Value,
-        *,
-        gradient: bool,
-        fused: Iterable[str] = (),
-        parameter: float = 0.0,
-        class_weight: Array | None = None,
-    ) -> Gradient | None:
-        """Add a compiled loss: of every sample, and its gradient by ``x`` if asked.
-
-        ``parameter`` and ``class_weight`` (of the plan's dtype) are settings of the loss, ``fused``
-        what they are called in the table.
+        Parameters
+        ----------
+        kind : str
+            Name of the compiled operation.
+        layer : Layer or None
+        shape : str
+            Shapes of the operands, for the table.
+        flops : int
+            Floating-point operations.
+        reads, writes : list of Buffer or None
+            Decide the phases in which a buffer is in use. None entries are left out.
+        moved : int
+            Elements read or written besides the buffers.
+        moves : int
+            Elements that are moved one at a time or looked up.
+        barrier : bool
+            Whether all threads meet after the operation.
+        by_samples : bool
+            Whether threads share the samples, and each reads from buffers only what it wrote.
+        **arguments
+            Fields of the compiled operation: numbers, arrays and buffers (which become addresses).
         """
-        dy = transposed = None
-        if gradient:
-            # The outputs are not needed again, unless a derivative is computed from them.
-            mine = x.buffer is not None and x.activation is None and not x.kept
-            dy = x.buffer if mine else self.buffer("d loss", x.columns, zero=True)
-            if kind == "cross_entropy" and x.columns * self._stride(self.rows) > _OWN_TRANSPOSE:
-                transposed = self._transposed_for("loss", x)
-        # A gradient that nobody wants is written all the same, to the scratch.
-        self._scratch = max(self._scratch, x.columns)
-        operation = self._add(
+        used = [buffer for buffer in (*reads, *writes) if buffer is not None]
+        elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
+        # Without a barrier a thread costs little, because it goes on with the next operation.
+        work = (flops + _MOVE * moves) * (1 if barrier else 4)
+        threads = 1 if kind == "python" else work // _GRAIN
+        if by_samples:
+            threads = self.rows // OWN_SAMPLES
+        threads = max(1, min(self.threads, threads))
+        if barrier and self._flows_into(kind, threads, by_samples):
+            self.operations[-1].barrier = False
+            self._phase -= 1
+        operation = Operation(
             kind,
-            None,
-            f"({self.rows}, {x.columns})",
-            40 * self.rows * x.columns,
-            [x.buffer],
-            [dy, transposed],
-            by_samples=True,
-            inputs=x.columns,
-            outputs=x.columns,
-            x=x.buffer,
-            dy=dy,
-            dyt=transposed,
-            parameter=parameter,
-            class_weight=class_weight,
-            checks=True,
+            layer.name if layer is not None else "",
+            shape,
+            flops,
+            elements * self.dtype.itemsize,
+            self._phase,
+            barrier,
+            arguments=arguments,
+            threads=threads,
+            by_samples=by_samples,
         )
-        operation.fused += [*fused, *(["gradient"] if gradient else [])]
-        if dy is None:
-            return None
-        found = self.gradient(dy, x)
-        found.transposed = transposed
-        return found
+        for buffer in used:
+            buffer.first = min(buffer.first, self._phase)
+            buffer.last = max(buffer.last, self._phase)
+        self.operations.append(operation)
+        if barrier:
+            self._phase += 1
+        return operation
 
-    def input(self, columns: int) -> Value:
-        """Return the batch's samples where the caller has them."""
-        return Value(columns, None, listed=self.listed)
-
-    def gather(self, columns: int, bytes_: bool, scale: float) -> Value:
-        """Add the copy of the batch's samples, converted and scaled, to the arena."""
-        y = self.buffer("batch", columns)
-        operation = self._add(
-            "gather",
-            None,
-            f"({self.rows}, {columns})",
-            4 * self.rows * columns,
-            [],
-            [y],
-            by_samples=True,
-            inputs=columns,
-            outputs=columns,
-            y=y,
-            bytes=bytes_,
-            scale=scale,
-        )
-        operation.fused += ["uint8"] * bytes_ + [f"scale {scale:.4g}"] * (scale != 1)
-        return Value(columns, y, listed=self.listed)
-
-    def standardize(
-        self,
-        layer: Layer,
-        x: Value,
-        sources: tuple[Parameter, Parameter],
-        rows: Callable[[], tuple[Array, Array]],
-    ) -> Value:
-        """Add ``(x - mean) * scale``: to the copy of the batch, while a sample is in the cache.
-
-        ``rows`` returns both, of every column, as computed from the ``sources``.
-        """
-        three = empty((3, x.columns), self.dtype)
-        three[2] = 0
-
-        def compute() -> None:
-            three[0], three[1] = rows()
-
-        self.derived.append(Derived(sources, compute))
-        self.storage += [(stored, stored.plain()) for stored in sources]
-        arguments = {"s0": three[0], "w": three[1], "b": three[2]}
+    def _flows_into(self, kind: str, threads: int, by_samples: bool) -> bool:
+        """Return whether the barrier after the last operation is not needed before a new one."""
         before = self.operations[-1] if self.operations else None
-        if before is not None and before.kind == "gather":
-            before.arguments |= arguments
-            before.flops += 2 * self.rows * x.columns
-            before.fused.append(layer.name)
-            x.listed = False
-            return x
-        y = self._output(layer, x.columns)
-        self._add(
-            "scale_shift",
-            layer,
-            f"({self.rows}, {x.columns})",
-            3 * self.rows * x.columns,
-            [x.buffer],
-            [y],
-            inputs=x.columns,
-            outputs=x.columns,
-            x=x.buffer,
-            z=y,
-            y=y,
-            **arguments,
+        if before is None or not before.barrier or before.arguments.get("checks"):
+            return False
+        if before.threads == threads == 1:
+            return "python" not in (kind, before.kind)  # one thread does both
+        # Each thread goes on with its samples, which are in its cache.
+        return by_samples and before.by_samples and before.threads == threads
+
+    def meet(self) -> None:
+        """Let all threads meet after the last operation."""
+        if not self.operations[-1].barrier:
+            self.operations[-1].barrier = True
+            self._phase += 1
+
+    def compiled_kind(self, operation: Operation) -> str:
+        """Return the name of the compiled operation in the layout of the plan."""
+        return operation.kind
+
+    def finish(self) -> tuple[compiled.Program, Array]:
+        """Return the program and its arena."""
+        self.arena = allocate(self._buffers, self._phase, self.dtype)
+        program = compiled.Program(self.dtype.itemsize == 8, self.rows, self.threads, self._scratch)
+        if self.penalties.size:
+            program.add_penalties(self.penalties)
+        base = self.arena.ctypes.data
+        for operation in self.operations:
+            arguments: dict[str, Any] = {}
+            kept = []
+            for name, value in operation.arguments.items():
+                if isinstance(value, Buffer):
+                    arguments[name] = base + value.offset * self.dtype.itemsize
+                    arguments.setdefault(name + "_row", value.stride)
+                elif isinstance(value, np.ndarray):
+                    arguments[name] = value.ctypes.data
+                    kept.append(value)
+                elif value is not None:
+                    arguments[name] = value
+            program.add(
+                self.compiled_kind(operation),
+                keep=(self.arena, *kept),
+                threads=operation.threads,
+                barrier=operation.barrier,
+                **arguments,
+            )
+        self.context.losses = np.asarray(program.losses)
+        self.context.correct = np.asarray(program.correct)
+        self.context.program = program
+        return program, self.arena
+
+    # --- Values ---------------------------------------------------------------------------------
+
+    def gradient(self, dy: Buffer, x: Value) -> Gradient:
+        """Return the gradient by ``x`` that is in ``dy``, before any derivative."""
+        return Gradient(dy, x.activation is None)
+
+    def on_rows(self, x: Value) -> Value:
+        """Return a value with one row per sample, for a loss that needs this layout."""
+        return x
+
+    def gradient_on_rows(self, dy: Buffer, x: Value) -> Gradient:
+        """Return the gradient by ``x`` in ``dy``, which was computed from ``on_rows(x)``."""
+        return self.gradient(dy, x)
+
+    # --- Memory ---------------------------------------------------------------------------------
+
+    def buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
+        """Return a new buffer for the samples of a batch, in the layout of the plan."""
+        return self.row_buffer(name, columns, zero=zero)
+
+    def row_buffer(self, name: str, columns: int, *, zero: bool = False) -> Buffer:
+        """Return a new buffer with one row per sample, in whole vectors."""
+        return self.new_buffer(name, self.rows, columns, self.stride(columns), zero)
+
+    def output_buffer(self, layer: Layer, columns: int) -> Buffer:
+        """Return a new buffer for a layer's output."""
+        # A derivative may be computed from whole vectors, and elements behind the last column must
+        # not be NaN: 0 * NaN would get into the panels of the weights.
+        return self.buffer(layer.name, columns, zero=columns % self.lanes != 0)
+
+    def memory(self, name: str, rows: int, columns: int) -> Buffer:
+        """Return a new buffer that does not hold samples; elements never written are zero."""
+        stride = -(-columns // self.width) * self.width
+        return self.new_buffer(name, rows, columns, stride, True)
+
+    def transposed_buffer(self, name: str, columns: int) -> Buffer:
+        """Return a new buffer for a gradient as (columns, samples)."""
+        # Products read whole panels of it: what is behind the last row must be zero.
+        padded = -(-columns // self.width) * self.width
+        stride = self.stride(self.rows)
+        return self.new_buffer(
+            f"d {name}, transposed", padded, self.rows, stride, padded != columns
         )
-        return Value(x.columns, y)
 
-    def output(self, x: Value) -> None:
-        """Add the copy of the outputs to the caller's array."""
-        self._add(
-            "output",
-            None,
-            f"({self.rows}, {x.columns})",
-            self.rows * x.columns,
-            [x.buffer],
-            [],
-            inputs=x.columns,
-            outputs=x.columns,
-            x=x.buffer,
-        )
+    def transposed_for(self, name: str, x: Value) -> Buffer | None:
+        """Return where to write the gradient by ``x`` transposed, if a dense layer will read it."""
+        softmax = x.activation is not None and x.activation.name == "softmax"
+        producer = x.fusible
+        wanted = x.deep and producer is not None and producer.kind == "dense" and not softmax
+        return self.transposed_buffer(name, x.columns) if wanted else None
 
+    def new_buffer(self, name: str, rows: int, columns: int, stride: int, zero: bool) -> Buffer:
+        """Return a new buffer, in use from the current phase on."""
+        buffer = Buffer(name, rows, columns, stride, zero, self._phase)
+        self._buffers.append(buffer)
+        return buffer
 
-def _shape(layer: Layer) -> tuple[int, ...]:
-    return layer.input_shape or ()
+    def drop_buffer(self, unused: Buffer | None) -> None:
+        """Give up a buffer that no operation uses any more."""
+        self._buffers = [buffer for buffer in self._buffers if buffer is not unused]
+
+    def reserve_scratch(self, elements: int) -> None:
+        """Make the scratch memory of each thread at least this large."""
+        self._scratch = max(self._scratch, elements)
+
+    def stride(self, columns: int) -> int:
+        """Return the distance of rows of ``columns`` elements: whole vectors, without aliasing."""
+        return row_stride(columns, self.lanes, self.width, self.dtype.itemsize)
+
+    def without_aliasing(self, stride: int) -> int:
+        """Return a distance of rows, at least ``stride``, that is no multiple of 1 KiB."""
+        return without_aliasing(stride, self.width, self.dtype.itemsize)
+
+    def view(self, buffer: Buffer | None, rows: int) -> Array:
+        """Return the first rows of a buffer, once the plan is finished."""
+        if buffer is None:
+            raise ValueError("the input of the network has no buffer.")
+        start = buffer.offset
+        whole = self.arena[start : start + buffer.size].reshape(buffer.rows, buffer.stride)
+        return whole[:rows, : buffer.columns]
+
+    def live(self, stored: Any, *, panels: bool = False) -> Array | None:
+        """Return the memory of a stored array, in panels or plain; the plan holds its address."""
+        if stored is None:
+            return None
+        live: Array = stored.panels(self.width) if panels else stored.plain()
+        self.storage.append((stored, live))
+        return live
+
+    def store(self, parameter: Parameter) -> Array:
+        """Return new memory for a gradient that the plan stores."""
+        gradients = self.gradients
+        if gradients is None:
+            raise ValueError("the plan stores no gradients.")
+        gradients[parameter.name] = empty(parameter.shape, self.dtype)
+        return gradients[parameter.name]

@@ -1,7 +1,4 @@
-"""The operations of a plan beside those of dense layers and images.
-
-Dropout, noise, normalisation and embeddings.
-"""
+"""Batch and layer normalization in a plan; in prediction, folded into the layer before."""
 
 from __future__ import annotations
 
@@ -10,479 +7,288 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastmlp import _random
 from fastmlp._arrays import empty
-from fastmlp._plan.convolution import ImageOperations
-from fastmlp._plan.core import Buffer, Gradient, Operation, Value
-from fastmlp.layers.base import Layer
-from fastmlp.parameter import Parameter
-from fastmlp.stored import Derived, Stored
+from fastmlp._plan import updates
+from fastmlp._plan.activations import derive, fuse_derivative
+from fastmlp._plan.builder import Builder
+from fastmlp._plan.operation import Gradient, Operation, Value
+from fastmlp._plan.rules import LayerRule, LayerRules
+from fastmlp.layers import BatchNorm, LayerNorm
+from fastmlp.parameter import Derived, Storage
 
-__all__ = ["LayerOperations"]
+__all__ = ["LAYER_RULES"]
 
 Array = npt.NDArray[Any]
 
-# Operations that drop what they have just computed, before they go on with it.
-_MASKED_OUTPUTS = ("dense", "batch_norm", "layer_norm", "embedding")
-_MASKED_GRADIENTS = ("dense_backward", "batch_norm_backward", "layer_norm_backward")
-# Activations whose derivative is told by the sign of the output: dropped ones will do.
-_SIGNS = ("relu", "leaky_relu")
-# A row of a table that an integer names costs as much as so many values that are moved.
-_LOOKUP = 8
+
+def _batch_norm(builder: Builder, layer: BatchNorm, x: Value) -> Value:
+    """Add the normalization: by the batch's statistics in training, else by the running ones."""
+    return _by_batch(builder, layer, x) if builder.training else _by_running(builder, layer, x)
 
 
-class LayerOperations(ImageOperations):
-    """Adds the operations that these layers ask for."""
+def _by_batch(builder: Builder, layer: BatchNorm, x: Value) -> Value:
+    """Add the normalization of a batch by its statistics.
 
-    # --- What is drawn in every step --------------------------------------------------------------
+    It takes one pass where every column is a feature: each thread has some of the features. Where a
+    feature has many positions in a sample, an operation before it computes the moments of each
+    position.
+    """
+    features, columns = layer.gamma.shape[0], x.columns
+    y = builder.output_buffer(layer, columns)
+    shape = f"({builder.rows}, {columns})"
+    elements = builder.rows * columns
+    arguments: dict[str, Any] = {
+        "inputs": features,
+        "outputs": columns,
+        "x": x.buffer,
+        "statistics": np.empty(2 * features),
+    }
+    if columns != features:
+        arguments["partial"] = np.empty(2 * columns)
+        builder.add("batch_moments", layer, shape, 6 * elements, [x.buffer], [], **arguments)
+    _reserve(builder, features, columns)
+    operation = builder.add(
+        "batch_norm",
+        layer,
+        shape,
+        (4 if columns != features else 10) * elements,
+        [x.buffer],
+        [y],
+        epsilon=layer.epsilon,
+        w=builder.live(layer.gamma),
+        b=builder.live(layer.beta),
+        z=y,
+        y=y,
+        **arguments,
+    )
+    return Value(columns, y, producer=operation)
 
-    def dropout(self, layer: Layer, x: Value, rate: float) -> Value:
-        """Add a mask: in the pass that computes ``x``, and in the place of ``x``, if it can be."""
-        if self.training is None or rate == 0:
-            return x
-        spoilt = x.activation is not None and x.saved is x.buffer
-        spoilt = spoilt and x.activation is not None and x.activation.name not in _SIGNS
-        buffer = x.buffer
-        if buffer is None or spoilt or x.kept:
-            buffer = self._output(layer, x.columns)
-        mask = self._mask(layer, rate)
-        producer = x.producer
-        if producer is not None and producer.kind in _MASKED_OUTPUTS and _joins(producer):
-            buffer.first = min(buffer.first, producer.phase)
-            buffer.last = max(buffer.last, producer.phase)
-            producer.arguments |= mask | {"masked": buffer}
-            producer.fused.append(f"dropout {rate:g}")
-        else:
-            operation = self._add(
-                "dropout",
-                layer,
-                f"({self.rows}, {x.columns})",
-                10 * self.rows * x.columns,
-                [x.buffer],
-                [buffer],
-                outputs=x.columns,
-                x=x.buffer,
-                y=buffer,
-                **mask,
-            )
-            operation.fused.append(f"rate {rate:g}")
-        y = Value(x.columns, buffer)
-        y.kept = x.kept or (buffer is x.buffer and x.activation is not None)
-        return y
 
-    def dropout_backward(self, layer: Layer, x: Value, gradient: Gradient, rate: float) -> Gradient:
-        """Add the same mask to the gradient, where it is computed if that can be."""
-        dy = gradient.buffer
-        mask = self._mask(layer, rate)
-        source = self._source(dy)
-        if source is not None:
-            source.arguments |= mask
-            source.fused.append(f"dropout {rate:g}")
-            derived = self._derive_too(source, x)
-            below = self._transposed(layer, x, source.kind)
-            if below is not None:
-                below.first = below.last = source.phase
-                source.arguments["dxt"] = below
-            return Gradient(dy, derived, below)
-        self._add(
-            "dropout",
-            layer,
-            f"({self.rows}, {x.columns})",
-            10 * self.rows * x.columns,
-            [dy],
-            [dy],
-            outputs=x.columns,
-            x=dy,
-            y=dy,
-            **mask,
-        ).fused.append(f"rate {rate:g}")
-        return self.gradient(dy, x)
+def _by_running(builder: Builder, layer: BatchNorm, x: Value) -> Value:
+    """Add ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``.
 
-    def gaussian_noise(self, layer: Layer, x: Value, stddev: float) -> Value:
-        """Add noise to ``x``, in its place if it may be."""
-        if self.training is None or stddev == 0:
-            return x
-        buffer = x.buffer
-        if buffer is None or x.activation is not None or x.kept:
-            buffer = self._output(layer, x.columns)
-        self._add(
-            "gaussian_noise",
-            layer,
-            f"({self.rows}, {x.columns})",
-            100 * self.rows * x.columns,
-            [x.buffer],
-            [buffer],
-            outputs=x.columns,
-            x=x.buffer,
-            y=buffer,
-            key=_random.stream_key(self.training.seed, layer.number),
-            scale=stddev,
-        ).fused.append(f"stddev {stddev:g}")
-        return Value(x.columns, buffer)
+    It is folded into the weights of a linear operation just before, of which the plan then has a
+    scaled copy. Otherwise it is a pass over the values, in place if possible.
+    """
+    producer = x.fusible
+    linear = x.activation is None and producer is not None and "pool" not in producer.arguments
+    if linear and producer is not None and producer.weights is not None:
+        _fold(builder, layer, producer)
+        return x
+    gamma = layer.gamma
+    sources = (gamma, layer.beta, layer.running_mean, layer.running_variance)
+    repeats = x.columns // gamma.shape[0]
+    three = empty((3, x.columns), builder.dtype)  # mean, scale and shift of every column
 
-    def _mask(self, layer: Layer, rate: float) -> dict[str, Any]:
-        seed = self.training.seed if self.training is not None else 0
-        return {
-            "key": _random.stream_key(seed, layer.number),
-            "threshold": _random.drop_threshold(rate),
-            "keep_scale": 1 / (1 - rate),
-        }
+    def compute() -> None:
+        factor, shift, centre = _factors(layer)
+        three[0] = np.tile(centre, repeats)
+        three[1] = np.tile(factor, repeats)
+        # What the mean loses when it is rounded to the dtype goes into the shift.
+        rest = three[0, : len(centre)].astype(np.float64) - centre
+        three[2] = np.tile(shift + rest * factor, repeats)
 
-    def _source(self, dy: Buffer) -> Operation | None:
-        """Return the operation that wrote a gradient last, if a mask may join it."""
-        for operation in reversed(self.operations):
-            arguments = operation.arguments
-            if arguments.get("dx") is dy:
-                # What it does to a gradient besides comes after the mask, so there must be nothing.
-                alone = not {"key", "activation", "dxt"} & {
-                    k for k, v in arguments.items() if v is not None
-                }
-                return operation if operation.kind in _MASKED_GRADIENTS and alone else None
-            if any(value is dy for value in arguments.values()):
-                return None
-        return None
+    builder.derived.append(Derived(sources, compute))
+    buffer = x.free or builder.output_buffer(layer, x.columns)
+    operation = builder.add(
+        "scale_shift",
+        layer,
+        f"({builder.rows}, {x.columns})",
+        3 * builder.rows * x.columns,
+        [x.buffer],
+        [buffer],
+        inputs=x.columns,
+        outputs=x.columns,
+        x=x.buffer,
+        s0=three[0],
+        w=three[1],
+        b=three[2],
+        z=buffer,
+        y=buffer,
+    )
+    return Value(x.columns, buffer, producer=operation)
 
-    def _transposed(self, layer: Layer, x: Value, kind: str) -> Buffer | None:
-        """Return where an operation is to write the gradient by ``x`` transposed, if it can."""
-        # The threads of a layer_norm_backward have rows, of which the transposed are columns.
-        return self._transposed_for(layer.name, x) if kind != "layer_norm_backward" else None
 
-    # --- Normalisation --------------------------------------------------------------------------
+def _fold(builder: Builder, layer: BatchNorm, producer: Operation) -> None:
+    """Replace the weight and bias of a linear operation by scaled and shifted copies."""
+    if producer.weights is None:
+        raise ValueError("only a linear operation can be folded into.")
+    weight, bias = producer.weights
+    sources = (layer.gamma, layer.beta, layer.running_mean, layer.running_variance)
+    folded, offset = Storage(weight.shape), Storage(layer.gamma.shape)
+    folded.assign(np.zeros((), builder.dtype), builder.dtype)
+    offset.assign(np.zeros((), builder.dtype), builder.dtype)
+    in_panels = producer.arguments["w"].shape != weight.shape
+    producer.arguments["w"] = folded.panels(builder.width) if in_panels else folded.plain()
+    producer.arguments["b"] = offset.plain()
 
-    def batch_norm(
-        self, layer: Layer, x: Value, gamma: Parameter, beta: Parameter, epsilon: float
-    ) -> Value:
-        """Add the normalisation of a batch by its own statistics.
+    def compute() -> None:
+        factor, shift, centre = _factors(layer)
+        folded.write((weight.value * factor).astype(builder.dtype))
+        before = bias.value if bias is not None else 0.0
+        offset.write(((before - centre) * factor + shift).astype(builder.dtype))
 
-        One pass where every column is a feature: a thread has some of them. Where a feature has
-        many positions in a sample, the moments of each come first.
-        """
-        features, columns = gamma.shape[0], x.columns
-        y = self._output(layer, columns)
-        shape = f"({self.rows}, {columns})"
-        operations = self.rows * columns
-        arguments: dict[str, Any] = {
-            "inputs": features,
-            "outputs": columns,
-            "x": x.buffer,
-            "statistics": np.empty(2 * features),
-        }
-        if columns != features:
-            arguments["partial"] = np.empty(2 * columns)
-            self._add("batch_moments", layer, shape, 6 * operations, [x.buffer], [], **arguments)
-        self._reserve(features, columns)
-        operation = self._add(
-            "batch_norm",
+    builder.derived.append(Derived((weight, bias, *sources), compute))
+    producer.fused.append(layer.name)
+    producer.weights = None
+
+
+def _factors(layer: BatchNorm) -> tuple[Array, Array, Array]:
+    """Return factor, shift and centre of every feature, in float64."""
+    gamma, beta, mean, variance = (
+        stored.value.astype(np.float64)
+        for stored in (layer.gamma, layer.beta, layer.running_mean, layer.running_variance)
+    )
+    return gamma / np.sqrt(variance + layer.epsilon), beta, mean
+
+
+def _batch_norm_backward(
+    builder: Builder, layer: BatchNorm, x: Value, y: Value, gradient: Gradient, need_dx: bool
+) -> Gradient | None:
+    """Add the backward pass, and the updates of gamma, beta and the running statistics."""
+    gradient = derive(builder, layer, y, gradient)
+    gamma, beta = layer.gamma, layer.beta
+    features, columns, dy = gamma.shape[0], x.columns, gradient.buffer
+    shape = f"({builder.rows}, {columns})"
+    elements = builder.rows * columns
+    forward = y.producer.arguments if y.producer is not None else {}
+    arguments: dict[str, Any] = {
+        "inputs": features,
+        "outputs": columns,
+        "x": x.buffer,
+        "dy": dy,
+        "statistics": forward["statistics"],
+        "epsilon": forward["epsilon"],
+    }
+    one_pass = columns == features
+    if not one_pass:
+        arguments["partial"] = np.empty(2 * columns)
+        builder.add("batch_products", layer, shape, 6 * elements, [x.buffer, dy], [], **arguments)
+    result = None
+    update = None
+    if one_pass or need_dx:
+        dx = None
+        if need_dx:
+            dx = builder.buffer("d " + layer.name, columns, zero=columns % builder.lanes != 0)
+        below = builder.transposed_for(layer.name, x) if need_dx and one_pass else None
+        update = builder.add(
+            "batch_norm_backward",
             layer,
             shape,
-            (4 if columns != features else 10) * operations,
-            [x.buffer],
-            [y],
-            epsilon=epsilon,
-            w=self._live(gamma),
-            b=self._live(beta),
-            z=y,
-            y=y,
+            (12 if one_pass else 6) * elements,
+            [x.buffer, dy],
+            [dx, below],
+            barrier=need_dx,  # without dx nothing waits for the result
+            dx=dx,
+            dxt=below,
             **arguments,
         )
-        return Value(columns, y, producer=operation)
-
-    def batch_norm_backward(
-        self,
-        layer: Layer,
-        x: Value,
-        y: Value,
-        gradient: Gradient,
-        gamma: Parameter,
-        beta: Parameter,
-        running: tuple[Parameter, Parameter, float],
-        need_dx: bool,
-    ) -> Gradient | None:
-        """Add the backward pass of ``y``, which ``batch_norm`` made of ``x``, and the updates."""
-        features, columns, dy = gamma.shape[0], x.columns, gradient.buffer
-        shape = f"({self.rows}, {columns})"
-        operations = self.rows * columns
-        made = y.producer.arguments if y.producer is not None else {}
-        arguments: dict[str, Any] = {
-            "inputs": features,
-            "outputs": columns,
-            "x": x.buffer,
-            "dy": dy,
-            "statistics": made["statistics"],
-            "epsilon": made["epsilon"],
+        if dx is not None:
+            derived = fuse_derivative(update, x)
+            result = Gradient(dx, derived, below)
+            if not one_pass:
+                update.arguments["w"] = builder.live(gamma)
+    if not one_pass:
+        flops = 10 * columns
+        update = builder.add(
+            "batch_update", layer, f"({features},)", flops, [], [], barrier=False, **arguments
+        )
+    if update is None:
+        raise ValueError("a batch normalization without an update.")
+    if updates.wanted(builder, gamma, beta):
+        updates.update(builder, update, gamma, beta)
+    elif need_dx and one_pass:
+        update.arguments["w"] = builder.live(gamma)
+    if builder.training is not None and builder.training.updates:
+        update.arguments |= {
+            "running_mean": builder.live(layer.running_mean),
+            "running_variance": builder.live(layer.running_variance),
+            "momentum": layer.momentum,
         }
-        one_pass = columns == features
-        if not one_pass:
-            arguments["partial"] = np.empty(2 * columns)
-            self._add(
-                "batch_products", layer, shape, 6 * operations, [x.buffer, dy], [], **arguments
-            )
-        result = None
-        update = None
-        if one_pass or need_dx:
-            dx = None
-            if need_dx:
-                dx = self.buffer("d " + layer.name, columns, zero=columns % self.lanes != 0)
-            below = self._transposed_for(layer.name, x) if need_dx and one_pass else None
-            update = self._add(
-                "batch_norm_backward",
-                layer,
-                shape,
-                (12 if one_pass else 6) * operations,
-                [x.buffer, dy],
-                [dx, below],
-                # Without dx nobody waits for what it computes.
-                barrier=need_dx,
-                dx=dx,
-                dxt=below,
-                **arguments,
-            )
-            if dx is not None:
-                derived = self._derive_too(update, x)
-                result = Gradient(dx, derived, below)
-                if not one_pass:
-                    update.arguments["w"] = self._live(gamma)
-        if not one_pass:
-            flops = 10 * columns
-            update = self._add(
-                "batch_update", layer, f"({features},)", flops, [], [], barrier=False, **arguments
-            )
-        if update is None:
-            raise ValueError("a batch normalisation without an update.")
-        if self.updates(gamma, beta):
-            self.update(update, gamma, beta)
-        elif need_dx and one_pass:
-            update.arguments["w"] = self._live(gamma)
-        if self.training is not None and self.training.updates:
-            mean, variance, momentum = running
-            update.arguments |= {
-                "running_mean": self._live(mean),
-                "running_variance": self._live(variance),
-                "momentum": momentum,
-            }
-            update.fused.append("running statistics")
-        return result
+        update.fused.append("running statistics")
+    return result
 
-    def scale_shift(
-        self,
-        layer: Layer,
-        x: Value,
-        gamma: Parameter,
-        beta: Parameter,
-        mean: Parameter,
-        variance: Parameter,
-        epsilon: float,
-    ) -> Value:
-        """Add ``gamma * (x - mean) / sqrt(variance + epsilon) + beta`` to a plan that predicts.
 
-        Folded into the weights of a linear operation just before, of which the plan then has a copy
-        of its own; else as a pass of its own, in place.
-        """
-        sources = (gamma, beta, mean, variance)
+def _layer_norm(builder: Builder, layer: LayerNorm, x: Value) -> Value:
+    """Add the normalization of every sample over its last axis."""
+    features, columns = layer.gamma.shape[0], x.columns
+    y = builder.output_buffer(layer, columns)
+    operation = builder.add(
+        "layer_norm",
+        layer,
+        f"({builder.rows}, {columns})",
+        12 * builder.rows * columns,
+        [x.buffer],
+        [y],
+        inputs=features,
+        outputs=columns,
+        x=x.buffer,
+        statistics=np.empty(2 * builder.rows * (columns // features)),
+        epsilon=layer.epsilon,
+        w=builder.live(layer.gamma),
+        b=builder.live(layer.beta),
+        z=y,
+        y=y,
+    )
+    return Value(columns, y, producer=operation)
 
-        def factors() -> tuple[Array, Array, Array]:
-            doubles = [stored.value.astype(np.float64) for stored in sources]
-            return doubles[0] / np.sqrt(doubles[3] + epsilon), doubles[1], doubles[2]
 
-        producer = x.producer
-        linear = x.activation is None and producer is not None and "pool" not in producer.arguments
-        if linear and producer is not None and producer.weights is not None:
-            weight, bias = producer.weights
-            folded, offset = Stored(weight.shape), Stored(gamma.shape)
-            folded.assign(np.zeros((), self.dtype), self.dtype)
-            offset.assign(np.zeros((), self.dtype), self.dtype)
-            in_panels = producer.arguments["w"].shape != weight.shape
-            producer.arguments["w"] = folded.panels(self.width) if in_panels else folded.plain()
-            producer.arguments["b"] = offset.plain()
-
-            def fold() -> None:
-                factor, shift, centre = factors()
-                folded.write((weight.value * factor).astype(self.dtype))
-                before = bias.value if bias is not None else 0.0
-                offset.write(((before - centre) * factor + shift).astype(self.dtype))
-
-            self.derived.append(Derived((weight, bias, *sources), fold))
-            producer.fused.append(layer.name)
-            producer.weights = None
-            return x
-        repeats = x.columns // gamma.shape[0]
-        three = empty((3, x.columns), self.dtype)
-
-        def compute() -> None:
-            factor, shift, centre = factors()
-            three[0] = np.tile(centre, repeats)
-            three[1] = np.tile(factor, repeats)
-            # What the mean loses where it becomes a number of the dtype.
-            rest = three[0, : len(centre)].astype(np.float64) - centre
-            three[2] = np.tile(shift + rest * factor, repeats)
-
-        self.derived.append(Derived(sources, compute))
-        buffer = x.buffer if x.buffer is not None and not x.kept else self._output(layer, x.columns)
-        operation = self._add(
-            "scale_shift",
+def _layer_norm_backward(
+    builder: Builder, layer: LayerNorm, x: Value, y: Value, gradient: Gradient, need_dx: bool
+) -> Gradient | None:
+    """Add the input gradient, which needs the old gamma, and then the update."""
+    gradient = derive(builder, layer, y, gradient)
+    gamma, beta = layer.gamma, layer.beta
+    features, columns, dy = gamma.shape[0], x.columns, gradient.buffer
+    shape = f"({builder.rows}, {columns})"
+    forward = y.producer.arguments if y.producer is not None else {}
+    arguments: dict[str, Any] = {
+        "inputs": features,
+        "outputs": columns,
+        "x": x.buffer,
+        "dy": dy,
+        "statistics": forward["statistics"],
+        "epsilon": forward["epsilon"],
+    }
+    _reserve(builder, features, columns)
+    result = None
+    if need_dx:
+        dx = builder.buffer("d " + layer.name, columns, zero=columns % builder.lanes != 0)
+        operation = builder.add(
+            "layer_norm_backward",
             layer,
-            f"({self.rows}, {x.columns})",
-            3 * self.rows * x.columns,
-            [x.buffer],
-            [buffer],
-            inputs=x.columns,
-            outputs=x.columns,
-            x=x.buffer,
-            s0=three[0],
-            w=three[1],
-            b=three[2],
-            z=buffer,
-            y=buffer,
+            shape,
+            14 * builder.rows * columns,
+            [x.buffer, dy],
+            [dx],
+            dx=dx,
+            w=builder.live(gamma),
+            **arguments,
         )
-        return Value(x.columns, buffer, producer=operation)
-
-    def layer_norm(
-        self, layer: Layer, x: Value, gamma: Parameter, beta: Parameter, epsilon: float
-    ) -> Value:
-        """Add the normalisation of every sample over its last axis."""
-        features, columns = gamma.shape[0], x.columns
-        y = self._output(layer, columns)
-        operation = self._add(
-            "layer_norm",
+        result = Gradient(dx, fuse_derivative(operation, x))
+    if updates.wanted(builder, gamma, beta):
+        flops = 6 * builder.rows * columns
+        update = builder.add(
+            "layer_norm_update",
             layer,
-            f"({self.rows}, {columns})",
-            12 * self.rows * columns,
-            [x.buffer],
-            [y],
-            inputs=features,
-            outputs=columns,
-            x=x.buffer,
-            statistics=np.empty(2 * self.rows * (columns // features)),
-            epsilon=epsilon,
-            w=self._live(gamma),
-            b=self._live(beta),
-            z=y,
-            y=y,
-        )
-        return Value(columns, y, producer=operation)
-
-    def layer_norm_backward(
-        self,
-        layer: Layer,
-        x: Value,
-        y: Value,
-        gradient: Gradient,
-        gamma: Parameter,
-        beta: Parameter,
-        need_dx: bool,
-    ) -> Gradient | None:
-        """Add the backward pass of ``y``, which ``layer_norm`` made of ``x``, and the updates."""
-        features, columns, dy = gamma.shape[0], x.columns, gradient.buffer
-        shape = f"({self.rows}, {columns})"
-        made = y.producer.arguments if y.producer is not None else {}
-        arguments: dict[str, Any] = {
-            "inputs": features,
-            "outputs": columns,
-            "x": x.buffer,
-            "dy": dy,
-            "statistics": made["statistics"],
-            "epsilon": made["epsilon"],
-        }
-        self._reserve(features, columns)
-        result = None
-        if need_dx:
-            dx = self.buffer("d " + layer.name, columns, zero=columns % self.lanes != 0)
-            operation = self._add(
-                "layer_norm_backward",
-                layer,
-                shape,
-                14 * self.rows * columns,
-                [x.buffer, dy],
-                [dx],
-                dx=dx,
-                w=self._live(gamma),
-                **arguments,
-            )
-            derived = self._derive_too(operation, x)
-            result = Gradient(dx, derived)
-        if self.updates(gamma, beta):
-            flops = 6 * self.rows * columns
-            update = self._add(
-                "layer_norm_update",
-                layer,
-                shape,
-                flops,
-                [x.buffer, dy],
-                [],
-                barrier=False,
-                **arguments,
-            )
-            self.update(update, gamma, beta)
-        return result
-
-    def _reserve(self, features: int, columns: int) -> None:
-        """Make room in the scratch: four doubles a feature, and four values a column."""
-        doubles = 4 * features * (8 // self.dtype.itemsize)
-        self._scratch = max(self._scratch, doubles + 4 * columns)
-
-    # --- Embeddings -----------------------------------------------------------------------------
-
-    def embedding(self, layer: Layer, x: Value, weight: Parameter, *, sums: bool) -> Value:
-        """Add the rows of ``weight`` that the integers of the samples name, or their sum."""
-        _, dim = weight.shape
-        columns = dim if sums else x.columns * dim
-        y = self._output(layer, columns)
-        operation = self._add(
-            "embedding",
-            layer,
-            f"({self.rows}, {x.columns}) of {weight.shape}",
-            2 * self.rows * x.columns * dim,
+            shape,
+            flops,
+            [x.buffer, dy],
             [],
-            [y],
-            moved=self.rows * x.columns * dim,
-            moves=_LOOKUP * self.rows * x.columns,
-            by_samples=True,
-            inputs=x.columns,
-            outputs=dim,
-            w=self._live(weight),
-            z=y,
-            y=y,
-            index_bytes=self.index_bytes,
-            sums_rows=sums,
-        )
-        operation.fused += ["sum"] * sums
-        return Value(columns, y, producer=operation)
-
-    def embedding_update(
-        self, layer: Layer, x: Value, gradient: Gradient, weight: Parameter, *, sums: bool
-    ) -> None:
-        """Add the gradient of the rows, and their update.
-
-        Of all rows, unless the rule leaves alone what has a gradient of zero: that is seen in every
-        step.
-        """
-        if not self.updates(weight):
-            return
-        vocabulary, dim = weight.shape
-        memory = empty(weight.shape, self.dtype)
-        memory[...] = 0
-        operation = self._add(
-            "embedding_update",
-            layer,
-            f"({self.rows}, {x.columns}) of {weight.shape}",
-            4 * vocabulary * dim + 2 * self.rows * x.columns * dim,
-            [gradient.buffer],
-            [],
-            moved=2 * vocabulary * dim,
-            moves=_LOOKUP * self.rows * x.columns,
             barrier=False,
-            inputs=x.columns,
-            outputs=dim,
-            dy=gradient.buffer,
-            index_bytes=self.index_bytes,
-            sums_rows=sums,
-            vocabulary=vocabulary,
-            row_gradients=memory,
-            marks=np.zeros(vocabulary, np.int8),
+            **arguments,
         )
-        self.update(operation, weight)
+        updates.update(builder, update, gamma, beta)
+    return result
 
 
-def _joins(producer: Operation) -> bool:
-    """Return whether an operation draws nothing yet."""
-    return "key" not in producer.arguments
+def _reserve(builder: Builder, features: int, columns: int) -> None:
+    """Make room in the scratch: four doubles per feature, and four elements per column."""
+    doubles = 4 * features * (8 // builder.dtype.itemsize)
+    builder.reserve_scratch(doubles + 4 * columns)
+
+
+LAYER_RULES: LayerRules = {
+    BatchNorm: LayerRule(_batch_norm, _batch_norm_backward),
+    LayerNorm: LayerRule(_layer_norm, _layer_norm_backward),
+}

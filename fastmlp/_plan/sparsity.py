@@ -1,9 +1,9 @@
-"""Samples with many zeros: whether the products of a network with them leave the zeros out.
+"""Samples with many zeros: whether the first dense product of a network leaves the zeros out.
 
 Four samples of handwritten digits have 61 % of their pixels zero in common, counts and one-hot
-codes more. Lists of what is not zero (``csrc/simd/fm_nonzeros.body.h``) cost time, too, for every
-sample: they pay where few features are listed and many units use them. Sums have the same terms
-either way, but those that are zero, so results are equal.
+codes more. A list of the elements that are not zero (``csrc/simd/fm_nonzeros.body.h``) costs time
+for every sample. It pays where few features are listed and many units use them. The sums lack only
+terms that are zero, so results are equal.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from fastmlp.network import Network
 
 __all__ = ["leaves_zeros", "most_listed"]
 
-# Lists pay where this share of the features is listed, at most, if they cost nothing; they cost as
-# much as so many units. Measured with random zeros: benchmarks/zeros.py.
+# Maximum share of listed features for which lists would pay if they cost nothing, and the number of
+# units that cost as much as the lists. Measured with random zeros: benchmarks/zeros.py.
 _SHARE = 0.6
 _UNITS = 32
-# Of fewer features, or samples at a time, they are not tried; of many samples neither these nor
-# their lists stay in L2.
+# Minimum features and samples of a batch. Beyond the maximum of samples, neither these nor their
+# lists stay in L2.
 _FEATURES = 64
 _SAMPLES = 8
 _MOST_SAMPLES = 2000
-# Lists that are looked at to know the share.
+# Lists that are made to estimate the share.
 _LOOKS = 16
 
 
 def most_listed(network: Network) -> float:
-    """Return the share of features up to which lists pay; 0: the network has no use for them."""
-    first = next((layer for layer in network.layers if not isinstance(layer, Flatten)), None)
+    """Return the maximum share of listed features for which lists pay; 0 if they never do."""
+    first = next((layer for layer in network.layers if type(layer) is not Flatten), None)
     wide = math.prod(network.input_shape) >= _FEATURES
-    if not isinstance(first, Dense) or not wide or network.integers_below is not None:
+    if type(first) is not Dense or not wide or network.integers_below is not None:
         return 0.0
     return max(0.0, _SHARE * (1 - _UNITS / first.units))
 

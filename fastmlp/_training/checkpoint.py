@@ -27,7 +27,7 @@ from fastmlp.errors import FastmlpFormatError
 from fastmlp.history import History
 from fastmlp.layers import Layer
 from fastmlp.network import Network
-from fastmlp.optimizers import Optimizer, State
+from fastmlp.optimizers import Optimizer, OptimizerState
 
 __all__ = ["Checkpoint", "Part", "fingerprint", "read", "write"]
 
@@ -69,7 +69,7 @@ def fingerprint(array: Array | None) -> dict[str, Any] | None:
 def write(
     path: str | os.PathLike[str],
     network: Network,
-    state: State,
+    state: OptimizerState,
     history: History,
     callbacks: Sequence[Callback],
     part: Part | None,

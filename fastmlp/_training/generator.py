@@ -19,7 +19,7 @@ from fastmlp._engines.base import Epochs, Outcome, Poll, Sums, Watch
 from fastmlp._training.memmap import Total
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import State
+from fastmlp.optimizers import OptimizerState
 
 __all__ = ["Batch", "Source", "evaluate", "gives_batches", "predict", "train"]
 
@@ -212,7 +212,7 @@ class _Ring:
 def train(
     network: Network,
     loss: Loss,
-    state: State,
+    state: OptimizerState,
     source: Source,
     steps: int | None,
     *,

@@ -27,7 +27,7 @@ from fastmlp._training.scoring import Scores
 from fastmlp.errors import DivergenceError
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import Optimizer, State
+from fastmlp.optimizers import Optimizer, OptimizerState
 
 __all__ = ["check_monitors", "evaluate", "evaluate_batches", "fit", "predict"]
 
@@ -258,7 +258,7 @@ class _Trainer:
         return evaluate(network, loss, *validation, scores=scores, poll=self._interrupted)
 
     def _pass(
-        self, epoch: int, state: State, index: int | None, part: Part | None, began: float
+        self, epoch: int, state: OptimizerState, index: int | None, part: Part | None, began: float
     ) -> tuple[Outcome, Array | None, Array | None]:
         """Train an epoch, or what is left of it; return its outcome, and outputs and targets.
 

@@ -15,7 +15,7 @@ from fastmlp._engines import engine
 from fastmlp._engines.base import CHUNK, Epochs, Outcome, Poll
 from fastmlp.losses import Loss
 from fastmlp.network import Network
-from fastmlp.optimizers import State
+from fastmlp.optimizers import OptimizerState
 
 __all__ = ["Total", "evaluate", "is_large", "predict", "train"]
 
@@ -27,7 +27,7 @@ is_large = _memmap.is_large
 def train(
     network: Network,
     loss: Loss,
-    state: State,
+    state: OptimizerState,
     x: Array,
     y: Array,
     epoch: int | None,

@@ -6,12 +6,12 @@ gradient check that fails in status 1; Ctrl-C in status 130.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from fastmlp._config import __version__
 from fastmlp.cli import bench, evaluate, gradcheck, info, predict, train
 from fastmlp.cli.parser import Parser, join_numbers, use_threads
 from fastmlp.errors import DivergenceError
@@ -100,22 +100,9 @@ def _fail(error: BaseException, status: int) -> int:
     return status
 
 
-class _Version(argparse.Action):
-    """Prints the version; reading it takes longer than all other imports together."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib import metadata
-
-        try:
-            print(f"fastmlp {metadata.version('fastmlp')}")
-        except metadata.PackageNotFoundError:
-            print("fastmlp, of a source tree that is not installed")
-        parser.exit()
-
-
 def _parser() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(HELP, prog="fastmlp")
-    parser.add_argument("--version", action=_Version, nargs=0)
+    parser.add_argument("--version", action="version", version=f"fastmlp {__version__}")
     subparsers: Any = parser.add_subparsers(
         metavar="COMMAND", required=True, dest="command", parser_class=Parser, prog="fastmlp"
     )

@@ -1,8 +1,8 @@
-"""``fastmlp bench``: how long a training step takes, here, and in what else is installed.
+"""``fastmlp bench``: the time of a training step, in fastmlp and in other installed frameworks.
 
-Two libraries in one process disturb each other's caches and thread pools, and a shared machine is
-fast in one minute and slow in the next. So each side has a process of its own, the sides take
-turns, and what is compared is the ratio of the medians.
+Two libraries in one process disturb each other's caches and thread pools, and a shared machine may
+be fast in one minute and slow in the next. So each framework runs in a separate process, the
+frameworks take turns, and the result is the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ __all__ = ["HELP", "add", "run"]
 HELP = """\
 usage: fastmlp bench [options]
 
-Time a training step of a few networks in fastmlp, in plain numpy and in what is
-installed of PyTorch, JAX and scikit-learn: each in processes of its own, turn
-by turn. A table of medians, and in brackets how many times as long as fastmlp.
+Time a training step of a few networks in fastmlp, in plain numpy, and in
+PyTorch, JAX and scikit-learn if they are installed. Each framework runs in
+separate processes, in alternation. Prints a table of medians, with the ratio
+to fastmlp in brackets.
 
   --quick          two networks, less time (about 20 s instead of 3 minutes)
   --sides NAMES    some of fastmlp,numpy,torch,jax,sklearn
-  --rounds 3       turns of each side
+  --rounds 3       turns of each framework
   --seconds 1      time of each turn
   --json           one object, for programs
-  --threads N      for every side (default: those fastmlp would use)
+  --threads N      for every framework (default: as many as fastmlp uses)
 
 examples
   fastmlp bench --quick
@@ -43,9 +44,9 @@ examples
   fastmlp bench --json > bench.json
 """
 
-_SIDES = {"fastmlp": "fastmlp", "numpy": "numpy", "torch": "torch", "jax": "jax",
-          "sklearn": "sklearn"}  # fmt: skip
-"""Sides by their names, and the package that each needs."""
+_FRAMEWORKS = {"fastmlp": "fastmlp", "numpy": "numpy", "torch": "torch", "jax": "jax",
+               "sklearn": "sklearn"}  # fmt: skip
+"""Frameworks by name, and the package that each needs."""
 
 _THREADS = (
     "FASTMLP_NUM_THREADS",
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"--rounds must be at least 1 and --seconds above 0, got {rounds} and {seconds:g}."
         )
-    names = _sides(chosen["sides"])
+    names = _frameworks(chosen["sides"])
     threads = get_num_threads()
     workloads = [WORKLOADS[name] for name in (_QUICK if args.quick else WORKLOADS)]
     measured = _Bench(names, threads)
@@ -110,25 +111,25 @@ def _bar(total: int) -> Any:
     return tqdm(total=total, leave=False, disable=None, bar_format="{desc} {bar} {n}/{total}")
 
 
-def _sides(wanted: list[str] | None) -> list[str]:
-    """Return the sides to run, fastmlp first: those named, or all whose package is there."""
+def _frameworks(wanted: list[str] | None) -> list[str]:
+    """Return the frameworks to run, fastmlp first: the named ones, or all that are installed."""
     for name in wanted or ():
-        if name not in _SIDES:
-            raise ValueError(f"--sides must be some of {','.join(_SIDES)}, got {name!r}.")
-        if not _is_installed(_SIDES[name]):
-            raise ImportError(f"--sides {name}: {_SIDES[name]} is not installed here.")
-    found = [name for name, package in _SIDES.items() if _is_installed(package)]
+        if name not in _FRAMEWORKS:
+            raise ValueError(f"--sides must be some of {','.join(_FRAMEWORKS)}, got {name!r}.")
+        if not _is_installed(_FRAMEWORKS[name]):
+            raise ImportError(f"--sides {name}: {_FRAMEWORKS[name]} is not installed here.")
+    found = [name for name, package in _FRAMEWORKS.items() if _is_installed(package)]
     return [name for name in found if wanted is None or name in wanted or name == "fastmlp"]
 
 
 def _is_installed(package: str) -> bool:
-    """Return whether there is a package of a name; a mere folder of that name is none."""
+    """Return whether a package of that name is installed; a mere folder does not count."""
     found = util.find_spec(package)
     return found is not None and found.origin is not None
 
 
 class _Bench:
-    """Runs the processes and keeps what they print."""
+    """Runs the processes and collects what they print."""
 
     def __init__(self, names: list[str], threads: int) -> None:
         self.names, self.threads = names, threads
@@ -138,7 +139,7 @@ class _Bench:
         self.failed: dict[str, str] = {}
 
     def find_versions(self) -> None:
-        """Ask each side what it is; one that cannot be imported is left out."""
+        """Ask each framework for its version; leave out those that cannot be imported."""
         for name in self.names:
             answer = self._ask(name)
             if answer is not None:
@@ -170,7 +171,7 @@ class _Bench:
         return json.loads(done.stdout.splitlines()[-1])
 
     def median(self, workload: Workload, name: str) -> float | None:
-        """Return the median seconds of a step; None if the side did not do it."""
+        """Return the median seconds per step; None if the framework did not train it."""
         steps = self.steps.get((workload.name, name))
         return statistics.median(steps) if steps else None
 
@@ -212,7 +213,7 @@ class _Bench:
         return "\n".join(lines)
 
     def notes(self, workloads: list[Workload]) -> list[str]:
-        """Return what is to be said beside the table: sides that failed or learn otherwise."""
+        """Return notes to print below the table: frameworks that failed or did different work."""
         lines = [f"{name} is left out: {why}" for name, why in self.failed.items()]
         for workload in workloads:
             ours = self.losses.get((workload.name, "fastmlp"))

@@ -10,7 +10,6 @@ from typing import overload
 import numpy.typing as npt
 
 from fastmlp import _checks, _random, losses
-from fastmlp.finding import find_parameter
 from fastmlp.gradcheck.curve import (
     STEPS,
     GradcheckCurve,
@@ -21,14 +20,14 @@ from fastmlp.gradcheck.curve import (
 )
 from fastmlp.gradcheck.finite_differences import Subject
 from fastmlp.layers import Layer
-from fastmlp.network import Network
+from fastmlp.network import Network, find_parameter
 
 __all__ = ["GradcheckCurve", "GradcheckResult", "gradcheck"]
 
 
 @dataclass(frozen=True)
 class GradcheckResult:
-    """What ``gradcheck`` found; ``print`` it for a table.
+    """The result of ``gradcheck`` for all parameters; ``print`` it for a table.
 
     Attributes
     ----------
@@ -37,8 +36,8 @@ class GradcheckResult:
     checked : dict of str to int
         Number of elements of each parameter that were compared.
     kinks : dict of str to int
-        Number of elements at a kink: the smallest step still moved an activation across the point
-        where its derivative jumps, so the difference quotient says nothing about them.
+        Number of elements at a kink. Even the smallest step moved an activation across a point
+        where its derivative jumps, so the difference quotient says nothing about the gradient.
     tolerance : float
         Largest error that passes.
     """
@@ -56,7 +55,7 @@ class GradcheckResult:
 
     @property
     def passed(self) -> bool:
-        """Whether some elements were checked and none has a larger error than the tolerance."""
+        """Whether some elements were checked and no error exceeds the tolerance."""
         return self.max_error <= self.tolerance
 
     def __repr__(self) -> str:
@@ -128,64 +127,66 @@ def gradcheck(
     Parameters
     ----------
     model : Sequential
-        The model. A float64 copy of it is checked, the gradients of its backend against losses
-        of the reference; the model is not changed.
+        The model, which is not changed. The check runs on a float64 copy: it compares the gradients
+        of the model's backend with losses computed by ``fastmlp.reference``.
     x, y : array
         A few samples and their targets.
     loss : str or Loss, default=None
-        The loss; None means the model's.
+        The loss; None means the loss of the model.
     eps : float, default=2**-6
-        First step of the differences, times max(1, abs(weight)). Larger ones truncate more,
-        smaller ones round more. Near a kink of an activation, and where the loss curves strongly,
-        it is made smaller.
+        First step of the differences, times max(1, abs(weight)). Larger steps have a larger
+        truncation error, smaller steps a larger rounding error. The step shrinks near a kink of an
+        activation, and where the loss curves strongly.
     max_per_parameter : int, default=None
-        Check no more than so many elements of each parameter, drawn by ``seed``; None checks all.
+        Maximum number of elements to check per parameter, drawn by ``seed``; None checks all.
     seed : int, default=0
-        Key of that draw.
+        Key of the random draw.
     tolerance : float, default=1e-7
         Largest relative error that passes.
     sample_weight : array of shape (N,), default=None
-        What each sample counts for in the loss.
+        Weights of the samples in the loss.
     layer : str, int or Layer, default=None
-        Look closely at one parameter instead of all: its name ("dense_1.weight"), or the name,
-        the number or the object of a layer, which means its weight.
+        Look closely at one parameter instead of all. It is given by its name ("dense_1.weight"), or
+        by the name, number or object of a layer, which means the layer's weight.
     n : list of float, default=None
-        With ``layer``: the N of steps 1/N; None means k * 10**i for i in 0..5 and k in 1, 5.
+        With ``layer``: the N of the steps 1/N. None means k * 10**i for i in 0..5 and k in 1, 5.
     count : int, default=None
-        With ``layer``: how many elements to look at; None means 10. All, if there are fewer.
+        With ``layer``: number of elements to look at, or all if there are fewer. None means 10.
     elements : {"first", "random"}, default=None
-        With ``layer``: which ones, the first (None means that too) or some drawn by ``seed``.
+        With ``layer``: which elements, the first ones or random ones drawn by ``seed``. None means
+        "first".
 
     Returns
     -------
     result : GradcheckResult
         ``result.passed``, ``result.max_error``, and a table when printed.
     curve : GradcheckCurve
-        That instead, with ``layer``: for every N in ``curve.n`` the largest difference in
-        ``curve.errors``, ``curve.passed``, ``curve.plot()``; when printed the verdict, a table and
-        which elements are wrong.
+        Returned instead with ``layer``: the largest difference for every N (``curve.n`` and
+        ``curve.errors``), ``curve.passed`` and ``curve.plot()``. It prints the verdict, a table
+        and the wrong elements.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above, x or y does not fit the model, or there is no such layer.
+        If an argument is not as described above, x or y does not fit the model, or there is no such
+        layer.
 
     Notes
     -----
-    Central differences at steps h, h/2 and h/4 are extrapolated to one of sixth order. The error of
-    an element is its difference relative to the larger of both values, but to no less than 1e-3
-    of the parameter's largest gradient, and no less than 1e8 times what one rounding of the loss,
-    or of the largest output, does to the quotient (6e-6 of it with the default ``eps``): smaller
-    values only measure the rounding. Costs six forward passes an element. Layers do what they do in
-    ``gradients``: Dropout drops the same values in every pass, BatchNorm takes the statistics of
+    Central differences at the steps h, h/2 and h/4 are extrapolated to sixth order. The error of an
+    element is the difference of both values divided by the larger one. The divisor is at least 1e-3
+    of the parameter's largest gradient, and at least 1e8 times the effect on the quotient of one
+    rounding of the loss or of the largest output (6e-6 of it with the default ``eps``), because
+    smaller values only measure rounding. Each element costs six forward passes. Layers behave as in
+    ``gradients``: Dropout drops the same values in every pass, and BatchNorm uses the statistics of
     the batch.
 
-    With ``layer`` the plain central differences ``(L(w + 1/N) - L(w - 1/N)) / (2/N)`` are compared
-    too. Their error is a V over N on log axes: the difference formula is off by a multiple of
-    1/N**2 on the left, the rounding of the losses, multiplied by N, grows on the right, and a wrong
-    gradient shows as a floor that no N gets below. The verdict is not made of these but of the
-    extrapolated ones, so it is the same for any ``n``. If it fails, gradients of layers above are
-    looked at to tell which backward pass may be wrong.
+    With ``layer``, the plain central differences ``(L(w + 1/N) - L(w - 1/N)) / (2/N)`` are compared
+    as well. On logarithmic axes their error over N is a V: the truncation error, proportional to
+    1/N**2, falls on the left; the rounding error of the losses, proportional to N, rises on the
+    right. A wrong gradient shows as a floor that no N gets below. The verdict comes from the
+    extrapolated differences, so it does not depend on ``n``. If it fails, the gradients of the
+    layers above show which backward pass may be wrong.
 
     References
     ----------
@@ -209,7 +210,7 @@ def gradcheck(
     chosen = losses.get(getattr(model, "loss", "cross_entropy") if loss is None else loss)
     if layer is not None:
         if max_per_parameter is not None:
-            raise ValueError("max_per_parameter is for a check without layer; pass count instead.")
+            raise ValueError("max_per_parameter cannot be combined with layer; use count instead.")
         parameter = find_parameter(model, layer)
         steps = STEPS if n is None else check_steps(n)
         how_many = _checks.integer(10 if count is None else count, "count", minimum=1)
@@ -221,14 +222,14 @@ def gradcheck(
     for name, value in {"n": n, "count": count, "elements": elements}.items():
         if value is not None:
             known = ", ".join(model.parameter_shapes)
-            raise ValueError(f"{name} needs layer, one of {known} or a layer.")
+            raise ValueError(f"{name} requires layer: a layer, or one of the parameters {known}.")
     return _all(Subject(model, x, y, chosen, sample_weight), limit, seed, eps, tolerance)
 
 
 def _all(
     subject: Subject, limit: float, seed: int, eps: float, tolerance: float
 ) -> GradcheckResult:
-    """Compare the gradients of all parameters, of up to ``limit`` elements each."""
+    """Compare the gradients of all parameters, for up to ``limit`` elements each."""
     errors, checked, kinks = {}, {}, {}
     for index, (name, gradient) in enumerate(subject.gradients.items()):
         elements: Sequence[int] = range(gradient.size)

@@ -1,4 +1,4 @@
-"""The gradients of a few elements against central differences of many steps."""
+"""Gradients of a few elements compared with central differences at many steps."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 __all__ = ["STEPS", "GradcheckCurve", "check_choice", "check_steps", "choose", "curve"]
 
 STEPS: tuple[float, ...] = tuple(k * 10**i for i in range(6) for k in (1, 5))
-"""The N that are tried unless others are asked for: 1, 5, 10, 50, ..., 500 000."""
+"""The default N: 1, 5, 10, 50, ..., 500 000."""
 
 _CHOICES = ("first", "random")
 
 
 @dataclass(frozen=True)
 class GradcheckCurve:
-    """What ``gradcheck(..., layer=)`` found; ``print`` it for the verdict and a table.
+    """The result of ``gradcheck(..., layer=...)``; ``print`` it for the verdict and a table.
 
     Attributes
     ----------
     parameter : str
         Name of the parameter.
     n : tuple of float
-        The N: the step of the central difference is 1/N. Ascending.
+        The N, in ascending order: the step of a central difference is 1/N.
     errors : tuple of float
-        For each N the largest absolute difference between a gradient that was backpropagated and
-        its central difference, over the elements. NaN where a step was too small to move a weight,
-        or the loss was not finite.
+        For each N the largest absolute difference between a backpropagated gradient and its central
+        difference. NaN if a step was too small to change a weight, or the loss was not finite.
     elements : tuple of Comparison
-        For each element its place in the parameter (row by row), the gradient of the model, the
-        limit of its difference quotients and their relative error. The verdict is made of these:
-        it does not depend on the N.
+        For each element its index in the flattened parameter, the gradient of the model, the limit
+        of its difference quotients and their relative error. The verdict comes from these, so it
+        does not depend on the N.
     shape : tuple of int
         Shape of the parameter.
     tolerance : float
         Largest relative error that passes.
     suspects : tuple of str
-        If it failed: the layers of which one must be wrong, by what is right above them.
+        If the check failed: the layers one of which must be wrong, judged by the gradients above
+        them that are right.
     """
 
     parameter: str
@@ -65,12 +65,12 @@ class GradcheckCurve:
 
     @property
     def best_error(self) -> float:
-        """The smallest of the errors; NaN if there is none."""
+        """The smallest error; NaN if there is none."""
         return min(self._finite(), default=(math.nan, math.nan))[0]
 
     @property
     def wrong(self) -> tuple[Comparison, ...]:
-        """The elements with a larger relative error than the tolerance, the worst first."""
+        """The elements whose relative error exceeds the tolerance, the worst first."""
         found = [each for each in self.elements if each.error > self.tolerance]
         return tuple(sorted(found, key=lambda each: -each.error))
 
@@ -90,7 +90,7 @@ class GradcheckCurve:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where; None makes a figure of pyplot.
+            Axes to draw on; None creates a pyplot figure.
 
         Returns
         -------
@@ -101,14 +101,14 @@ class GradcheckCurve:
         ImportError
             If matplotlib is missing: ``pip install "fastmlp[plot]"``.
         TypeError
-            If ``ax`` is no Axes.
+            If ``ax`` is not an Axes.
         """
-        from fastmlp import plot  # when one is drawn
+        from fastmlp import plot  # imported lazily: it needs matplotlib
 
         return plot.gradcheck(self, ax=ax)
 
     def place(self, element: int) -> str:
-        """Return how to write an element: "dense_0.weight[0, 3]"."""
+        """Return the name of an element, for example "dense_0.weight[0, 3]"."""
         index = np.unravel_index(element, self.shape)
         return f"{self.parameter}[{', '.join(str(int(i)) for i in index)}]"
 
@@ -124,16 +124,16 @@ class GradcheckCurve:
         elements = "element" if count == 1 else "elements"
         what = f"gradcheck of {self.parameter}, {count} {elements}"
         if kinks == count:
-            return [f"{what}, FAILED: all are at a kink, where no difference can be compared."]
+            return [f"{what}, FAILED: all are at a kink, where no gradient can be checked."]
         verdict = "passed: the gradients are right."
         zero = not any(each.backpropagated or each.quotient for each in self.elements)
         if zero:
-            verdict = "passed, but all of them are 0."
+            verdict = "passed, but all gradients are 0."
         if wrong:
             verdict = f"FAILED: {wrong} of {count} gradients {'is' if wrong == 1 else 'are'} wrong."
         lines = [f"{what}, {verdict}"]
         if kinks:
-            lines.append(f"{kinks} at a kink could not be compared.")
+            lines.append(f"{kinks} at a kink could not be checked.")
         if zero:
             lines.append(
                 'That says little: try other elements (elements="random") or other samples.'
@@ -159,19 +159,19 @@ class GradcheckCurve:
             f"{each.error:14.1e}"
             for place, each in zip(places, self.wrong, strict=True)
         ]
-        lines.append(f"To look at: the backward pass of {_alternatives(self.suspects)}.")
+        lines.append(f"Check the backward pass of {_alternatives(self.suspects)}.")
         return lines
 
 
 def check_steps(n: Any) -> tuple[float, ...]:
-    """Return the N, ascending and each once.
+    """Return the distinct N in ascending order.
 
     Raises
     ------
     ValueError
-        If there is none, or one is not finite and above 0.
+        If there are none, or one is not finite and above 0.
     TypeError
-        If they are no list of numbers.
+        If n is not a list of numbers.
     """
     if isinstance(n, (str, bytes)) or not isinstance(n, Iterable):
         raise TypeError(f"n must be a list of numbers, got {n!r}.")
@@ -180,12 +180,12 @@ def check_steps(n: Any) -> tuple[float, ...]:
         number = _checks.positive(value, f"n[{index}]")
         values.append(int(number) if number.is_integer() and number < 1e15 else number)
     if not values:
-        raise ValueError("n must hold at least one number, got none.")
+        raise ValueError("n must contain at least one number, got an empty list.")
     return tuple(sorted(set(values)))
 
 
 def choose(size: int, count: int, elements: str, seed: int) -> list[int]:
-    """Return which ``count`` elements of ``size`` to look at, or all of fewer."""
+    """Return the indices of ``count`` elements to look at, or of all if ``size`` is smaller."""
     if elements == "first":
         return list(range(min(size, count)))
     return [int(i) for i in _random.permutation(seed, 0, size)[:count]]
@@ -210,11 +210,11 @@ def curve(
     eps: float,
     tolerance: float,
 ) -> GradcheckCurve:
-    """Return the comparison of some elements of a parameter; all is checked by now."""
+    """Return the comparison of some elements of a parameter; the arguments are checked."""
     gradient = subject.gradients[parameter]
     compared = subject.compare(parameter, elements, eps, tolerance)
     flat = gradient.reshape(-1)
-    # At a kink no quotient tends to the gradient, whatever its step.
+    # At a kink the quotients do not converge to the gradient.
     usable = [each.element for each in compared if not each.at_a_kink]
     errors = []
     for value in n:
@@ -235,9 +235,9 @@ def curve(
 def _suspects(
     subject: Subject, parameter: str, count: int, eps: float, tolerance: float
 ) -> tuple[str, ...]:
-    """Return the layers of which one is wrong, from the wrong one up to one that is right.
+    """Return the layers one of which is wrong, from the wrong one up to one that is right.
 
-    Where the gradients of a layer's parameters are right, so is the gradient that came to it.
+    If the gradients of a layer's parameters are right, so is the gradient that reached the layer.
     """
     layers = subject.network.layers
     own = next(layer for layer in layers if parameter in {p.name for p in layer.parameters})
@@ -253,7 +253,7 @@ def _suspects(
 def _any_right(
     subject: Subject, layer: Layer, names: list[str], count: int, eps: float, tolerance: float
 ) -> bool:
-    """Return whether a parameter's gradients are not 0 and right, in their largest elements."""
+    """Return whether the largest gradients of any of the parameters are nonzero and right."""
     for name in names:
         gradient = np.abs(subject.gradients[name].reshape(-1))
         largest = np.argsort(-gradient, kind="stable")[:count]

@@ -1,6 +1,7 @@
-"""Difference quotients of a model's loss, in float64 and on the reference: what gradients must be.
+"""Difference quotients of a model's loss, in float64 with the operations of ``fastmlp.reference``.
 
-``gradcheck.py`` looks at all parameters, ``gradcheck_curve.py`` at a few elements and many steps.
+``fastmlp.gradcheck`` compares all parameters with them, ``fastmlp.gradcheck.curve`` a few elements
+at many steps.
 """
 
 from __future__ import annotations
@@ -10,40 +11,39 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _backend, losses
 from fastmlp._engines import engine
+from fastmlp._engines.layerwise import Workspace, forward
+from fastmlp._types import Array
 from fastmlp.layers.base import Training
-from fastmlp.network import Network, Workspace
+from fastmlp.network import Network
 
 __all__ = ["Comparison", "Subject"]
 
-Array = npt.NDArray[Any]
-
-# Steps tried to get away from a kink, each a quarter of the one before.
+# Number of steps that are tried to avoid a kink, each a quarter of the one before.
 _ATTEMPTS = 5
-# Gradients that the rounding of the loss changes by more than 1e-8 of themselves are too small to
-# be measured against themselves.
+# The relative error of a gradient is meaningful if the rounding of the loss changes it by less than
+# 1e-8; smaller gradients are compared relative to this multiple of the rounding error.
 _MEASURABLE = 1e8
 
 
 class Comparison(NamedTuple):
-    """One element's gradient, backpropagated and as a difference quotient.
+    """The gradient of one element, backpropagated and as a difference quotient.
 
     Attributes
     ----------
     element : int
-        Its place in the parameter, row by row.
+        Index of the element in the flattened parameter.
     backpropagated : float
         The gradient of the model.
     quotient : float
         The limit of its central differences; NaN at a kink.
     error : float
-        How far they are apart, relative to the larger of both but to no less than rounding allows;
-        infinite if either is not a number, 0 at a kink.
+        The difference of the two, divided by the larger one, but not by less than rounding can
+        resolve. Infinite if either is NaN, 0 at a kink.
     at_a_kink : bool
-        Whether the smallest step still crossed a point where a derivative jumps.
+        Whether even the smallest step crossed a point where a derivative jumps.
     """
 
     element: int
@@ -59,7 +59,7 @@ class Subject:
     Parameters
     ----------
     model : Network
-        The model; it is not changed, whatever happens.
+        The model, which is never changed.
     x, y, sample_weight
         As for ``gradcheck``.
     loss : Loss
@@ -68,7 +68,7 @@ class Subject:
     Attributes
     ----------
     gradients : dict of str to array
-        Those of the model's backend.
+        The gradients that the model's backend computes.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class Subject:
             samples = samples * network.dtype.type(network.scale)
         self.network = network
         self._probe = _Probe(network, loss, samples, targets, weights)
-        # A small loss is a difference of large outputs, and as exact as they are.
+        # A small loss may be a difference of large outputs, whose rounding error it has.
         self._magnitude = max(abs(base), self._probe.largest_output)
 
     def compare(
         self, name: str, elements: Sequence[int], eps: float, tolerance: float
     ) -> list[Comparison]:
-        """Compare the gradients of some elements of a parameter with the best quotients there are.
+        """Compare the gradients of some elements of a parameter with extrapolated quotients.
 
-        ``eps`` is the first step, times max(1, abs(weight)); ``tolerance`` is the error that will
-        be looked for.
+        ``eps`` is the first step, times max(1, abs(weight)). ``tolerance`` is the largest error
+        that passes; it decides how accurate the quotients have to be.
         """
         value, gradient = self._value(name), self.gradients[name].reshape(-1)
         small = 1e-3 * float(np.abs(gradient).max())
@@ -113,7 +113,10 @@ class Subject:
         return results
 
     def central_difference(self, name: str, element: int, step: float) -> float:
-        """Return the plain difference quotient of one step up and one down; NaN if none is seen."""
+        """Return the plain central difference of one step up and one down.
+
+        NaN if the step is too small to change the weight.
+        """
         value = self._value(name)
         here = float(value[element])
         up, down = here + step, here - step
@@ -123,7 +126,7 @@ class Subject:
         try:
             for point in (up, down):
                 value[element] = point
-                with np.errstate(over="ignore", invalid="ignore"):  # of very large steps
+                with np.errstate(over="ignore", invalid="ignore"):  # with very large steps
                     ends.append(self._probe.loss())
         finally:
             value[element] = here
@@ -134,40 +137,41 @@ class Subject:
 
 
 class _Probe:
-    """The loss as a function of the network's weights, and which side of every kink it is on."""
+    """The loss as a function of the network's weights, and which smooth piece every value is on."""
 
     def __init__(
         self, network: Network, loss: losses.Loss, x: Array, y: Array, weights: Array | None
     ) -> None:
-        # The quotients are those of the definition in numpy, whatever computed the gradients.
+        # The loss is computed by the reference, whatever backend computed the gradients.
         self._x, self._y, self._weights, self._ops = x, y, weights, _backend.load("numpy")
         self._network, self._loss = network, loss
-        # A training pass, as that of the gradients: the same masks in every one.
+        # Training passes like the one that computed the gradients, with the same dropout masks.
         training = Training(network.seed, updates=False)
         self._workspace = Workspace(network, len(self._x), training)
         self.largest_output = 0.0
         self.loss()
-        self._sides = [sides.copy() for sides in self._current_sides()]
+        self._pieces = [pieces.copy() for pieces in self._current_pieces()]
 
     def loss(self) -> float:
         """Return the loss at the current weights."""
-        output = self._network.forward(self._ops, self._x, self._workspace)
+        output = forward(self._ops, self._x, self._workspace)
         self.largest_output = max(self.largest_output, float(np.abs(output).max()))
-        self._loss_sides = self._loss.kink_sides(output, self._y)
+        self._loss_pieces = self._loss.active_pieces(output, self._y)
         dy, weights = self._workspace.dy, self._weights
         value = self._loss.measure(self._ops, output, self._y, dy, weights)[0]
         return value + self._network.penalty(self._ops)
 
     def crossed_kink(self) -> bool:
-        """Return whether any activation is now on another side of its kink than at first."""
-        pairs = zip(self._current_sides(), self._sides, strict=True)
+        """Return whether any value is on another smooth piece than at the start."""
+        pairs = zip(self._current_pieces(), self._pieces, strict=True)
         return any(not np.array_equal(now, before) for now, before in pairs)
 
-    def _current_sides(self) -> list[Array]:
-        sides = [layer.kink_sides(buffers) for layer, buffers in self._workspace.pairs]
-        sides += [p.value > 0 for p in self._network.named_parameters.values() if p.penalty[0]]
-        sides.append(self._loss_sides)
-        return [side for side in sides if side is not None]
+    def _current_pieces(self) -> list[Array]:
+        """Return the active pieces of all layers, L1 penalties and the loss."""
+        found = [layer.active_pieces(buffers) for layer, buffers in self._workspace.pairs]
+        found += [p.value > 0 for p in self._network.named_parameters.values() if p.penalty[0]]
+        found.append(self._loss_pieces)
+        return [pieces for pieces in found if pieces is not None]
 
 
 def _derivative(
@@ -179,13 +183,13 @@ def _derivative(
     small: float,
     magnitude: float,
 ) -> tuple[float, float] | None:
-    """Return the derivative by one element and the rounding in it; None at a kink.
+    """Return the derivative with respect to one element and its rounding error; None at a kink.
 
-    The step is made smaller as long as the last two orders of the extrapolation differ by more than
-    a tenth of the tolerance, and by less than before: where the loss curves strongly.
+    The step shrinks as long as the last two orders of the extrapolation differ by more than a tenth
+    of the tolerance and by less than before. That is needed where the loss curves strongly.
     """
     here = float(value[element])
-    # A power of two: adding it loses as few bits as possible.
+    # A power of two, because adding it loses as few bits as possible.
     step = 2.0 ** round(math.log2(eps * max(1.0, abs(here))))
 
     def central(h: float) -> float | None:
@@ -219,9 +223,9 @@ def _derivative(
 def _extrapolate(
     central: Callable[[float], float | None], step: float
 ) -> tuple[float, float] | None:
-    """Return the limit of central differences (Richardson), and how far the order before was off.
+    """Return the limit of central differences (Richardson), and how far it is from the lower order.
 
-    None where one of them has none.
+    None if one of the central differences does not exist.
     """
     first, second, third = central(step), central(step / 2), central(step / 4)
     if first is None or second is None or third is None:

@@ -1,7 +1,4 @@
-"""Losses with their gradients, compiled and checked; ``fastmlp.kernels`` has these functions too.
-
-Names, arguments and meaning are those of ``fastmlp.reference``.
-"""
+"""Losses and their gradients: compiled, with checks."""
 
 from __future__ import annotations
 
@@ -11,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastmlp import _checks
-from fastmlp._arrays import FLOAT64, Array, operand, output
+from fastmlp._arrays import FLOAT64, operand, output
 from fastmlp._arrays import labels as integer_labels
 from fastmlp._compiled import losses
+from fastmlp._types import Array, DType
 
 __all__ = [
     "binary_cross_entropy",
@@ -41,36 +39,37 @@ def softmax_cross_entropy(
     ----------
     logits : array of shape (N, C)
     labels : integer array of shape (N,), or array of shape (N, C)
-        Class numbers from 0 to C - 1, or one row of probabilities a sample.
+        Class numbers from 0 to C - 1, or one row of probabilities per sample.
     label_smoothing : float, default=0.0
-        How much of every target is spread over all classes evenly, in [0, 1).
+        Share of every target that is spread evenly over all classes, in [0, 1).
     class_weight : array of shape (C,), optional
-        Factors of the classes' targets, finite and at least 0.
+        Weights of the classes, finite and at least 0.
     sample_weight : array of shape (N,), optional
-        What each sample counts for in the mean, finite and at least 0.
+        Weights of the samples in the mean, finite and at least 0.
     out : array of shape (N, C), optional
-        Where the gradient goes; may be ``logits``.
+        Receives the gradient; may be ``logits``.
 
     Returns
     -------
     loss : float
-        Summed in float64.
+        The mean, summed in float64.
     gradient : array of shape (N, C)
         ``(softmax(logits) - one_hot) / N`` without smoothing and weights.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, there is no row, a label is not in 0 .. C - 1, or a setting is
+        If the shapes do not fit, there are no rows, a label is not in 0 .. C - 1, or a setting is
         out of its range.
 
     Notes
     -----
-    With ``e = label_smoothing`` and a target row ``t`` (one-hot for a label) the loss of a row is
-    ``-sum(v * log_softmax(logits))``, ``v = class_weight * ((1 - e) * t + e / C)``, and the mean is
-    ``sum(sample_weight * loss) / sum(sample_weight * sum(class_weight * t))``: the sum of the
-    weights of the targets, as in PyTorch. Where that is 0, so are loss and gradient. For rows of
-    probabilities PyTorch divides by N; here a one-hot row is the same as its label.
+    Let ``e = label_smoothing`` and ``t`` a target row, one-hot for a label. The loss of a row is
+    ``-sum(v * log_softmax(logits))`` with ``v = class_weight * ((1 - e) * t + e / C)``. The mean
+    is ``sum(sample_weight * loss) / sum(sample_weight * sum(class_weight * t))``: its divisor is
+    the total weight of the targets, as in PyTorch. If the divisor is 0, so are the loss and the
+    gradient. For rows of probabilities PyTorch divides by N instead; here a one-hot row gives the
+    same result as its label.
     """
     if not label_smoothing and class_weight is None and sample_weight is None:
         result = losses.cross_entropy(logits, labels, out, 0.0, None, None)
@@ -78,7 +77,9 @@ def softmax_cross_entropy(
             return result
     logits = operand(logits, "logits")
     if logits.ndim != 2 or not logits.size:
-        raise ValueError(f"logits must have shape (N, C), not empty, got {logits.shape}.")
+        raise ValueError(
+            f"logits must have shape (N, C) and must not be empty, got {logits.shape}."
+        )
     if label_smoothing:
         label_smoothing = _checks.number(label_smoothing, "label_smoothing", minimum=0.0, below=1.0)
     if class_weight is not None:
@@ -131,22 +132,22 @@ def mse(
     sample_weight: Array | None = None,
     out: Array | None = None,
 ) -> tuple[float, Array]:
-    """Return the mean of ``(prediction - target) ** 2`` over all elements, and its gradient.
+    """Return the mean of ``(prediction - target)**2`` over all elements, and its gradient.
 
     Parameters
     ----------
     prediction : array of any shape
     target : array of the same shape
     sample_weight : array of shape (N,), optional
-        What each element of the first axis counts for, finite and at least 0: the mean is
-        ``sum(s * l) / sum(s)`` of the means ``l`` over each sample's elements; 0 if all ``s`` are.
-    out : array of that shape, optional
-        Where the gradient goes; may be ``prediction``.
+        Weight of each element of the first axis, finite and at least 0. The result is ``sum(s * l)
+        / sum(s)``, where ``l`` is the mean over the elements of a sample; 0 if all weights are 0.
+    out : array of the same shape, optional
+        Receives the gradient; may be ``prediction``.
 
     Returns
     -------
     loss : float
-        Summed in float64.
+        The mean, summed in float64.
     gradient : array
         ``2 * (prediction - target) / size`` without weights.
 
@@ -167,8 +168,8 @@ def mae(
 ) -> tuple[float, Array]:
     """Return the mean of ``abs(prediction - target)`` over all elements, and its gradient.
 
-    Arguments and errors are those of :func:`mse`. The gradient is
-    ``sign(prediction - target) / size``, 0 where both are equal.
+    Arguments and errors are the same as for :func:`mse`. The gradient is ``sign(prediction -
+    target) / size``, 0 where both are equal.
     """
     return _element_loss(losses.MAE, prediction, target, out, sample_weight)
 
@@ -181,11 +182,12 @@ def huber(
     sample_weight: Array | None = None,
     out: Array | None = None,
 ) -> tuple[float, Array]:
-    """Return the mean of Huber's loss over all elements, and its gradient.
+    """Return the mean of the Huber loss over all elements, and its gradient.
 
-    Arguments and errors are those of :func:`mse`, and ``delta``, above 0. With ``d = prediction -
-    target`` the loss is ``d**2 / 2`` where ``abs(d) <= delta``, else ``delta * (abs(d) - delta /
-    2)``; the gradient is ``d`` clipped to ``-delta .. delta``, over the size.
+    Arguments and errors are the same as for :func:`mse`, with ``delta`` above 0 in addition. With
+    ``d = prediction - target`` the loss is ``d**2 / 2`` where ``abs(d) <= delta``, and ``delta *
+    (abs(d) - delta / 2)`` elsewhere. The gradient is ``d`` clipped to ``[-delta, delta]``, divided
+    by the size.
     """
     delta = _checks.positive(delta, "delta")
     return _element_loss(losses.HUBER, prediction, target, out, sample_weight, parameter=delta)
@@ -207,35 +209,59 @@ def hinge(
     labels : integer array of shape (N,)
         Class numbers from 0 to C - 1.
     margin : float, default=1.0
-        By how much the label's score is to exceed the others, above 0.
+        Margin by which the score of the label should exceed the other scores, above 0.
     sample_weight : array of shape (N,), optional
-        What each sample counts for in the mean, finite and at least 0.
+        Weights of the samples in the mean, finite and at least 0.
     out : array of shape (N, C), optional
-        Where the gradient goes; may be ``scores``.
+        Receives the gradient; may be ``scores``.
 
     Returns
     -------
     loss : float
-        The mean of the sums over ``j != y`` of ``max(0, scores[j] - scores[y] + margin)``.
+        The mean over the rows of the sum over ``j != y`` of ``max(0, scores[j] - scores[y] +
+        margin)``.
     gradient : array of shape (N, C)
-        1 where that is above 0, minus their number at the label, over N.
+        1 / N where that term is positive; at the label minus the number of positive terms, divided
+        by N.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, there is no row, or a label or setting is out of its range.
+        If the shapes do not fit, there are no rows, or a label or setting is out of its range.
     """
     scores = operand(scores, "scores")
     if scores.ndim != 2 or not scores.size:
-        raise ValueError(f"scores must have shape (N, C), not empty, got {scores.shape}.")
+        raise ValueError(
+            f"scores must have shape (N, C) and must not be empty, got {scores.shape}."
+        )
     margin = _checks.positive(margin, "margin")
     if sample_weight is not None:
         sample_weight = _weights(sample_weight, scores.shape[0], "sample_weight", FLOAT64)
     classes = integer_labels(labels, scores.shape[0], "labels")
     if classes is None:
-        raise ValueError(f"labels must be integers of shape ({scores.shape[0]},).")
+        got = np.asarray(labels)
+        raise ValueError(
+            f"labels must be integers of shape ({scores.shape[0]},), got {got.dtype} of shape "
+            f"{got.shape}."
+        )
     out = output(out, scores.shape, scores.dtype)
     return losses.hinge(scores, classes, out, margin, sample_weight)
+
+
+def count_correct(logits: Array, labels: Array) -> int:
+    """Return the number of rows of logits (N, C) whose largest logit is at the label.
+
+    In a tie the first one counts. ``labels`` are as in :func:`softmax_cross_entropy`.
+    """
+    result = losses.count_correct(logits, labels)
+    if result is not None:
+        return result
+    logits = operand(logits, "logits")
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        raise ValueError(
+            f"logits must have shape (N, C) with at least one class, got {logits.shape}."
+        )
+    return losses.count_correct(logits, _labels_or_targets(labels, logits))
 
 
 def _element_loss(
@@ -256,7 +282,7 @@ def _element_loss(
     shape, dtype = target.shape, target.dtype
     if prediction.shape != shape or not target.size:
         raise ValueError(
-            f"{names[0]} and {names[1]} must have one shape and not be empty, got "
+            f"{names[0]} and {names[1]} must have the same shape and must not be empty, got "
             f"{prediction.shape} and {shape}."
         )
     if sample_weight is not None:
@@ -266,28 +292,17 @@ def _element_loss(
     return losses.element_loss(kind, prediction, target, out, parameter, sample_weight)
 
 
-def _weights(value: Any, count: int, name: str, dtype: np.dtype[Any]) -> Array:
-    """Return weights as finite numbers of at least 0, (count,)."""
+def _weights(value: Any, count: int, name: str, dtype: DType) -> Array:
+    """Return weights of shape (count,), checked to be finite and at least 0."""
     weights = np.require(np.ascontiguousarray(value, dtype), requirements="A")
     if weights.shape != (count,):
         raise ValueError(f"{name} must have shape ({count},), got {weights.shape}.")
     if not (weights.min() >= 0 and weights.max() < math.inf):
-        raise ValueError(f"{name} must hold finite numbers of at least 0.")
+        raise ValueError(
+            f"{name} must hold finite numbers of at least 0, got numbers from {weights.min():g} to "
+            f"{weights.max():g}."
+        )
     return weights
-
-
-def count_correct(logits: Array, labels: Array) -> int:
-    """Return how many rows of logits (N, C) are largest at the label; of equals the first counts.
-
-    ``labels`` as in :func:`softmax_cross_entropy`.
-    """
-    result = losses.count_correct(logits, labels)
-    if result is not None:
-        return result
-    logits = operand(logits, "logits")
-    if logits.ndim != 2 or logits.shape[1] == 0:
-        raise ValueError(f"logits must have shape (N, C), C at least 1, got {logits.shape}.")
-    return losses.count_correct(logits, _labels_or_targets(labels, logits))
 
 
 def _labels_or_targets(labels: Array, logits: Array) -> Array:
@@ -297,7 +312,7 @@ def _labels_or_targets(labels: Array, logits: Array) -> Array:
     targets = operand(labels, "labels", logits.dtype)
     if targets.shape != logits.shape:
         raise ValueError(
-            f"labels must be integers of shape ({logits.shape[0]},) or rows of shape "
+            f"labels must be integers of shape ({logits.shape[0]},) or probabilities of shape "
             f"{logits.shape}, got {targets.dtype} of shape {targets.shape}."
         )
     return targets

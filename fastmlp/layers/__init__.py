@@ -7,10 +7,9 @@ from fastmlp.layers.activation import Activation
 from fastmlp.layers.base import Layer
 from fastmlp.layers.convolution import Conv2D
 from fastmlp.layers.dense import Dense
-from fastmlp.layers.dropout import Dropout
+from fastmlp.layers.dropout import Dropout, GaussianNoise
 from fastmlp.layers.embedding import Embedding
 from fastmlp.layers.flatten import Flatten
-from fastmlp.layers.noise import GaussianNoise
 from fastmlp.layers.normalization import BatchNorm, LayerNorm
 from fastmlp.layers.pooling import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from fastmlp.layers.standardize import Standardize

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,6 @@ import numpy.typing as npt
 from fastmlp import activations
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Activation"]
 
@@ -64,18 +61,7 @@ class Activation(Layer):
         """Return the gradient by the input."""
         return self.activation.backward(ops, dy, workspace.saved)
 
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the activation to a plan, in the pass of the layer before where it can be."""
-        return plan.activate(self, x, self.activation)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the derivative."""
-        gradient = plan.derive(self, y, gradient)
-        return plan.gradient(gradient.buffer, x)
-
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
         """Return which outputs are positive, if the activation has a kink."""
         return workspace.y > 0 if self.activation.kinked else None
 

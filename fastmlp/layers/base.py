@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp.parameter import Initializer, Parameter
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["GradientSink", "Layer", "Training"]
 
@@ -207,19 +204,6 @@ class Layer:
         """
         raise NotImplementedError
 
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the layer's forward pass to a compiled plan and return its output there.
-
-        The base class lets the plan call ``forward``, and ``backward`` below, for its part.
-        """
-        return plan.custom(self, x)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass, given the gradient by ``y``; return the one by ``x``."""
-        return plan.custom_backward(self, x, y, gradient, need_dx)
-
     def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
         """Return what its activation is applied to, for ``x``; None if it has none."""
         return None
@@ -233,10 +217,12 @@ class Layer:
             If something has to be done before.
         """
 
-    def kink_sides(self, workspace: Any) -> Array | None:
-        """Return on which side of the points where a derivative jumps it is; None if none does.
+    def active_pieces(self, workspace: Any) -> Array | None:
+        """Return which smooth piece each value of the last ``forward`` is on; None if it is smooth.
 
-        Of the last ``forward``; ``gradcheck`` asks, because no difference quotient holds there.
+        A layer that is only piecewise smooth overrides this, such as relu (whether the output is
+        positive) or max-pooling (the position of the maximum). ``gradcheck`` leaves out a
+        difference quotient whose steps reach another piece.
         """
         return None
 

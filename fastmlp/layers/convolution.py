@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,6 @@ from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.layers.window import Window
 from fastmlp.parameter import Initializer, Parameter
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Conv2D"]
 
@@ -120,9 +117,11 @@ class Conv2D(Layer):
         places = self.kernel_size[0] * self.kernel_size[1]
         fans = (places * window.channels, places * self.filters)
         self.window = window
-        self._weight = Parameter("weight", shape, self.init, *fans)
-        self._bias = Parameter("bias", (self.filters,), self.bias_init, *fans)
-        self.parameters = [self._weight, self._bias] if self.use_bias else [self._weight]
+        self.weight = Parameter("weight", shape, self.init, *fans)
+        self.bias = (
+            Parameter("bias", (self.filters,), self.bias_init, *fans) if self.use_bias else None
+        )
+        self.parameters = [self.weight] if self.bias is None else [self.weight, self.bias]
         return (window.out_height, window.out_width, self.filters)
 
     def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
@@ -132,14 +131,12 @@ class Conv2D(Layer):
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
         """Return the activation of the convolution, (N, H, W, C) -> (N, OH, OW, F)."""
         workspace.x = x
-        bias = self._bias.value if self.use_bias else None
+        bias = None if self.bias is None else self.bias.value
         options: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
         if self.activation.name == "relu":
-            y: Array = ops.conv2d(
-                x, self._weight.value, bias, **options, relu=True, out=workspace.y
-            )
+            y: Array = ops.conv2d(x, self.weight.value, bias, **options, relu=True, out=workspace.y)
             return y
-        z = ops.conv2d(x, self._weight.value, bias, **options, out=workspace.z)
+        z = ops.conv2d(x, self.weight.value, bias, **options, out=workspace.z)
         return self.activation.forward(ops, z, workspace.y)
 
     def backward(
@@ -158,36 +155,24 @@ class Conv2D(Layer):
             if workspace.dx is None:
                 workspace.dx = empty(x.shape, x.dtype)
             dx = ops.conv2d_backward_input(
-                dz, self._weight.value, x.shape[1:3], **options, out=workspace.dx
+                dz, self.weight.value, x.shape[1:3], **options, out=workspace.dx
             )
-        sink.array(self._weight, ops.conv2d_backward_weights(x, dz, self.kernel_size, **options))
-        if self.use_bias:
-            sink.row_sum(self._bias, dz.reshape(-1, self.filters))
+        sink.array(self.weight, ops.conv2d_backward_weights(x, dz, self.kernel_size, **options))
+        if self.bias is not None:
+            sink.row_sum(self.bias, dz.reshape(-1, self.filters))
         return dx
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the forward pass to a plan, with bias and activation."""
-        bias = self._bias if self.use_bias else None
-        return plan.convolution(self, x, self._weight, bias, self.activation)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass."""
-        bias = self._bias if self.use_bias else None
-        return plan.convolution_backward(self, x, y, gradient, self._weight, bias, need_dx)
 
     def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
         """Return the convolution with the bias; None if the activation is linear."""
         if self.activation.name == "linear":
             return None
-        bias = self._bias.value if self.use_bias else None
+        bias = None if self.bias is None else self.bias.value
         options: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
-        z: Array = ops.conv2d(x, self._weight.value, bias, **options)
+        z: Array = ops.conv2d(x, self.weight.value, bias, **options)
         return z
 
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
-        """Return which outputs are positive, if the activation has a kink."""
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
+        """Return which outputs are positive, or None if the activation is smooth."""
         return workspace.y > 0 if self.activation.kinked else None
 
     def config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,6 @@ from fastmlp import _checks, activations, initializers
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.parameter import Initializer, Parameter
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Dense"]
 
@@ -92,9 +89,11 @@ class Dense(Layer):
                 "Add fm.Flatten() before this layer."
             )
         fans = (input_shape[0], self.units)
-        self._weight = Parameter("weight", fans, self.init, *fans)
-        self._bias = Parameter("bias", (self.units,), self.bias_init, *fans)
-        self.parameters = [self._weight, self._bias] if self.use_bias else [self._weight]
+        self.weight = Parameter("weight", fans, self.init, *fans)
+        self.bias = (
+            Parameter("bias", (self.units,), self.bias_init, *fans) if self.use_bias else None
+        )
+        self.parameters = [self.weight] if self.bias is None else [self.weight, self.bias]
         return (self.units,)
 
     def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
@@ -104,11 +103,11 @@ class Dense(Layer):
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
         """Return the activation of ``x @ weight + bias``, (N, I) -> (N, O)."""
         workspace.x = x
-        bias = self._bias.value if self.use_bias else None
+        bias = None if self.bias is None else self.bias.value
         if self.activation.name == "relu":
-            y: Array = ops.dense(x, self._weight.value, bias, relu=True, out=workspace.y)
+            y: Array = ops.dense(x, self.weight.value, bias, relu=True, out=workspace.y)
             return y
-        z = ops.dense(x, self._weight.value, bias, out=workspace.z)
+        z = ops.dense(x, self.weight.value, bias, out=workspace.z)
         return self.activation.forward(ops, z, workspace.y)
 
     def backward(
@@ -125,37 +124,22 @@ class Dense(Layer):
         if need_dx:
             if workspace.dx is None:
                 workspace.dx = empty(workspace.x.shape, workspace.x.dtype)
-            dx = ops.matmul(dz, self._weight.value, transpose_b=True, out=workspace.dx)
-        sink.product(self._weight, workspace.x, dz)
-        if self.use_bias:
-            sink.row_sum(self._bias, dz)
-        return dx
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the forward pass to a plan: one product with bias and activation."""
-        bias = self._bias if self.use_bias else None
-        return plan.dense(self, x, self._weight, bias, self.activation)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass: the input's gradient first, it needs the old weights."""
-        gradient = plan.derive(self, y, gradient)
-        dx = plan.dense_backward(self, x, gradient, self._weight) if need_dx else None
-        bias = self._bias if self.use_bias else None
-        plan.dense_update(self, x, gradient, self._weight, bias)
+            dx = ops.matmul(dz, self.weight.value, transpose_b=True, out=workspace.dx)
+        sink.product(self.weight, workspace.x, dz)
+        if self.bias is not None:
+            sink.row_sum(self.bias, dz)
         return dx
 
     def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
         """Return ``x @ weight + bias``; None if the activation is linear."""
         if self.activation.name == "linear":
             return None
-        bias = self._bias.value if self.use_bias else None
-        z: Array = ops.dense(x, self._weight.value, bias)
+        bias = None if self.bias is None else self.bias.value
+        z: Array = ops.dense(x, self.weight.value, bias)
         return z
 
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
-        """Return which outputs are positive, if the activation has a kink."""
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
+        """Return which outputs are positive, or None if the activation is smooth."""
         return workspace.y > 0 if self.activation.kinked else None
 
     def config(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,6 @@ from fastmlp import _checks, initializers
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.parameter import Initializer, Parameter
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Embedding"]
 
@@ -102,8 +99,8 @@ class Embedding(Layer):
                 f"{input_shape}."
             )
         length, shape = input_shape[0], (self.vocabulary, self.dim)
-        self._weight = Parameter("weight", shape, self.init, *shape)
-        self.parameters = [self._weight]
+        self.weight = Parameter("weight", shape, self.init, *shape)
+        self.parameters = [self.weight]
         shapes = {None: (length, self.dim), "concat": (length * self.dim,), "sum": (self.dim,)}
         return shapes[self.combine]
 
@@ -114,7 +111,7 @@ class Embedding(Layer):
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
         """Return the rows that the integers ``x`` (N, L) name."""
         workspace.x = x
-        y: Array = ops.embedding(x, self._weight.value, combine=self.combine, out=workspace.y)
+        y: Array = ops.embedding(x, self.weight.value, combine=self.combine, out=workspace.y)
         return y
 
     def backward(
@@ -127,19 +124,7 @@ class Embedding(Layer):
     ) -> Array | None:
         """Hand on the gradient of the rows; integers have none."""
         gradient = ops.embedding_backward(dy, workspace.x, self.vocabulary, combine=self.combine)
-        sink.array(self._weight, gradient)
-        return None
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the look-up to a plan."""
-        return plan.embedding(self, x, self._weight, sums=self.combine == "sum")
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the update of the rows."""
-        gradient = plan.derive(self, y, gradient)
-        plan.embedding_update(self, x, gradient, self._weight, sums=self.combine == "sum")
+        sink.array(self.weight, gradient)
         return None
 
     def config(self) -> dict[str, Any]:

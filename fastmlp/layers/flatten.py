@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
 from fastmlp.layers.base import GradientSink, Layer, Shape
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Value
 
 __all__ = ["Flatten"]
 
@@ -41,7 +38,3 @@ class Flatten(Layer):
     ) -> Array | None:
         """Return ``dy`` in the shape of the input, a view."""
         return dy.reshape(len(dy), *(self.input_shape or ()))
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Nothing is to be done: values of a plan are rows."""
-        return x

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,6 @@ from fastmlp import _checks
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape, Training
 from fastmlp.parameter import Parameter
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["BatchNorm", "LayerNorm"]
 
@@ -103,12 +100,14 @@ class BatchNorm(Layer):
     def build(self, input_shape: Shape) -> Shape:
         """Declare ``gamma``, ``beta`` and the running statistics of the last axis."""
         shape = input_shape[-1:]
-        self._gamma = Parameter("gamma", shape, _ones, *shape, *shape)
-        self._beta = Parameter("beta", shape, _zeros, *shape, *shape)
-        self._mean = Parameter("running_mean", shape, _zeros, *shape, *shape)
-        self._variance = Parameter("running_variance", shape, _ones, *shape, *shape, minimum=0.0)
-        self.parameters = [self._gamma, self._beta]
-        self.buffers = [self._mean, self._variance]
+        self.gamma = Parameter("gamma", shape, _ones, *shape, *shape)
+        self.beta = Parameter("beta", shape, _zeros, *shape, *shape)
+        self.running_mean = Parameter("running_mean", shape, _zeros, *shape, *shape)
+        self.running_variance = Parameter(
+            "running_variance", shape, _ones, *shape, *shape, minimum=0.0
+        )
+        self.parameters = [self.gamma, self.beta]
+        self.buffers = [self.running_mean, self.running_variance]
         self.smallest_batch = 2 if all(size == 1 for size in input_shape[:-1]) else 1
         return input_shape
 
@@ -122,10 +121,10 @@ class BatchNorm(Layer):
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
         """Return ``x`` normalised: by its own statistics in training, else by the running ones."""
-        gamma, beta = self._gamma.value, self._beta.value
+        gamma, beta = self.gamma.value, self.beta.value
         y: Array = workspace.y
         if workspace.training is None:
-            mean, variance = self._mean.value, self._variance.value
+            mean, variance = self.running_mean.value, self.running_variance.value
             ops.batch_norm_inference(x, gamma, beta, mean, variance, epsilon=self.epsilon, out=y)
             return y
         workspace.x = x
@@ -145,38 +144,20 @@ class BatchNorm(Layer):
         """Return the gradient by the input, and move the running statistics."""
         mean, variance = workspace.mean, workspace.variance
         dx, dgamma, dbeta = ops.batch_norm_backward(
-            dy, workspace.x, self._gamma.value, mean, variance, epsilon=self.epsilon, out=dy
+            dy, workspace.x, self.gamma.value, mean, variance, epsilon=self.epsilon, out=dy
         )
-        sink.array(self._gamma, dgamma)
-        sink.array(self._beta, dbeta)
+        sink.array(self.gamma, dgamma)
+        sink.array(self.beta, dbeta)
         if workspace.training is not None and workspace.training.updates:
             count = dy.size // len(mean)
-            self._move(self._mean, mean)
-            self._move(self._variance, variance * (count / (count - 1)))
+            self._move(self.running_mean, mean)
+            self._move(self.running_variance, variance * (count / (count - 1)))
         result: Array = dx
         return result
 
     def _move(self, running: Parameter, new: Array) -> None:
         old = running.value.astype(np.float64)
         running.write(self.momentum * old + (1 - self.momentum) * new)
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the pass to a plan; in one that predicts, to the weights of the layer before."""
-        if plan.training is None:
-            return plan.scale_shift(
-                self, x, self._gamma, self._beta, self._mean, self._variance, self.epsilon
-            )
-        return plan.batch_norm(self, x, self._gamma, self._beta, self.epsilon)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass, with the updates."""
-        gradient = plan.derive(self, y, gradient)
-        running = (self._mean, self._variance, self.momentum)
-        return plan.batch_norm_backward(
-            self, x, y, gradient, self._gamma, self._beta, running, need_dx
-        )
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -235,9 +216,9 @@ class LayerNorm(Layer):
     def build(self, input_shape: Shape) -> Shape:
         """Declare ``gamma`` and ``beta`` of the last axis."""
         shape = input_shape[-1:]
-        self._gamma = Parameter("gamma", shape, _ones, *shape, *shape)
-        self._beta = Parameter("beta", shape, _zeros, *shape, *shape)
-        self.parameters = [self._gamma, self._beta]
+        self.gamma = Parameter("gamma", shape, _ones, *shape, *shape)
+        self.beta = Parameter("beta", shape, _zeros, *shape, *shape)
+        self.parameters = [self.gamma, self.beta]
         return input_shape
 
     def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
@@ -247,7 +228,7 @@ class LayerNorm(Layer):
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
         """Return ``x`` with every sample normalised."""
         workspace.x = x
-        gamma, beta = self._gamma.value, self._beta.value
+        gamma, beta = self.gamma.value, self.beta.value
         y: Array = ops.layer_norm(x, gamma, beta, epsilon=self.epsilon, out=workspace.y)
         return y
 
@@ -261,23 +242,12 @@ class LayerNorm(Layer):
     ) -> Array | None:
         """Return the gradient by the input, and hand on the parameters'."""
         dx, dgamma, dbeta = ops.layer_norm_backward(
-            dy, workspace.x, self._gamma.value, epsilon=self.epsilon, out=dy
+            dy, workspace.x, self.gamma.value, epsilon=self.epsilon, out=dy
         )
-        sink.array(self._gamma, dgamma)
-        sink.array(self._beta, dbeta)
+        sink.array(self.gamma, dgamma)
+        sink.array(self.beta, dbeta)
         result: Array = dx
         return result
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the pass to a plan."""
-        return plan.layer_norm(self, x, self._gamma, self._beta, self.epsilon)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass: the input's gradient first, it needs the old gamma."""
-        gradient = plan.derive(self, y, gradient)
-        return plan.layer_norm_backward(self, x, y, gradient, self._gamma, self._beta, need_dx)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

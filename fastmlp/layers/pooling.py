@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,6 @@ from fastmlp import _checks
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.layers.window import Window
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
 
@@ -119,17 +116,7 @@ class MaxPool2D(_Pool):
         )
         return dx
 
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the forward pass to a plan."""
-        return plan.max_pool(self, x)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass, if it is needed."""
-        return plan.max_pool_backward(self, x, y, gradient) if need_dx else None
-
-    def kink_sides(self, workspace: _Workspace) -> Array | None:
+    def active_pieces(self, workspace: _Workspace) -> Array | None:
         """Return where the maxima are: where another takes over, a derivative jumps."""
         return workspace.index
 
@@ -181,16 +168,6 @@ class AvgPool2D(_Pool):
         )
         return dx
 
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the forward pass to a plan."""
-        return plan.average_pool(self, x)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass, if it is needed."""
-        return plan.average_pool_backward(self, x, y, gradient) if need_dx else None
-
 
 class GlobalAvgPool2D(_Windowed):
     """Take the mean of every channel over the whole image, (N, H, W, C) -> (N, C).
@@ -233,16 +210,6 @@ class GlobalAvgPool2D(_Windowed):
         size = self.window.height, self.window.width
         dx: Array = ops.global_avg_pool2d_backward(dy, size, out=workspace.dx)
         return dx
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add the forward pass to a plan: the mean of one window."""
-        return plan.average_pool(self, x)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Add the backward pass, if it is needed."""
-        return plan.average_pool_backward(self, x, y, gradient) if need_dx else None
 
 
 class _Workspace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,6 @@ from fastmlp import _checks, _memmap
 from fastmlp._arrays import empty
 from fastmlp.layers.base import GradientSink, Layer, Shape
 from fastmlp.parameter import Parameter
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Standardize"]
 
@@ -111,15 +108,15 @@ class Standardize(Layer):
         for name, array in (("mean", mean), ("std", scale)):
             if array.shape != shape and (shape, array.shape) != ((1,), ()):
                 raise ValueError(f"{self.name}: {name} must have shape {shape}, got {array.shape}.")
-        self._mean = Parameter("mean", shape, _Constant(mean), 1, 1)
-        self._scale = Parameter("scale", shape, _Constant(scale), 1, 1)
-        self.buffers = [self._mean, self._scale]
+        self.mean = Parameter("mean", shape, _Constant(mean), 1, 1)
+        self.scale = Parameter("scale", shape, _Constant(scale), 1, 1)
+        self.buffers = [self.mean, self.scale]
         return input_shape
 
     @property
     def is_adapted(self) -> bool:
         """Whether it knows mean and scale."""
-        return self.input_shape is not None and bool(self._scale.live.item(0))
+        return self.input_shape is not None and bool(self.scale.live.item(0))
 
     def check_ready(self) -> None:
         """Refuse a pass before it has seen data."""
@@ -144,7 +141,7 @@ class Standardize(Layer):
         """
         if self.input_shape is None:
             raise ValueError("adapt needs a layer of a model: make the model first.")
-        dtype = self._mean.live.dtype
+        dtype = self.mean.live.dtype
         samples = _checks.features(x, self.input_shape, dtype, in_pieces=True)
         self.adapt_checked(samples)
 
@@ -171,7 +168,7 @@ class Standardize(Layer):
                 count = total
             mean = (mean + origin[0]) * self.input_scale
             deviation = np.sqrt(squares / count) * self.input_scale
-            dtype = self._mean.live.dtype
+            dtype = self.mean.live.dtype
             scale = (1 / deviation).astype(dtype)
             # Too little to divide by is none.
             scale[(deviation == 0) | ~np.isfinite(scale)] = 1
@@ -180,12 +177,12 @@ class Standardize(Layer):
             raise ValueError(
                 f"{self.name}: x must have a finite variance, and its numbers are too large."
             )
-        self._mean.write(mean.reshape(self._mean.shape))
-        self._scale.write(scale.reshape(self._scale.shape))
+        self.mean.write(mean.reshape(self.mean.shape))
+        self.scale.write(scale.reshape(self.scale.shape))
 
     def rows(self) -> tuple[Array, Array]:
         """Return mean and scale of every value of a sample, in a row."""
-        mean, scale = (each.value.reshape(self._beside) for each in (self._mean, self._scale))
+        mean, scale = (each.value.reshape(self._beside) for each in (self.mean, self.scale))
         shape = self.input_shape or ()
         return (
             np.broadcast_to(mean, shape).reshape(-1),
@@ -198,7 +195,7 @@ class Standardize(Layer):
 
     def forward(self, ops: ModuleType, x: Array, workspace: Array) -> Array:
         """Return ``(x - mean) * scale``."""
-        mean, scale = (each.value.reshape(self._beside) for each in (self._mean, self._scale))
+        mean, scale = (each.value.reshape(self._beside) for each in (self.mean, self.scale))
         with np.errstate(all="ignore"):
             np.subtract(x, mean, out=workspace)
             np.multiply(workspace, scale, out=workspace)
@@ -208,20 +205,10 @@ class Standardize(Layer):
         self, ops: ModuleType, dy: Array, workspace: Array, sink: GradientSink, need_dx: bool
     ) -> Array | None:
         """Return the gradient by the samples."""
-        scale = self._scale.value.reshape(self._beside)
+        scale = self.scale.value.reshape(self._beside)
         with np.errstate(all="ignore"):
             result: Array = np.multiply(dy, scale, out=dy)
         return result
-
-    def lower(self, plan: Builder, x: Value) -> Value:
-        """Add it to the copy of the batch, or as a pass of its own where there is none."""
-        return plan.standardize(self, x, (self._mean, self._scale), self.rows)
-
-    def lower_backward(
-        self, plan: Builder, x: Value, y: Value, gradient: Gradient, need_dx: bool
-    ) -> Gradient | None:
-        """Nothing is to be done: nothing below has parameters."""
-        return None
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments; the statistics are in buffers."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Hashable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Loss"]
 
@@ -97,13 +94,12 @@ class Loss:
         right: Array = output.argmax(axis=1) == labels
         return right
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
-        """Return on which side of each kink the outputs are, for ``gradcheck``; None: no kink."""
-        return None
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
+        """Return the smooth piece of the loss that each output is on; None if the loss is smooth.
 
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss of ``x`` to a plan."""
-        raise NotImplementedError
+        ``gradcheck`` leaves out a difference quotient whose steps reach another piece.
+        """
+        return None
 
     @property
     def key(self) -> Hashable:

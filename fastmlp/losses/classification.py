@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp.losses.base import Loss, Shape
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge"]
 
@@ -87,7 +84,7 @@ class CrossEntropy(Loss):
     def check_output(self, output_shape: Shape) -> None:
         """Require at least two outputs in a row, and that classes with a weight exist."""
         _check_scores(output_shape, self.name)
-        self._of_classes(output_shape[0])
+        self.weights_of_classes(output_shape[0])
 
     def targets(
         self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
@@ -108,7 +105,7 @@ class CrossEntropy(Loss):
         if self.label_smoothing:
             settings["label_smoothing"] = self.label_smoothing
         if self.class_weight is not None:
-            settings["class_weight"] = self._of_classes(output.shape[1], output.dtype)
+            settings["class_weight"] = self.weights_of_classes(output.shape[1], output.dtype)
         if weights is not None:
             settings["sample_weight"] = weights
         result: tuple[float, Array] = ops.softmax_cross_entropy(
@@ -118,27 +115,13 @@ class CrossEntropy(Loss):
 
     def total_weight(self, output: Array, targets: Array, weights: Array | None) -> float:
         """Return the sum of the weights of the targets, those of the samples included."""
-        of_classes = self._of_classes(output.shape[1], output.dtype)
+        of_classes = self.weights_of_classes(output.shape[1], output.dtype)
         if of_classes is None:
             return super().total_weight(output, targets, weights)
         of_targets = of_classes[targets] if targets.ndim == 1 else targets @ of_classes
         return float(np.sum(of_targets if weights is None else of_targets * weights, dtype=float))
 
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss to a plan."""
-        of_classes = self._of_classes(x.columns, plan.dtype)
-        fused = ["smoothing"] if self.label_smoothing else []
-        fused += ["class weights"] if of_classes is not None else []
-        return plan.loss(
-            self.name,
-            x,
-            gradient=gradient,
-            fused=fused,
-            parameter=self.label_smoothing,
-            class_weight=of_classes,
-        )
-
-    def _of_classes(self, classes: int, dtype: npt.DTypeLike = float) -> Array | None:
+    def weights_of_classes(self, classes: int, dtype: npt.DTypeLike = float) -> Array | None:
         """Return the weights of all classes, or None if none is given."""
         given = self.class_weight
         if not isinstance(given, dict):
@@ -206,10 +189,6 @@ class BinaryCrossEntropy(Loss):
         right: Array = np.count_nonzero(agree.reshape(len(output), -1), axis=1)
         return right
 
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss to a plan."""
-        return plan.loss(self.name, x, gradient=gradient)
-
 
 class Hinge(Loss):
     """Mean of sum(max(0, score[j] - score[label] + margin)) over j other than the label.
@@ -273,15 +252,11 @@ class Hinge(Loss):
         )
         return result
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
         """Return which margins are violated."""
         picked = np.take_along_axis(output, targets[:, None], axis=1)
-        sides: Array = output - picked + self.margin > 0
-        return sides
-
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss to a plan."""
-        return plan.loss(self.name, x, gradient=gradient, parameter=self.margin)
+        violated: Array = output - picked + self.margin > 0
+        return violated
 
 
 def _check_scores(output_shape: Shape, name: str) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp.losses.base import Loss, Shape
-
-if TYPE_CHECKING:
-    from fastmlp._plan.builder import Builder, Gradient, Value
 
 __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
 
@@ -43,10 +40,6 @@ class _Regression(Loss):
         )
         return result
 
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss to a plan."""
-        return plan.loss(self.name, x, gradient=gradient)
-
 
 class MeanSquaredError(_Regression):
     """Mean of (output - target)**2 over all elements of the batch.
@@ -69,8 +62,8 @@ class MeanAbsoluteError(_Regression):
 
     name = "mae"
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
-        """Return where the output is too large."""
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
+        """Return which outputs are too large."""
         return output > targets
 
 
@@ -110,11 +103,7 @@ class Huber(_Regression):
         delta: Any = self._settings["delta"]
         return float(delta)
 
-    def kink_sides(self, output: Array, targets: Array) -> Array | None:
-        """Return in which of the three parts each difference is."""
+    def active_pieces(self, output: Array, targets: Array) -> Array | None:
+        """Return which of the three pieces of the loss each difference is on: 0, 1 or 3."""
         difference = output - targets
         return (difference > -self.delta) + 2 * (difference > self.delta)
-
-    def lower(self, plan: Builder, x: Value, *, gradient: bool) -> Gradient | None:
-        """Add the compiled loss to a plan."""
-        return plan.loss(self.name, x, gradient=gradient, parameter=self.delta)

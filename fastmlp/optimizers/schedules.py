@@ -1,9 +1,9 @@
-"""Learning rates that change in the course of a training.
+"""Learning rates that change during training.
 
-An optimizer takes a number, one of the schedules here, or any function of the step. A schedule is
-evaluated for all steps of an epoch before it begins, so it costs nothing while steps are done. It
-holds settings only; what one remembers, the best loss so far for instance, belongs to whoever
-trains.
+An optimizer takes a number, one of these schedules, or any function of the step. A schedule is
+evaluated for all steps of an epoch before the epoch starts, so it costs nothing during the steps.
+It holds only settings. What it remembers, such as the best loss so far, is stored with the state of
+the optimizer.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Array
 from fastmlp.monitor import Monitor
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "rates",
 ]
 
-Array = npt.NDArray[Any]
 Memory = dict[str, float]
 
 
@@ -41,13 +40,13 @@ class Schedule:
     Attributes
     ----------
     name : str
-        Its name in model files.
+        Name in model files.
     unit : {"step", "epoch"}
-        What time counts, from 0: the steps done before with this optimizer, or the epochs of
-        ``fit`` begun before. By epochs the rate stays the same throughout an epoch; steps of
-        ``train_on_batch`` are no part of any, and have the rate that the next epoch will have.
+        What time counts, starting at 0: the steps completed with this optimizer, or the epochs of
+        ``fit`` started before this one. With "epoch" the rate is constant within an epoch. Steps of
+        ``train_on_batch`` belong to no epoch, and get the rate of the next one.
     monitor : str or None
-        The measurement that ``observe`` looks at.
+        Name of the metric that ``observe`` reads.
     """
 
     name: str = ""
@@ -55,22 +54,22 @@ class Schedule:
     monitor: str | None = None
 
     def values(self, time: Array, memory: Memory) -> Array:
-        """Return the rates at some times, (n,) int64 -> (n,) float64."""
+        """Return the learning rates at the given times, (n,) int64 -> (n,) float64."""
         raise NotImplementedError
 
     def __call__(self, time: int) -> float:
-        """Return the rate at one time, of a training that has measured nothing yet."""
+        """Return the learning rate at one time, in a training without any measurement so far."""
         return float(self.values(np.array([_checks.integer(time, "time", minimum=0)]), {})[0])
 
     def rates(self, steps: Array, epochs: Array, memory: Memory) -> Array:
-        """Return the rates of steps, given their numbers and those of the epochs they are in."""
+        """Return the learning rates of steps, given their numbers and their epochs."""
         return self.values(steps if self.unit == "step" else epochs, memory)
 
     def observe(self, measured: Mapping[str, float], memory: Memory) -> None:
-        """Take what was measured in an epoch."""
+        """Receive the metrics of an epoch."""
 
     def config(self) -> dict[str, Any]:
-        """Return what ``get`` makes an equal schedule of: the name and the arguments."""
+        """Return the name and arguments, from which ``get`` makes an equal schedule."""
         arguments = inspect.signature(type(self)).parameters
         return {"name": self.name} | {name: getattr(self, name) for name in arguments}
 
@@ -91,23 +90,25 @@ class Schedule:
 
 
 class StepDecay(Schedule):
-    """Multiply the rate by a factor every so often: ``initial * factor**floor(time / every)``.
+    """Multiply the rate by a factor at regular intervals.
+
+    The rate is ``initial * factor**floor(time / every)``.
 
     Parameters
     ----------
     initial : float
-        The rate at first, at least 0.
+        Initial learning rate, at least 0.
     every : int
-        Steps, or epochs, with the same rate; at least 1.
+        Number of steps or epochs between two changes, at least 1.
     factor : float, default=0.1
         At least 0.
     unit : {"step", "epoch"}, default="step"
-        What ``every`` counts.
+        Unit of ``every``.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument is not as described above.
 
     Examples
     --------
@@ -126,28 +127,37 @@ class StepDecay(Schedule):
         self.unit = _unit(unit)
 
     def values(self, time: Array, memory: Memory) -> Array:
-        """Return the rates at some times."""
+        """Return the learning rates at the given times."""
         return _finite_power(self.initial, self.factor, time // self.every)
 
 
 class ExponentialDecay(Schedule):
-    """Shrink the rate a little at every time: ``initial * factor**(time / every)``.
+    """Shrink the rate exponentially.
+
+    The rate is ``initial * factor**(time / every)``.
 
     Parameters
     ----------
     initial : float
-        The rate at first, at least 0.
+        Initial learning rate, at least 0.
     factor : float
         At least 0; below 1 to shrink.
     every : int, default=1
-        Steps, or epochs, in which the rate changes by the factor; at least 1.
+        Number of steps or epochs in which the rate changes by ``factor``, at least 1.
     unit : {"step", "epoch"}, default="step"
-        What ``every`` counts.
+        Unit of ``every``.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument is not as described above.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> schedule = fm.ExponentialDecay(0.1, 0.5, every=100)
+    >>> [round(schedule(step), 4) for step in (0, 50, 100, 200)]
+    [0.1, 0.0707, 0.05, 0.025]
     """
 
     name = "exponential_decay"
@@ -159,35 +169,42 @@ class ExponentialDecay(Schedule):
         self.unit = _unit(unit)
 
     def values(self, time: Array, memory: Memory) -> Array:
-        """Return the rates at some times."""
+        """Return the learning rates at the given times."""
         return _finite_power(self.initial, self.factor, time / self.every)
 
 
 class CosineDecay(Schedule):
-    """Go from the first rate to the last along half a cosine, then stay there.
+    """Go from the initial rate to the minimum along half a period of a cosine, then stay there.
 
-    ``minimum + (initial - minimum) * (1 + cos(pi * time / steps)) / 2``.
+    The rate is ``minimum + (initial - minimum) * (1 + cos(pi * time / steps)) / 2``.
 
     Parameters
     ----------
     initial : float
-        The rate at first, at least 0.
+        Initial learning rate, at least 0.
     steps : int
-        When the minimum is reached: so many steps, or epochs with ``unit="epoch"``; at least 1.
+        Number of steps, or of epochs with ``unit="epoch"``, until the minimum; at least 1.
     minimum : float, default=0.0
-        The rate at the end, from 0 to ``initial``.
+        Final learning rate, from 0 to ``initial``.
     unit : {"step", "epoch"}, default="step"
-        What ``steps`` counts.
+        Unit of ``steps``.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument is not as described above.
 
     References
     ----------
     Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, 2017, equation 5,
     without restarts.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> schedule = fm.CosineDecay(0.1, steps=100)
+    >>> [round(schedule(step), 4) for step in (0, 25, 50, 100, 150)]
+    [0.1, 0.0854, 0.05, 0.0, 0.0]
     """
 
     name = "cosine_decay"
@@ -201,36 +218,44 @@ class CosineDecay(Schedule):
         self.unit = _unit(unit)
 
     def values(self, time: Array, memory: Memory) -> Array:
-        """Return the rates at some times."""
+        """Return the learning rates at the given times."""
         angle = np.pi * (np.minimum(time, self.steps) / self.steps)
         result: Array = self.minimum + (self.initial - self.minimum) * ((1 + np.cos(angle)) / 2)
         return result
 
 
 class Warmup(Schedule):
-    """Begin with small rates, that grow evenly to the one another schedule begins with.
+    """Increase the rate linearly to the start of another schedule, then follow that schedule.
 
-    Step k, from 0, has ``(k + 1) / steps`` of that rate, so the last step of the warm-up has all
-    of it; then the other schedule begins, at its time 0.
+    Step k, starting at 0, has ``(k + 1) / steps`` of the other schedule's initial rate, so the last
+    step of the warm-up has the full rate. Then the other schedule starts at its time 0.
 
     Parameters
     ----------
     steps : int
-        Steps of the warm-up, or epochs with ``unit="epoch"``; at least 1.
+        Length of the warm-up in steps, or in epochs with ``unit="epoch"``; at least 1.
     then : float, Schedule or function of the step
-        What comes after it. One that counts in the other unit begins at the very start: ten
-        epochs of ``StepDecay(0.1, 10, unit="epoch")`` contain the steps of the warm-up.
+        The learning rate after the warm-up. A schedule that counts in the other unit runs from the
+        very start: the first ten epochs of ``StepDecay(0.1, 10, unit="epoch")`` include the steps
+        of the warm-up.
     unit : {"step", "epoch"}, default="step"
-        What ``steps`` counts.
+        Unit of ``steps``.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument is not as described above.
 
     References
     ----------
     Goyal et al., Accurate, large minibatch SGD: training ImageNet in 1 hour, 2017, section 2.2.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> schedule = fm.Warmup(4, then=fm.StepDecay(0.1, 2, 0.5))
+    >>> [round(schedule(step), 4) for step in range(8)]
+    [0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.05, 0.05]
     """
 
     name = "warmup"
@@ -248,14 +273,16 @@ class Warmup(Schedule):
             self.monitor = self.then.monitor
 
     def __call__(self, time: int) -> float:
-        """Return the rate at one time; the other schedule must count in the same unit."""
+        """Return the learning rate at one time; both schedules must count in the same unit."""
         now = np.array([_checks.integer(time, "time", minimum=0)])
         if isinstance(self.then, Schedule) and self.then.unit != self.unit:
-            raise ValueError(f"{self!r} counts steps and epochs, so its rate is of no single time.")
+            raise ValueError(
+                f"{self!r} counts both steps and epochs, so one time does not determine its rate."
+            )
         return float(self.rates(now, now, {})[0])
 
     def rates(self, steps: Array, epochs: Array, memory: Memory) -> Array:
-        """Return the rates of steps."""
+        """Return the learning rates of steps, given their numbers and their epochs."""
         time = steps if self.unit == "step" else epochs
         later = np.maximum(time - self.steps, 0)
         if self.unit == "step":
@@ -267,47 +294,58 @@ class Warmup(Schedule):
         return result
 
     def observe(self, measured: Mapping[str, float], memory: Memory) -> None:
-        """Hand the measurements on."""
+        """Pass the metrics of an epoch to the other schedule."""
         if isinstance(self.then, Schedule):
             self.then.observe(measured, memory)
 
     def config(self) -> dict[str, Any]:
-        """Return what ``get`` makes an equal schedule of."""
+        """Return the name and arguments, from which ``get`` makes an equal schedule."""
         return super().config() | {"then": config(self.then)}
 
 
 class ReduceOnPlateau(Schedule):
-    """Multiply the rate by a factor when a measurement has not improved for some epochs.
+    """Multiply the rate by a factor when a metric has not improved for some epochs.
 
     Parameters
     ----------
     initial : float
-        The rate at first, at least 0.
+        Initial learning rate, at least 0.
     monitor : str, default="val_loss"
-        What is looked at after every epoch: a name of ``history.history``.
+        Name of the metric, a key of ``history.history``.
     factor : float, default=0.1
         At least 0 and below 1.
     patience : int, default=10
-        Epochs without an improvement after which the rate is reduced, at least 1.
+        Number of epochs without improvement before the rate is reduced, at least 1.
     min_delta : float, default=1e-4
-        By how much a value must be better than the best one before, at least 0.
+        Minimum change that counts as an improvement, at least 0.
     cooldown : int, default=0
-        Epochs after a reduction that are not counted, at least 0.
+        Number of epochs after a reduction that do not count, at least 0.
     minimum : float, default=0.0
-        The rate is never reduced below it; from 0 to ``initial``.
+        Lower bound of the learning rate, from 0 to ``initial``.
     mode : {"auto", "min", "max"}, default="auto"
-        Whether smaller or larger values are better; "auto" is "max" for accuracy, top_5 and its
-        like, precision, recall, f1 and r2, and "min" for everything else.
+        Whether smaller or larger values are better. "auto" means "max" for accuracy, top_k,
+        precision, recall, f1 and r2, and "min" for all other metrics.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above; from ``fit``, if nothing of that name is measured.
+        If an argument is not as described above. ``fit`` raises ValueError if it does not record
+        the metric.
 
     Notes
     -----
-    ``patience`` counts as in Keras: PyTorch's ``patience`` is one less for the same behaviour, its
-    ``threshold_mode`` "abs". A value that is NaN is no improvement.
+    ``patience`` counts as in Keras. PyTorch needs a ``patience`` one lower for the same behaviour,
+    and the ``threshold_mode`` "abs". NaN is never an improvement.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> schedule = fm.ReduceOnPlateau(0.1, monitor="loss", factor=0.5, patience=2)
+    >>> history = fm.MLP(2, [16], 2, seed=0).fit(
+    ...     *fm.datasets.make_moons(200), optimizer=fm.SGD(schedule), verbose=0
+    ... )
+    >>> history.history["learning_rate"][0]
+    0.1
     """
 
     name = "reduce_on_plateau"
@@ -325,7 +363,7 @@ class ReduceOnPlateau(Schedule):
         mode: str = "auto",
     ) -> None:
         self.initial = _checks.number(initial, "initial", minimum=0.0)
-        Monitor(monitor, mode, min_delta)  # which refuses what it cannot be
+        Monitor(monitor, mode, min_delta)  # raises if an argument is wrong
         self.monitor: str = monitor
         self.factor = _checks.number(factor, "factor", minimum=0.0, below=1.0)
         self.patience = _checks.integer(patience, "patience", minimum=1)
@@ -335,11 +373,11 @@ class ReduceOnPlateau(Schedule):
         self.mode = mode
 
     def values(self, time: Array, memory: Memory) -> Array:
-        """Return the present rate for all times."""
+        """Return the current learning rate for all times."""
         return np.full(len(time), memory.get("rate", self.initial))
 
     def observe(self, measured: Mapping[str, float], memory: Memory) -> None:
-        """Take what was measured in an epoch; the next one may have a smaller rate."""
+        """Receive the metrics of an epoch, and reduce the rate on a plateau."""
         monitor = Monitor(self.monitor, self.mode, self.min_delta)
         value = measured[self.monitor]
         waited, cooling = memory.get("waited", 0) + 1, memory.get("cooling", 0)
@@ -362,14 +400,14 @@ SCHEDULES: dict[str, type[Any]] = {
 
 
 def get(rate: Any, what: str = "learning_rate") -> Rate:
-    """Return a checked rate: a float, a schedule (also from its ``config()``) or a function.
+    """Return a checked learning rate: a float, a function, or a schedule (or its ``config()``).
 
     Raises
     ------
     ValueError
-        If a number is negative or not finite, or there is no schedule of that name.
+        If a number is negative or not finite, or no schedule has that name.
     TypeError
-        If it is none of these.
+        If the argument is none of these.
     """
     if isinstance(rate, dict):
         arguments = dict(rate)
@@ -377,27 +415,30 @@ def get(rate: Any, what: str = "learning_rate") -> Rate:
         made: Schedule = kind(**arguments)
         return made
     if isinstance(rate, type):
-        raise TypeError(f"{what} must be a number or a schedule, got the class {rate.__name__}.")
+        raise TypeError(
+            f"{what} must be a number, a schedule or a function, got the class {rate.__name__} "
+            "instead of an instance."
+        )
     if callable(rate):
-        function: Callable[[int], float] = rate  # schedules are functions too
+        function: Callable[[int], float] = rate  # a schedule is callable too
         return function
     return _checks.number(rate, what, minimum=0.0)
 
 
 def config(rate: Any) -> Any:
-    """Return what ``get`` makes the rate of again, as plain values.
+    """Return plain values from which ``get`` makes the same learning rate.
 
     Raises
     ------
     ValueError
-        If it is a function or of a class that is not fastmlp's.
+        If the rate is a function or a user-defined schedule.
     """
     if isinstance(rate, float):
         return rate
     if SCHEDULES.get(getattr(rate, "name", "")) is not type(rate):
         raise ValueError(
-            f"the learning rate {rate!r} is a function or class of your own and cannot be saved. "
-            "Give the optimizer a number first: model.optimizer.learning_rate = 0.01."
+            f"the learning rate {rate!r} is a user-defined function or schedule, which model files "
+            "cannot store. Set a number before saving: model.optimizer.learning_rate = 0.01."
         )
     return rate.config()
 
@@ -409,22 +450,22 @@ def rates(rate: Any, first: int, epoch: int, steps: int, epochs: int, memory: Me
     ----------
     rate : float, Schedule or function
     first : int
-        Number of the first step, from 0.
+        Number of the first step, starting at 0.
     epoch : int
-        Number of the first epoch, from 0.
+        Number of the first epoch, starting at 0.
     steps, epochs : int
-        Steps an epoch, and epochs.
+        Number of steps per epoch, and number of epochs.
     memory : dict
         What the schedule remembers.
 
     Returns
     -------
-    rates : float64 array (steps * epochs,)
+    rates : float64 array of shape (steps * epochs,)
 
     Raises
     ------
     ValueError
-        If a rate is not a finite number of at least 0; the message has the number of the step.
+        If a rate is not a finite number of at least 0; the message gives the number of the step.
     """
     if isinstance(rate, float):
         return np.full(steps * epochs, rate)

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp.finding import find_layer
 from fastmlp.layers import Conv2D, Dense, Layer
-from fastmlp.network import Network
+from fastmlp.network import Network, find_layer
 
 from ._figure import colour_bar, make_axes, open_axes
 

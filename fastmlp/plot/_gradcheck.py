@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -12,14 +13,42 @@ from ._figure import COLOURS, clean, make_axes, open_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from fastmlp.gradcheck.curve import GradcheckCurve
-
 __all__ = ["gradcheck"]
 
 _SIZE = (6.0, 4.0)  # inches
 
 
-def gradcheck(curve: GradcheckCurve, ax: Axes | None = None) -> Axes:
+class _Comparison(Protocol):
+    """The two values of the gradient of an element."""
+
+    @property
+    def backpropagated(self) -> float: ...
+    @property
+    def quotient(self) -> float: ...
+
+
+class _Curve(Protocol):
+    """The attributes of a GradcheckCurve that are drawn."""
+
+    @property
+    def parameter(self) -> str: ...
+    @property
+    def n(self) -> Sequence[float]: ...
+    @property
+    def errors(self) -> Sequence[float]: ...
+    @property
+    def elements(self) -> Sequence[_Comparison]: ...
+    @property
+    def best(self) -> float: ...
+    @property
+    def best_error(self) -> float: ...
+    @property
+    def kinks(self) -> int: ...
+    @property
+    def passed(self) -> bool: ...
+
+
+def gradcheck(curve: _Curve, ax: Axes | None = None) -> Axes:
     """Draw the largest difference of a gradient check over N, on logarithmic axes.
 
     Parameters
@@ -27,7 +56,7 @@ def gradcheck(curve: GradcheckCurve, ax: Axes | None = None) -> Axes:
     curve : GradcheckCurve
         What ``fm.gradcheck(model, x, y, layer=...)`` returned.
     ax : matplotlib Axes, default=None
-        Where; None makes a figure of pyplot.
+        Axes to draw on; None creates a pyplot figure.
 
     Returns
     -------
@@ -38,11 +67,11 @@ def gradcheck(curve: GradcheckCurve, ax: Axes | None = None) -> Axes:
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     TypeError
-        If ``curve`` is none, or ``ax`` no Axes.
+        If ``curve`` is not a GradcheckCurve, or ``ax`` is not an Axes.
 
     Notes
     -----
-    A difference of exactly 0 has no place on a logarithmic axis; it is drawn as a triangle at the
+    A difference of exactly 0 has no place on a logarithmic axis. It is drawn as a triangle at the
     bottom.
 
     Examples
@@ -68,7 +97,7 @@ def gradcheck(curve: GradcheckCurve, ax: Axes | None = None) -> Axes:
     if drawn.any():
         ax.set_yscale("log")
         low, high = float(errors[drawn].min()), float(errors[drawn].max())
-        ax.set_ylim(low / 30, high * 10)  # room for the words below the smallest
+        ax.set_ylim(low / 30, high * 10)  # room for the label below the smallest error
         _mark_best(ax, curve)
     zero = errors == 0
     if zero.any():
@@ -78,15 +107,15 @@ def gradcheck(curve: GradcheckCurve, ax: Axes | None = None) -> Axes:
     ax.set_ylabel(f"largest |difference| of {count} gradient{'' if count == 1 else 's'}")
     verdict = "gradients are right" if curve.passed else "gradients are WRONG"
     if not any(each.backpropagated or each.quotient for each in curve.elements):
-        verdict = "all are 0, which says little"
+        verdict = "all gradients are 0, which says little"
     if curve.kinks == count:
-        verdict = "all at a kink: nothing compared"
+        verdict = "all at a kink: nothing checked"
     ax.set_title(f"{curve.parameter}: {verdict}", fontsize=10)
     clean(ax)
     return ax
 
 
-def _mark_best(ax: Axes, curve: GradcheckCurve) -> None:
+def _mark_best(ax: Axes, curve: _Curve) -> None:
     best, error = curve.best, curve.best_error
     if not (math.isfinite(error) and error > 0):
         return

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp._arrays import empty
-from fastmlp.network import Network, Workspace
+from fastmlp._engines.layerwise import Workspace, converted
+from fastmlp.network import Network
 
 from ._figure import COLOURS, clean, make_axes, open_axes, size_of
 
@@ -164,10 +164,7 @@ def _outputs(model: Network, samples: Array) -> Iterator[list[Array]]:
     for start in range(0, len(samples), _CHUNK):
         part = samples[start : start + _CHUNK]
         workspace = Workspace(model, len(part))
-        value = part
-        if model.integers_below is None:
-            value = empty(part.shape, model.dtype)
-            np.multiply(part, model.dtype.type(model.scale), out=value, dtype=model.dtype)
+        value = converted(model, part)
         outputs = []
         for layer, buffers in workspace.pairs:
             value = layer.forward(model.ops, value, buffers)

@@ -1,75 +1,29 @@
-"""Softmax and the losses in plain numpy; ``fastmlp.reference`` has these functions as its own.
+"""Losses and their gradients in plain numpy.
 
-A loss returns its mean, a Python float, and the gradient of that mean. Weights of samples make it
-``sum(w * l) / sum(w)``. See ``fastmlp.reference`` for what else holds for every function.
+A loss returns its mean over the batch, a Python float summed in float64, and the gradient of that
+mean. With sample weights the mean is ``sum(w * l) / sum(w)``.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array
+from fastmlp.reference._quiet import quiet
+from fastmlp.reference.activations import log_softmax
 
 __all__ = [
     "binary_cross_entropy",
     "count_correct",
     "hinge",
     "huber",
-    "log_softmax",
-    "log_softmax_backward",
     "mae",
     "mse",
-    "softmax",
-    "softmax_backward",
     "softmax_cross_entropy",
 ]
 
-Array = npt.NDArray[Any]
 
-_quiet = np.errstate(all="ignore")
-
-
-# --- Softmax ------------------------------------------------------------------------------------
-
-
-@_quiet
-def softmax(x: Array, *, out: Array | None = None) -> Array:
-    """Return ``exp(x) / sum(exp(x))`` over the last axis, shifted by the maximum of x."""
-    out = np.subtract(x, np.maximum.reduce(x, axis=-1, keepdims=True), out=out)
-    np.exp(out, out=out)
-    out /= np.add.reduce(out, axis=-1, keepdims=True)
-    return out
-
-
-@_quiet
-def softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
-    """Return ``y * (dy - sum(dy * y))``, the sum over the last axis."""
-    projection = np.add.reduce(dy * y, axis=-1, keepdims=True)
-    out = np.subtract(dy, projection, out=out)
-    return np.multiply(out, y, out=out)
-
-
-@_quiet
-def log_softmax(x: Array, *, out: Array | None = None) -> Array:
-    """Return ``x - log(sum(exp(x)))`` over the last axis, shifted by the maximum of x."""
-    out = np.subtract(x, np.maximum.reduce(x, axis=-1, keepdims=True), out=out)
-    out -= np.log(np.add.reduce(np.exp(out), axis=-1, keepdims=True))
-    return out
-
-
-@_quiet
-def log_softmax_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
-    """Return ``dy - exp(y) * sum(dy)``, the sum over the last axis."""
-    share = np.exp(y)
-    share *= np.add.reduce(dy, axis=-1, keepdims=True)
-    return np.subtract(dy, share, out=out)
-
-
-# --- Losses -------------------------------------------------------------------------------------
-
-
-@_quiet
+@quiet
 def softmax_cross_entropy(
     logits: Array,
     labels: Array,
@@ -81,14 +35,14 @@ def softmax_cross_entropy(
 ) -> tuple[float, Array]:
     """Return the mean of ``-log(softmax(logits)[label])`` over the rows, and its gradient.
 
-    ``labels`` are the class numbers, int64 (N,), or one row of probabilities a sample, (N, C) of
-    the logits' dtype. The loss is summed in float64; the gradient, (N, C), is
-    ``(softmax - one_hot) / N``. ``out`` may be ``logits``.
+    ``labels`` are class numbers, int64 (N,), or one row of probabilities per sample, (N, C) with
+    the dtype of the logits. The gradient, (N, C), is ``(softmax - one_hot) / N``. ``out`` may be
+    ``logits``.
 
-    With ``e = label_smoothing``, ``c = class_weight`` (C,), ``s = sample_weight`` (N,) and a
-    target row ``t``, one-hot for a label: the loss of a row is ``-sum(v * log_softmax)`` with ``v
-    = c * ((1 - e) * t + e / C)``, and the mean ``sum(s * loss) / sum(s * sum(c * t))``. Where that
-    divisor is 0, so are loss and gradient.
+    Let ``e = label_smoothing``, ``c = class_weight`` (C,), ``s = sample_weight`` (N,) and ``t`` a
+    target row, one-hot for a label. The loss of a row is ``-sum(v * log_softmax)`` with ``v = c *
+    ((1 - e) * t + e / C)``, and the mean is ``sum(s * loss) / sum(s * sum(c * t))``. If that
+    divisor is 0, so are the loss and the gradient.
     """
     if label_smoothing or class_weight is not None or sample_weight is not None:
         return _weighted_cross_entropy(
@@ -155,9 +109,10 @@ def _weighted_mean(losses: Array, weights: Array, total: float) -> tuple[float, 
 def _mean(
     values: Array, gradient: Array, factor: float, sample_weight: Array | None
 ) -> tuple[float, Array]:
-    """Return the mean of ``values`` (N, ...) and ``gradient``, times ``factor`` and its share.
+    """Return the mean of ``values`` (N, ...), and the elementwise ``gradient`` scaled to that mean.
 
-    The mean is over the elements of each sample first, and then over the samples.
+    ``factor`` multiplies the gradient as well. The mean is taken over the elements of each sample
+    first, and then over the samples.
     """
     if sample_weight is None:
         gradient *= factor / values.size
@@ -171,7 +126,7 @@ def _mean(
     return loss, gradient
 
 
-@_quiet
+@quiet
 def binary_cross_entropy(
     logits: Array,
     targets: Array,
@@ -179,16 +134,16 @@ def binary_cross_entropy(
     sample_weight: Array | None = None,
     out: Array | None = None,
 ) -> tuple[float, Array]:
-    """Return the mean cross-entropy of ``sigmoid(logits)`` and its gradient, any one shape.
+    """Return the mean cross-entropy of ``sigmoid(logits)`` and its gradient; arrays of one shape.
 
-    Of an element it is ``log(1 + exp(z)) - z * t``, targets ``t`` from 0 to 1, computed as
-    ``max(z, 0) - z * t + log1p(exp(-abs(z)))``; the gradient is ``(sigmoid(z) - t) / size``. The
-    loss is summed in float64. ``out`` may be ``logits``. ``sample_weight`` as in :func:`mse`.
+    The loss of an element with the target ``t``, from 0 to 1, is ``log(1 + exp(z)) - z * t``,
+    computed as ``max(z, 0) - z * t + log1p(exp(-abs(z)))``. The gradient is ``(sigmoid(z) - t) /
+    size``. ``out`` may be ``logits``. ``sample_weight`` is as in :func:`mse`.
     """
     small = np.exp(-np.abs(logits))
     values = np.log1p(small)
     values += np.maximum(logits, 0) - logits * targets
-    # sigmoid - target, without the cancellation where both are near 1.
+    # sigmoid - target, without cancellation where both are near 1.
     negative = logits < 0
     gradient = np.where(negative, small, 1) * (1 - targets)
     gradient -= np.where(negative, 1, small) * targets
@@ -196,7 +151,7 @@ def binary_cross_entropy(
     return _mean(values, gradient, 1.0, sample_weight)
 
 
-@_quiet
+@quiet
 def mse(
     prediction: Array,
     target: Array,
@@ -206,16 +161,16 @@ def mse(
 ) -> tuple[float, Array]:
     """Return the mean of ``(prediction - target)**2`` over all elements, and its gradient.
 
-    The loss is summed in float64, the gradient is ``2 * (prediction - target) / size``; any
-    shape. ``out`` may be ``prediction``. With ``sample_weight`` (N,), one for each element of the
-    first axis, it is ``sum(s * l) / sum(s)`` of the means ``l`` over each sample's elements; 0 if
-    all weights are.
+    The arrays have one shape; the gradient is ``2 * (prediction - target) / size``. ``out`` may be
+    ``prediction``. ``sample_weight`` (N,) has one weight per element of the first axis: with it the
+    result is ``sum(s * l) / sum(s)``, where ``l`` is the mean over the elements of a sample, and 0
+    if all weights are 0.
     """
     difference = np.subtract(prediction, target, out=out)
     return _mean(np.square(difference), difference, 2.0, sample_weight)
 
 
-@_quiet
+@quiet
 def mae(
     prediction: Array,
     target: Array,
@@ -225,15 +180,15 @@ def mae(
 ) -> tuple[float, Array]:
     """Return the mean of ``abs(prediction - target)`` over all elements, and its gradient.
 
-    The gradient is ``sign(prediction - target) / size``, 0 where both are equal; any shape.
-    ``out`` may be ``prediction``. ``sample_weight`` as in :func:`mse`.
+    The arrays have one shape; the gradient is ``sign(prediction - target) / size``, 0 where both
+    are equal. ``out`` may be ``prediction``. ``sample_weight`` is as in :func:`mse`.
     """
     difference = np.subtract(prediction, target, out=out)
     values = np.abs(difference)
     return _mean(values, np.sign(difference, out=difference), 1.0, sample_weight)
 
 
-@_quiet
+@quiet
 def huber(
     prediction: Array,
     target: Array,
@@ -242,11 +197,12 @@ def huber(
     sample_weight: Array | None = None,
     out: Array | None = None,
 ) -> tuple[float, Array]:
-    """Return the mean of Huber's loss over all elements, and its gradient.
+    """Return the mean of the Huber loss over all elements, and its gradient.
 
-    With ``d = prediction - target`` it is ``d**2 / 2`` where ``abs(d) <= delta``, else ``delta *
-    (abs(d) - delta / 2)``; the gradient is ``d`` clipped to ``-delta .. delta``, over the size. Any
-    shape. ``out`` may be ``prediction``. ``sample_weight`` as in :func:`mse`.
+    With ``d = prediction - target`` the loss is ``d**2 / 2`` where ``abs(d) <= delta``, and ``delta
+    * (abs(d) - delta / 2)`` elsewhere. The gradient is ``d`` clipped to ``[-delta, delta]``,
+    divided by the size. The arrays have one shape. ``out`` may be ``prediction``.
+    ``sample_weight`` is as in :func:`mse`.
 
     Huber 1964, Robust estimation of a location parameter.
     """
@@ -255,7 +211,7 @@ def huber(
     return _mean(clipped * (difference - 0.5 * clipped), clipped, 1.0, sample_weight)
 
 
-@_quiet
+@quiet
 def hinge(
     scores: Array,
     labels: Array,
@@ -266,10 +222,11 @@ def hinge(
 ) -> tuple[float, Array]:
     """Return the mean multi-class hinge loss over the rows, and its gradient.
 
-    Of a row of ``scores`` (N, C) with label ``y``, int64 (N,), it is the sum over ``j != y`` of
-    ``max(0, scores[j] - scores[y] + margin)``. The gradient by ``scores[j]`` is 1 where that is
-    above 0, by ``scores[y]`` minus the number of those, both over N. ``out`` may be ``scores``.
-    With ``sample_weight`` (N,) the mean is ``sum(s * l) / sum(s)``, 0 if all weights are.
+    The loss of a row of ``scores`` (N, C) with the label ``y``, int64 (N,), is the sum over ``j !=
+    y`` of ``max(0, scores[j] - scores[y] + margin)``. The gradient with respect to ``scores[j]`` is
+    1 / N where that term is positive; with respect to ``scores[y]`` it is minus the number of
+    positive terms, divided by N. ``out`` may be ``scores``. With ``sample_weight`` (N,) the mean is
+    ``sum(s * l) / sum(s)``, and 0 if all weights are 0.
 
     Weston and Watkins 1999, Support vector machines for multi-class pattern recognition.
     """
@@ -288,7 +245,7 @@ def hinge(
 
 
 def count_correct(logits: Array, labels: Array) -> int:
-    """Return how many rows have their largest logit at the label; the first one wins a tie.
+    """Return the number of rows whose largest logit is at the label; in a tie the first one counts.
 
     ``labels`` are class numbers, int64 (N,), or one-hot rows, (N, C).
     """

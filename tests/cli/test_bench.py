@@ -1,4 +1,4 @@
-"""``fastmlp bench``: the sides do the same work, in processes of their own."""
+"""``fastmlp bench``: all frameworks do the same work, each in a separate process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FAST = ("--quick", "--rounds", 1, "--seconds", 0.001, "--threads", 1, "--sides",
 def test_numpy_learns_what_fastmlp_learns():
     losses = []
     for name in ("fastmlp", "numpy"):
-        side = importlib.import_module(f"fastmlp.cli.frameworks.{name}_side")
-        result = side.train(WORKLOADS["64-64-10, 32"], 0.001)
+        module = importlib.import_module(f"fastmlp.cli.frameworks.{name}_side")
+        result = module.train(WORKLOADS["64-64-10, 32"], 0.001)
         assert len(result["steps"]) >= 3
         assert min(result["steps"]) > 0
         losses.append(result["loss"])
@@ -37,12 +37,12 @@ def test_numpy_learns_what_fastmlp_learns():
         ("sklearn", "64-64-10, 32"),
     ],
 )
-def test_other_sides_learn_what_fastmlp_learns(name, workload):
+def test_other_frameworks_learn_what_fastmlp_learns(name, workload):
     # Only in a child: libraries stay, and their threads.
     command = [sys.executable, "-m", "fastmlp.cli.frameworks", name, workload, "0.001"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if f"No module named '{bench._SIDES[name]}'" in done.stderr:
+    if f"No module named '{bench._FRAMEWORKS[name]}'" in done.stderr:
         pytest.skip(f"needs {name}")
     assert done.returncode == 0, done.stderr
     ours = importlib.import_module("fastmlp.cli.frameworks.fastmlp_side")
@@ -63,10 +63,10 @@ def test_table(run):
 def test_json(run):
     result = json.loads(run("bench", *FAST, "--json").out)
     assert result["threads"] == 1
-    for sides in result["steps"].values():
-        ratio = sides["numpy"]["microseconds"] / sides["fastmlp"]["microseconds"]
-        assert sides["numpy"]["ratio"] == pytest.approx(ratio)
-        assert sides["fastmlp"]["ratio"] == 1
+    for steps in result["steps"].values():
+        ratio = steps["numpy"]["microseconds"] / steps["fastmlp"]["microseconds"]
+        assert steps["numpy"]["ratio"] == pytest.approx(ratio)
+        assert steps["fastmlp"]["ratio"] == 1
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_mistakes(options, message, run):
     assert message in err
 
 
-def test_a_side_that_is_not_there(run, monkeypatch):
-    monkeypatch.setitem(bench._SIDES, "torch", "no_such_package")
+def test_a_framework_that_is_not_installed(run, monkeypatch):
+    monkeypatch.setitem(bench._FRAMEWORKS, "torch", "no_such_package")
     assert "--sides torch: no_such_package is not installed here." in run(
         "bench", "--sides", "torch").err  # fmt: skip
 
 
-def test_a_side_that_fails_is_left_out(run, monkeypatch):
-    monkeypatch.setitem(bench._SIDES, "broken", "json")
+def test_a_framework_that_fails_is_left_out(run, monkeypatch):
+    monkeypatch.setitem(bench._FRAMEWORKS, "broken", "json")
     status, out, err = run("bench", *FAST[:-1], "broken")
     assert status == 0
     assert out.splitlines()[0].split()[-1] == "fastmlp"

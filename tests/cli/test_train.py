@@ -261,7 +261,7 @@ def test_standardize(tmp_path, run):
         (["--warmup", "2"], "--warmup must be from 0 to below the 2 epochs, got 2."),
         (["--optimizer", "adam", "--momentum", "0.9"], "--momentum is not a setting of adam"),
         (["--clip-norm", "0"], "clip_norm must be above 0"),
-        (["--clip-norm", "1", "--clip-value", "1"], "must be None where"),
+        (["--clip-norm", "1", "--clip-value", "1"], "cannot both be set"),
         (["--momentum", "2"], "momentum must be"),
         (["--momentum=-1"], "momentum must be"),
         (["--nesterov"], "momentum must be above 0 with nesterov=True"),

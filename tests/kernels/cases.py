@@ -1,6 +1,8 @@
-"""What the kernel tests share: awkward sizes, tolerances, and every function with its arguments."""
+"""Shared by the kernel tests: awkward sizes, random images, tolerances and comparisons."""
 
 import numpy as np
+
+from fastmlp import kernels, reference
 
 DTYPES = [np.float32, np.float64]
 # Around the vector widths and tile sizes of every level, primes, and nothing at all.
@@ -39,6 +41,18 @@ def assert_close(result, expected, dtype, scale=1.0):
         )
 
 
+def assert_all_close(found, expected, dtype):
+    """Compare one result or a tuple of results, with a looser tolerance than assert_close."""
+    found = found if isinstance(found, tuple) else (found,)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert one.shape == other.shape
+        limit = (1e-5 if dtype == np.float32 else 1e-12) * max(1.0, np.abs(other).max())
+        np.testing.assert_allclose(one, other, rtol=0, atol=limit)
+
+
 def layouts(x):
     """Yield the same values as arrays that are not what a kernel can take as it is."""
     yield "fortran", np.asfortranarray(x)
@@ -55,3 +69,40 @@ def layouts(x):
     frozen.flags.writeable = False
     yield "read-only", frozen
     yield "list", x.tolist() if x.dtype == np.float64 else x.copy()
+
+
+# Around the widths of vectors and panels.
+CHANNELS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 33]
+
+
+def draw_images(seed, dtype, padded):
+    """Return random images, a window and its options: batch 1 to 9, odd sizes, both paddings."""
+    rng = np.random.default_rng([7, seed])
+    n, channels = int(rng.integers(1, 10)), CHANNELS[seed % len(CHANNELS)]
+    size = tuple(rng.integers(1, 18, 2).tolist())
+    window = tuple(rng.integers(1, 6, 2).tolist())
+    strides = int(rng.integers(1, 4)) if rng.integers(2) else tuple(rng.integers(1, 5, 2).tolist())
+    options = {"strides": strides}
+    if padded:
+        options["padding"] = ("valid", "same")[seed % 2]
+    if options.get("padding") != "same":
+        window = tuple(map(min, window, size))
+    return rng, rng.standard_normal((n, *size, channels)).astype(dtype), window, options
+
+
+def normal(rng, dtype, *shape):
+    """Return normal random numbers of a dtype."""
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def compare(name, *arguments, scale=1.0, **options):
+    """Compare a kernel with its twin, with and without ``out``; it must not change its arguments."""
+    dtype = np.dtype(arguments[0].dtype).type
+    expected = getattr(reference, name)(*arguments, **options)
+    before = [np.array(a) for a in arguments]
+    assert_close(getattr(kernels, name)(*arguments, **options), expected, dtype, scale)
+    out = np.full_like(expected, np.nan)
+    assert getattr(kernels, name)(*arguments, **options, out=out) is out
+    assert_close(out, expected, dtype, scale)
+    for argument, value in zip(arguments, before, strict=True):
+        np.testing.assert_array_equal(argument, value)

@@ -1,12 +1,7 @@
 """What the kernel tests share."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for cases.py, from any working directory
 
 
 @pytest.fixture

@@ -47,7 +47,8 @@ def test_unknown_level_is_refused():
 
 @pytest.mark.parametrize("level", [x for x in cpu.supported_levels() if x != cpu.isa])
 def test_the_twins_agree_at_every_level(level):
-    files = [str(HERE / name) for name in ("test_twins.py", "test_matmul.py", "test_ulp.py")]
+    names = ("twins", "activations", "dense", "losses", "ulp")
+    files = [str(HERE / f"test_{name}.py") for name in names]
     args = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     result = run(args, FASTMLP_ISA=level)
     assert result.returncode == 0, result.stdout[-3000:]

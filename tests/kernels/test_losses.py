@@ -4,7 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from cases import DTYPES, SIZES, assert_close
+from cases import (
+    DTYPES,
+    SIZES,
+    assert_close,
+)
 
 from fastmlp import kernels, reference
 
@@ -170,24 +174,25 @@ X = np.ones((3, 4), np.float32)
     ("call", "error", "message"),
     [
         (lambda: kernels.mae(X, X[0]), ValueError,
-         "prediction and target must have one shape and not be empty, got (3, 4) and (4,)."),
+         "prediction and target must have the same shape and must not be empty, got (3, 4) and (4,)."),
         (lambda: kernels.binary_cross_entropy(X, X[0]), ValueError,
-         "logits and targets must have one shape and not be empty, got (3, 4) and (4,)."),
+         "logits and targets must have the same shape and must not be empty, got (3, 4) and (4,)."),
         (lambda: kernels.huber(X, X, delta=0), ValueError, "delta must be above 0, got 0.0."),
         (lambda: kernels.huber(X, X, delta="1"), TypeError, "delta must be a number, got '1'"),
         (lambda: kernels.hinge(X, [0, 1, 2], margin=-1), ValueError,
          "margin must be finite and at least 0, got -1.0."),
         (lambda: kernels.hinge(X, [0, 1, 4]), ValueError,
          "labels must lie from 0 to 3, got 4 at index 2."),
-        (lambda: kernels.hinge(X, X), ValueError, "labels must be integers of shape (3,)."),
+        (lambda: kernels.hinge(X, X), ValueError,
+         "labels must be integers of shape (3,), got float32 of shape (3, 4)."),
         (lambda: kernels.hinge(X[0], [0]), ValueError,
-         "scores must have shape (N, C), not empty, got (4,)."),
+         "scores must have shape (N, C) and must not be empty, got (4,)."),
         (lambda: kernels.mse(X, X, sample_weight=[1, 2]), ValueError,
          "sample_weight must have shape (3,), got (2,)."),
         (lambda: kernels.mse(X, X, sample_weight=[1, 2, -1]), ValueError,
-         "sample_weight must hold finite numbers of at least 0."),
+         "sample_weight must hold finite numbers of at least 0, got numbers from -1 to 2."),
         (lambda: kernels.mse(X, X, sample_weight=[1, np.nan, 1]), ValueError,
-         "sample_weight must hold finite numbers of at least 0."),
+         "sample_weight must hold finite numbers of at least 0, got numbers from nan to nan."),
         (lambda: kernels.softmax_cross_entropy(X, [0, 1, 2], label_smoothing=1), ValueError,
          "label_smoothing must be at least 0 and below 1, got 1.0."),
         (lambda: kernels.softmax_cross_entropy(X, [0, 1, 2], class_weight=[1, 2, 3]), ValueError,
@@ -208,3 +213,57 @@ def test_overlap_is_refused():
     square = np.ones((4, 4), np.float32)
     with pytest.raises(ValueError, match="out must not overlap the other arrays"):
         kernels.softmax_cross_entropy(np.ones((4, 4), np.float32), square, out=square)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [1, 2, 3, 7, 8, 9, 10, 16, 33, 250])
+def test_cross_entropy_of_labels_and_probabilities(dtype, classes, rng):
+    for rows in (1, 2, 32):
+        logits = (rng.standard_normal((rows, classes)) * 4).astype(dtype)
+        labels = rng.integers(0, classes, rows)
+        one_hot = np.eye(classes, dtype=dtype)[labels]
+        soft = rng.random((rows, classes)).astype(dtype)
+        soft /= soft.sum(axis=1, keepdims=True)
+        for targets in (labels, one_hot, soft):
+            loss, gradient = kernels.softmax_cross_entropy(logits, targets)
+            expected_loss, expected = reference.softmax_cross_entropy(logits, targets)
+            assert isinstance(loss, float)
+            # The loss itself is relative to the logits, which it is a difference of.
+            tolerance = 1e-14 if dtype == np.float64 else 5e-6
+            assert loss == pytest.approx(expected_loss, rel=tolerance, abs=10 * tolerance)
+            assert_close(gradient, expected, dtype)
+            assert kernels.count_correct(logits, targets) == reference.count_correct(
+                logits, targets
+            )
+        copy = logits.copy()
+        loss_in_place, gradient = kernels.softmax_cross_entropy(copy, labels, out=copy)
+        loss, expected = kernels.softmax_cross_entropy(logits, labels)
+        assert gradient is copy
+        assert loss == loss_in_place
+        np.testing.assert_array_equal(copy, expected)
+
+
+def test_cross_entropy_of_extreme_logits():
+    logits = np.array([[1e4, 0.0, -1e4], [0.0, 0.0, 0.0]], np.float32)
+    loss, gradient = kernels.softmax_cross_entropy(logits, np.array([1, 2]))
+    assert loss == pytest.approx((1e4 + np.log(3)) / 2, rel=1e-6)
+    assert np.isfinite(gradient).all()
+    loss, _ = kernels.softmax_cross_entropy(np.full((1, 3), np.nan, np.float32), np.array([0]))
+    assert np.isnan(loss)
+
+
+def test_count_correct_counts_the_first_of_equals():
+    scores = np.array([[1, 1, 0], [0, 1, 1], [np.nan, 2, np.nan]], np.float32)
+    for labels in ([0, 1, 0], [1, 2, 1]):
+        labels = np.array(labels)
+        assert kernels.count_correct(scores, labels) == reference.count_correct(scores, labels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_mse(dtype, rng):
+    for shape in [(1,), (7,), (3, 5), (17, 33), (2, 3, 4)]:
+        a, b = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+        loss, gradient = kernels.mse(a, b)
+        expected_loss, expected = reference.mse(a, b)
+        assert loss == pytest.approx(expected_loss, rel=1e-6 if dtype == np.float32 else 1e-14)
+        assert_close(gradient, expected, dtype)

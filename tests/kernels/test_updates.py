@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from cases import DTYPES, layouts
 
-import fastmlp as fm
-from fastmlp import kernels, optimizers, reference
-from fastmlp._compiled import elementwise
+from fastmlp import kernels, reference
 
 SIZES = [0, 1, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000]
+
+
 STEPS = 10
+
+
 # Name, number of states, options.
 CASES = [
     ("sgd", 0, {}),
@@ -33,7 +35,11 @@ CASES = [
     ("adam", 2, {"decoupled": True}),
     ("adam", 2, {"beta1": 0.5, "eps": 0.1, "weight_decay": 0.3, "decoupled": True}),
 ]
+
+
 IDS = ["-".join([name, *options]) for name, _, options in CASES]
+
+
 each_case = pytest.mark.parametrize(("name", "states", "options"), CASES, ids=IDS)
 
 
@@ -185,73 +191,6 @@ def test_nesterov_is_momentum_that_looks_ahead(ops):
         np.testing.assert_allclose(weight, theta + mu * step, rtol=1e-12, atol=1e-13)
 
 
-# --- What the plan takes: kinds, slots and coefficients of an optimizer ---------------------------
-
-
-OPTIMIZERS = [
-    fm.SGD(0.1),
-    fm.SGD(0.1, weight_decay=0.2),
-    fm.SGD(0.1, momentum=0.9, weight_decay=0.2),
-    fm.SGD(0.1, momentum=0.9, nesterov=True),
-    fm.Adagrad(0.1, eps=1e-3),
-    fm.RMSprop(0.1, rho=0.8, weight_decay=0.2),
-    fm.Adam(0.1, beta1=0.8, beta2=0.95, eps=1e-3),
-    fm.Adam(weight_decay=0.2),
-    fm.AdamW(0.1, weight_decay=0.2),
-]
-
-
-def test_kinds_are_those_of_the_table():
-    assert optimizers.KINDS == elementwise.UPDATES
-    for kind, name in enumerate(optimizers.KINDS):
-        assert getattr(elementwise, name) == getattr(optimizers, "KIND_" + name) == kind
-    assert {optimizer.kind for optimizer in OPTIMIZERS} == set(range(len(optimizers.KINDS)))
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_coefficients_do_the_steps_of_update(optimizer, dtype, rng):
-    """A row a step, whichever the first one is, does what update does through the kernels."""
-    n = 37
-    weight, gradients, arrays = some(rng, n, dtype, len(optimizer.slots))
-    other, state = weight.copy(), {s: np.zeros(n, dtype) for s in optimizer.slots}
-    rates = np.full(STEPS, optimizer.learning_rate)
-    rows = np.concatenate(
-        [optimizer.coefficients(1, rates[:4]), optimizer.coefficients(5, rates[4:])]
-    )
-    assert rows.dtype == np.float64
-    assert rows.shape == (STEPS, optimizers.MAX_COEFFICIENTS)
-    for step, gradient in enumerate(gradients, 1):
-        row = tuple(rows[step - 1])
-        assert elementwise.update(optimizer.kind, weight, gradient, tuple(arrays), row) is weight
-        optimizer.update(kernels, other, gradient, state, step, optimizer.learning_rate)
-        eps = np.finfo(dtype).eps
-        for one, two in zip([weight, *arrays], [other, *state.values()], strict=True):
-            np.testing.assert_allclose(one, two, rtol=4 * eps, atol=4 * eps)
-
-
-def test_coefficients_of_far_steps():
-    adam = fm.Adam(0.5)
-    assert adam.coefficients(3, np.empty(0)).shape == (0, optimizers.MAX_COEFFICIENTS)
-    with np.errstate(all="raise"):
-        far = adam.coefficients(10**7, np.full(3, 0.5))
-    np.testing.assert_array_equal(far, [[0.5, 0, 1e-8, 0.9, 0.999, 0.5, 1, 0]] * 3)
-    first = adam.coefficients(1, np.array([0.5]))[0]
-    np.testing.assert_allclose(first[5:7], [0.5 / (1 - 0.9), (1 - 0.999) ** -0.5], rtol=1e-15)
-
-
-def test_momentum_of_a_course():
-    """A value known from a course, whose velocity is a step: -learning_rate times ours."""
-    shape, rate = (4, 5), 1e-3
-    for ops in (kernels, reference):
-        weight = np.linspace(-0.4, 0.6, 20).reshape(shape)
-        gradient = np.linspace(-0.6, 0.4, 20).reshape(shape)
-        velocity = np.linspace(0.6, 0.9, 20).reshape(shape) / -rate
-        ops.sgd_update(weight, gradient, rate, velocity=velocity, momentum=0.9)
-        assert weight[0, 0] == pytest.approx(0.1406, abs=1e-12)
-        assert weight[3, 4] == pytest.approx(1.4096, abs=1e-12)
-
-
 # --- Penalties and clipping -----------------------------------------------------------------------
 
 
@@ -341,6 +280,7 @@ def test_penalties_and_clipping_refuse(call, error, message):
 
 # --- What is refused ------------------------------------------------------------------------------
 
+
 W = np.ones(3, np.float32)
 
 
@@ -348,9 +288,9 @@ W = np.ones(3, np.float32)
     ("call", "error", "message"),
     [
         (lambda: kernels.sgd_update(W.copy(), W, 0.1, momentum=0.9), TypeError,
-         "velocity must be given with momentum or nesterov, got None."),
+         "velocity is required with momentum or nesterov, got None."),
         (lambda: reference.sgd_update(W.copy(), W, 0.1, nesterov=True), TypeError,
-         "velocity must be given with momentum or nesterov, got None."),
+         "velocity is required with momentum or nesterov, got None."),
         (lambda: kernels.sgd_update(W.copy(), W, 0.1, velocity=W[:2].copy()), ValueError,
          "velocity must be a C-contiguous, writeable float32 array of shape (3,), got shape (2,)."),
         (lambda: kernels.adagrad_update(W.copy(), W, np.zeros(3), 0.1), TypeError,

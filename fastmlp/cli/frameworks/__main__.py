@@ -1,4 +1,7 @@
-"""One side's process: ``python -m fastmlp.cli.frameworks SIDE [WORKLOAD SECONDS]`` prints JSON."""
+"""The process of one framework: ``python -m fastmlp.cli.frameworks NAME [WORKLOAD SECONDS]``.
+
+It prints JSON.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ import sys
 from fastmlp.cli.frameworks.workloads import WORKLOADS
 
 
-def main(side: str, workload: str = "", seconds: str = "1") -> None:
-    """Print the version of a side, or how fast it trains."""
-    module = importlib.import_module(f"fastmlp.cli.frameworks.{side}_side")
+def main(framework: str, workload: str = "", seconds: str = "1") -> None:
+    """Print the version of a framework, or how fast it trains."""
+    module = importlib.import_module(f"fastmlp.cli.frameworks.{framework}_side")
     if not workload:
         print(json.dumps(module.version()))
         return

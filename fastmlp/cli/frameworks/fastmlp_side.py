@@ -1,24 +1,23 @@
-"""fastmlp through its public names."""
+"""fastmlp, through its public names."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import fastmlp as fm
-from fastmlp._config import config
+from fastmlp._config import instruction_set
 from fastmlp.cli.frameworks.workloads import RATE, Workload
 
 __all__ = ["train", "version"]
 
 
 def version() -> str:
-    """Return what is measured."""
-    entries = config()
-    return f"fastmlp {entries['fastmlp'].split(' ')[0]}, {entries['instruction set']}"
+    """Return the name and version of the framework, and the instruction set in use."""
+    return f"fastmlp {fm.__version__}, {instruction_set()}"
 
 
 def train(workload: Workload, seconds: float) -> dict[str, Any]:
-    """Train by whole epochs, one call each or fewer."""
+    """Train whole epochs, in as few calls as possible."""
     x, y = workload.data()
     layers: list[fm.Layer] = []
     for conv in workload.convs:

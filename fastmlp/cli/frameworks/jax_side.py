@@ -1,4 +1,4 @@
-"""JAX: a whole epoch as one jitted scan; with convolutions a jitted call a step."""
+"""JAX: a whole epoch as one jitted scan, or one jitted call per step with convolutions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fastmlp.cli.frameworks.workloads import RATE, Array, Workload, time_epochs
+from fastmlp._types import Array
+from fastmlp.cli.frameworks.workloads import RATE, Workload, time_epochs
 
 __all__ = ["train", "version"]
 
@@ -16,12 +17,12 @@ jax.config.update("jax_platforms", "cpu")
 
 
 def version() -> str:
-    """Return what is measured."""
+    """Return the name and version of the framework."""
     return f"jax {jax.__version__}"
 
 
 def train(workload: Workload, seconds: float) -> dict[str, Any]:
-    """Train with rows gathered inside the compiled function."""
+    """Train, gathering the rows of each batch inside the compiled function."""
     x, y = map(jnp.asarray, workload.data())
     params: Any = jax.device_put(workload.weights())
 
@@ -54,7 +55,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
 
     def epoch(order: Array) -> float:
         nonlocal params
-        if workload.convs:  # inside a scan XLA's convolutions take many times as long
+        if workload.convs:  # XLA's convolutions are many times slower inside a scan
             total = jnp.zeros(())
             for rows in order:
                 params, loss = single(params, rows, x, y)

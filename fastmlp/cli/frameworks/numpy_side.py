@@ -1,4 +1,4 @@
-"""Plain numpy in float32: every operation in place, every buffer made once."""
+"""Plain numpy in float32: every operation in place, every buffer allocated once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp.cli.frameworks.workloads import RATE, Array, Workload, time_epochs
+from fastmlp._types import Array
+from fastmlp.cli.frameworks.workloads import RATE, Workload, time_epochs
 
 __all__ = ["train", "version"]
 
 
 def version() -> str:
-    """Return what is measured."""
+    """Return the name and version of the framework."""
     return f"numpy {np.__version__}"
 
 
 def train(workload: Workload, seconds: float) -> dict[str, Any]:
-    """Train with one batch of buffers; without convolutions."""
+    """Train with one set of buffers for all batches; no convolutions."""
     if workload.image:
         return {}
     x, y = workload.data()
@@ -30,7 +31,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
 
 
 class _Net:
-    """The layers, with buffers of batches of one size."""
+    """The dense layers, with buffers for batches of one size."""
 
     def __init__(self, workload: Workload) -> None:
         n = workload.batch
@@ -43,14 +44,14 @@ class _Net:
         self.ones, self.rows = np.ones(n, np.float32), np.arange(n)
 
     def step(self, x: Array, labels: Array) -> float:
-        """Update by plain SGD; return the mean loss before."""
+        """Perform one step of plain SGD; return the mean loss before it."""
         below, last = x, len(self.layers) - 1
         for i, (w, b) in enumerate(self.layers):
             y = self.y[i]
             np.matmul(below, w, out=y)
             y += b
             if i < last:
-                np.maximum(y, self.zeros[i], out=y)  # four times as fast as with a scalar
+                np.maximum(y, self.zeros[i], out=y)  # four times as fast as with the scalar 0
             below = y
         z, n = below, len(x)
         z -= z.max(axis=1, keepdims=True)
@@ -58,7 +59,7 @@ class _Net:
         np.exp(z, out=z)
         total = z.sum(axis=1, keepdims=True)
         loss = float(np.log(total).sum() - picked) / n
-        # All that follows is linear in the gradient, so the learning rate goes in here.
+        # The rest is linear in the gradient, so the learning rate can be applied here.
         z *= RATE / n / total
         z[self.rows, labels] -= RATE / n
         dy = z

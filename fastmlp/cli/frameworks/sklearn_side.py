@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier, plain SGD without momentum or penalty."""
+"""scikit-learn's MLPClassifier, with plain SGD: no momentum, no penalty."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["train", "version"]
 
 
 def version() -> str:
-    """Return what is measured."""
+    """Return the name and version of the framework."""
     return f"scikit-learn {sklearn.__version__}"
 
 
 def train(workload: Workload, seconds: float) -> dict[str, Any]:
-    """Train by calls of ``partial_fit``, an epoch each; without convolutions."""
+    """Train with one call of ``partial_fit`` per epoch; no convolutions."""
     if workload.image:
         return {}
     warnings.filterwarnings("ignore", module="sklearn")
@@ -40,7 +40,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
     model.partial_fit(x[:1], y[:1], classes=classes)
     model.coefs_ = [weight for weight, _ in workload.weights()]
     model.intercepts_ = [bias for _, bias in workload.weights()]
-    del model._optimizer  # made anew, for the weights it has now
+    del model._optimizer  # partial_fit creates a new one for the replaced weights
     model.partial_fit(x, y)
     model.partial_fit(x, y)
     loss = model.loss_

@@ -1,4 +1,4 @@
-"""PyTorch, eager: gradients and updates with the fewest calls, images with channels last."""
+"""PyTorch in eager mode, with as few calls as possible; images have channels last."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from fastmlp.cli.frameworks.workloads import RATE, Array, Workload, threads, time_epochs
+from fastmlp._types import Array
+from fastmlp.cli.frameworks.workloads import RATE, Workload, threads, time_epochs
 
 __all__ = ["train", "version"]
 
 
 def version() -> str:
-    """Return what is measured."""
+    """Return the name and version of the framework."""
     return f"torch {torch.__version__}"
 
 
@@ -32,7 +33,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
     def forward(x: Any) -> Any:
         left = iter(parameters)
         if workload.image:
-            x = x.permute(0, 3, 1, 2)  # as it lies in memory: PyTorch's channels_last
+            x = x.permute(0, 3, 1, 2)  # a view: PyTorch's channels_last layout
             for conv, weight, bias in zip(workload.convs, left, left, strict=False):
                 x = functional.max_pool2d(functional.conv2d(x, weight, bias).relu(), conv.pool)
             x = x.permute(0, 2, 3, 1).flatten(1)

@@ -1,4 +1,4 @@
-"""What the sides train: networks, their data and first weights, and how epochs are timed."""
+"""The benchmark's networks, their data and initial weights, and the timing of epochs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array
 
 __all__ = ["WORKLOADS", "Conv", "Workload", "threads", "time_epochs"]
-
-Array = npt.NDArray[Any]
 
 RATE = 0.01
 
 
 class Conv(NamedTuple):
-    """A convolution with a relu and a max-pool behind it."""
+    """A convolution followed by relu and max-pooling."""
 
     filters: int
     size: int
@@ -27,10 +26,11 @@ class Conv(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """A network with relus, trained by plain SGD on cross entropy.
+    """A network with relu activations, trained by plain SGD on cross-entropy.
 
-    ``sizes`` are the features before, between and after the dense layers; those of a network for
-    images (H, W, C) come out of its convolutions, flattened with channels last.
+    ``sizes`` are the numbers of features before, between and after the dense layers. A network for
+    images (H, W, C) starts with convolutions. Their flattened output, channels last, is the input
+    of the first dense layer.
     """
 
     name: str
@@ -42,18 +42,18 @@ class Workload(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps per epoch."""
         return self.rows // self.batch
 
     def data(self) -> tuple[Array, Array]:
-        """Return samples, float32, and labels, int64."""
+        """Return float32 samples and int64 labels."""
         rng = np.random.default_rng(1)
         shape = self.image or self.sizes[:1]
         x = rng.random((self.rows, *shape), dtype=np.float32)
         return x, rng.integers(self.sizes[-1], size=self.rows)
 
     def weights(self) -> list[tuple[Array, Array]]:
-        """Return first weights and biases: of filters (kh, kw, in, out), of others (in, out)."""
+        """Return initial weights and biases: filters (kh, kw, in, out), matrices (in, out)."""
         rng = np.random.default_rng(0)
         shapes: list[tuple[int, ...]] = []
         channels = self.image[2] if self.image else 0
@@ -90,26 +90,31 @@ WORKLOADS = {
         ),
     )
 }
-"""By their names: sizes of the layers, and of a batch."""
+"""Workloads by name: the sizes of the layers, then of a batch."""
 
 
 def threads() -> int:
-    """Return how many threads a side's library is to use."""
+    """Return the number of threads that a framework should use."""
     return int(os.environ.get("OMP_NUM_THREADS", "1"))
 
 
 def time_epochs(
     workload: Workload, epoch: Callable[[Array], float], seconds: float
 ) -> dict[str, Any]:
-    """Run epochs for some seconds after two; return the seconds of their steps, and a loss.
+    """Train two epochs, then time epochs for some seconds.
 
     Parameters
     ----------
     workload : Workload
     epoch : callable
-        Trains an epoch in the order it gets, (steps, batch), and returns the mean loss.
+        Trains one epoch in the order it receives, (steps, batch), and returns the mean loss.
     seconds : float
-        For how long; at least three epochs.
+        Minimum time; at least three epochs are timed.
+
+    Returns
+    -------
+    result : dict
+        "steps", the seconds per step of each timed epoch, and "loss", the mean loss of epoch 2.
     """
     order = workload.orders()
     epoch(order())

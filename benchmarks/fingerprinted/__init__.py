@@ -1,0 +1,1 @@
+"""The networks whose results fingerprints.py hashes, by what is special about them."""

@@ -1,0 +1,59 @@
+"""Where values lie in the arena: strides of rows, and one place for buffers of different times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastmlp._arrays import empty
+from fastmlp._plan.operation import Buffer
+
+__all__ = ["allocate", "row_stride", "without_aliasing"]
+
+Array = npt.NDArray[Any]
+
+_LINE = 64  # bytes of a cache line
+# Rows at a distance of this many bytes, or a multiple, compete for few sets of the first cache.
+_ALIASING = 1024
+# Whole vectors may be read and written behind the last value of the arena.
+_TAIL_LINES = 1024
+
+
+def row_stride(columns: int, lanes: int, width: int, itemsize: int) -> int:
+    """Return the distance of rows of ``columns`` elements: whole vectors, without aliasing."""
+    return without_aliasing(-(-columns // lanes) * lanes, width, itemsize)
+
+
+def without_aliasing(stride: int, width: int, itemsize: int) -> int:
+    """Return a distance of rows, in elements, that is no multiple of 1 KiB."""
+    if stride * itemsize % _ALIASING == 0:
+        stride += max(width, _LINE // itemsize)
+    return stride
+
+
+def allocate(buffers: list[Buffer], phases: int, dtype: np.dtype[Any]) -> Array:
+    """Give every buffer its place and return the arena, all zero.
+
+    Buffers that are in use in different phases share memory. The largest are placed first, each at
+    the first gap that is large enough.
+    """
+    line = _LINE // dtype.itemsize
+    placed: list[Buffer] = []
+    size = 0
+    for buffer in sorted(buffers, key=lambda b: -b.size):
+        if buffer.zero:
+            buffer.first, buffer.last = 0, phases
+        others = [b for b in placed if b.first <= buffer.last and buffer.first <= b.last]
+        offset = 0
+        for other in sorted(others, key=lambda b: b.offset):
+            if offset + buffer.size <= other.offset:
+                break
+            offset = max(offset, other.offset + -(-other.size // line) * line)
+        buffer.offset = offset
+        placed.append(buffer)
+        size = max(size, offset + buffer.size)
+    arena = empty((size + _TAIL_LINES * line,), dtype)
+    arena[...] = 0
+    return arena
