@@ -1,4 +1,4 @@
-"""What tests of every subject share."""
+"""Fixtures for every test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ except ImportError:  # a source tree that is not built: test what needs no compi
 
 @pytest.fixture(scope="session", autouse=True)
 def _away_from_the_sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Run in an empty folder: a child process would import what lies in the current one."""
+    """Run in an empty folder, because a child process imports from the current folder."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
@@ -29,7 +29,7 @@ def _away_from_the_sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(params=["numpy", "kernels"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each backend in turn; one that is not built is skipped."""
+    """Run a test on each backend; skip a backend that is not built."""
     if request.param == "kernels":
         pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
     return request.param
@@ -47,7 +47,7 @@ def toy() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def model(backend: str) -> fm.Sequential:
-    """Make a small classifier for the toy data, on each backend."""
+    """Return a small classifier for the toy data, on each backend."""
     result = fm.MLP(6, [8, 5], 3, activation="tanh", seed=3)
     result.backend = backend
     return result
@@ -55,7 +55,7 @@ def model(backend: str) -> fm.Sequential:
 
 @pytest.fixture
 def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Return a function that sets the number of threads, which then share the smallest work too."""
+    """Return a function that sets the number of threads; threads then share even the smallest work."""
     from fastmlp import _threads
     from fastmlp._engines import plans
     from fastmlp._plan import builder

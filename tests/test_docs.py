@@ -43,7 +43,7 @@ OPTIONAL = ("h5py", "joblib", "keras", "matplotlib", "pandas", "polars", "sklear
 CHECKER = doctest.OutputChecker()
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-# Public modules whose names are not those of fastmlp itself.
+# Public modules with names of their own, beside the names of fastmlp itself.
 MODULES = ("datasets", "initializers", "kernels", "layouts", "metrics", "plot", "reference")
 
 pytestmark = pytest.mark.skipif(not API.is_dir(), reason="the pages are not beside the tests")
@@ -124,7 +124,7 @@ def run_python(block: Block, page: str, names: dict[str, Any]) -> None:
 
 
 def commands(block: Block) -> list[tuple[str, str | None]]:
-    """Return the commands of a block; those of a ``console`` block with what they print."""
+    """Return the commands of a block, each with its output if the block is ``console``."""
     text = block.text.replace("\\\n", " ")
     if block.language == "sh":
         return [(line, None) for line in text.splitlines()]

@@ -1,4 +1,4 @@
-"""Initializers: their distributions, gains and settings, and how models take them."""
+"""Initializers: their distributions, gains and settings, and their use in models."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ def test_a_callback_that_raises_elsewhere(hook, model, toy):
     assert model.fit(*toy, epochs=1).epochs == [1]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_between_steps_ends_the_run_after_that_step(model, toy):
     class Press(Recorder):
         def on_batch_end(self, step, logs):

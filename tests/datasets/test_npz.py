@@ -68,7 +68,7 @@ def test_npz_every_flipped_byte_gives_arrays_or_refusal(tmp_path: Path) -> None:
             found = load_npz(path)
         except FastmlpFormatError:
             n_refused += 1
-        else:  # a date, or another field that nobody needs
+        else:  # a date, or another unused field
             np.testing.assert_array_equal(next(iter(found.values())), np.arange(6.0))
     assert n_refused > 0.75 * len(raw)
 

@@ -112,7 +112,7 @@ def dead():
     return process.pid
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there nobody knows whether a process lives")
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot tell whether a process lives")
 def test_a_save_removes_what_killed_saves_of_the_same_file_left(path, dead):
     model, link = fm.MLP(3, [], 2), path.with_name("link")
     link.symlink_to(path)

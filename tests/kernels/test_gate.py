@@ -1,4 +1,4 @@
-"""What the kernels refuse, and what they say."""
+"""The checks in front of the kernels: which arguments are refused, and the messages."""
 
 import functools
 import pickle

@@ -1,4 +1,4 @@
-"""Losses of the kernels against their twins, on every setting, and what both refuse to be."""
+"""Losses: the compiled kernels against the reference, for every setting, and refused arguments."""
 
 import math
 

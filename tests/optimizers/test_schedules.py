@@ -1,4 +1,4 @@
-"""Learning rates that change: values by hand, and what trainings do with them."""
+"""Learning-rate schedules: values by hand, and their use in training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random networks with dropout, noise, normalisation and embeddings between all other layers."""
+"""Random networks with dropout, noise, normalization and embeddings between other layers."""
 
 from __future__ import annotations
 

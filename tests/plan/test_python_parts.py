@@ -16,7 +16,7 @@ pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
 
 class Gain(fm.Layer):
-    """Multiply every feature by a number of its own."""
+    """Multiply every feature by its parameter."""
 
     def build(self, input_shape):
         count = (int(np.prod(input_shape)),)
