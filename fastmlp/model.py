@@ -136,7 +136,7 @@ class Sequential(Network):
         """
         chosen, kept = optimizers.get(optimizer), losses.get(loss)
         kept.check_output(self.output_shape)
-        given = None if metrics is None else scoring.accepted(metrics)
+        given = None if metrics is None else scoring.check_metrics(metrics)
         scoring.scores(given, kept, self.output_shape)
         self.optimizer, self.loss, self.metrics = chosen, kept, given
 
@@ -265,7 +265,7 @@ class Sequential(Network):
         """
         chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
         used = self.loss if loss is None else losses.get(loss)
-        given = self.metrics if metrics is None else scoring.accepted(metrics)
+        given = self.metrics if metrics is None else scoring.check_metrics(metrics)
         n_epochs = _checks.integer(epochs, "epochs", minimum=1)
         batch = _checks.integer(batch_size, "batch_size", minimum=1)
         shuffles = _checks.boolean(shuffle, "shuffle")
@@ -619,7 +619,7 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         model.optimizer = optimizers.get(config["optimizer"])
         model.loss = losses.get(config["loss"])
         if config["metrics"] is not None:
-            model.metrics = scoring.accepted(config["metrics"])
+            model.metrics = scoring.check_metrics(config["metrics"])
             scoring.scores(model.metrics, model.loss, model.output_shape)
         model.epochs_begun = _checks.integer(config["epochs_begun"], "epochs_begun", minimum=0)
         steps = config.get("steps_done", 0)  # files of before have none

@@ -213,7 +213,7 @@ def test_histograms_and_statistics_of_every_layer(backend, images, tmp_path, rea
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_inside_is_what_the_layers_compute(activation, backend, toy):
-    from fastmlp._engines.layer_values import inside
+    from fastmlp._engines.layer_values import layer_values
 
     model = fm.MLP(6, [8, 5], 3, activation=activation, dtype="float64", seed=3)
     model.backend = backend
@@ -221,7 +221,7 @@ def test_inside_is_what_the_layers_compute(activation, backend, toy):
     x, y = model.data(*toy, model.loss)
     found = {
         f"{layer.name}.{kind}": values.copy()
-        for layer, kind, values in inside(model, model.loss, x, y)
+        for layer, kind, values in layer_values(model, model.loss, x, y)
     }
     p = model.parameters
     function = getattr(fm.reference, activation)

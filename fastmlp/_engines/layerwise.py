@@ -64,7 +64,7 @@ class ReferenceEngine:
                 value, dy, weight = loss.measure(ops, output, targets, workspace.dy, weights)
                 if not math.isfinite(value):
                     return PassResult(sums.mean, value, sums.correct, start, True)
-                correct = int(loss.right(output, targets).sum()) if job.counts else 0
+                correct = int(loss.count_correct(output, targets).sum()) if job.counts else 0
                 value += network.penalty()
                 state.begin_step(step)
                 network.backward(ops, dy, workspace, sink, trainable=True)
@@ -93,7 +93,7 @@ class ReferenceEngine:
                 job.out[rows] = output
             weights = None if job.weights is None else job.weights[rows]
             value, _, weight = loss.measure(ops, output, targets, workspace.dy, weights)
-            correct = int(loss.right(output, targets).sum()) if job.counts else 0
+            correct = int(loss.count_correct(output, targets).sum()) if job.counts else 0
             sums = _added(sums, len(targets), value, weight, correct)
             if job.poll is not None and job.poll(sums.done, sums.mean, sums.correct):
                 break

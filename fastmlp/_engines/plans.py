@@ -215,7 +215,7 @@ class Plan:
             self.program.weight = total
             self._losses[:rows] = value * (total / rows)
             if loss.classifies:
-                self._correct[:rows] = loss.right(output, targets)
+                self._correct[:rows] = loss.count_correct(output, targets)
             builder.view(dy, rows)[...] = gradient.reshape(rows, -1)
 
         builder.python(None, f"loss {loss!r}", compute, [outputs.buffer], [dy], checks=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fastmlp import _checks, losses, optimizers
 from fastmlp._engines.base import CHUNK, StepHook, Sums
-from fastmlp._engines.layer_values import inside
+from fastmlp._engines.layer_values import layer_values
 from fastmlp._training import checkpoint
 from fastmlp._training.checkpoint import Checkpoint, fingerprint
 from fastmlp._training.interrupt import InterruptFlag
@@ -278,7 +278,7 @@ class Run:
         self, x: Array, y: Array, weights: Array | None
     ) -> Iterator[tuple[Layer, str, Array]]:
         """Yield what the layers hold and compute for samples."""
-        return inside(self._network, self._loss, x, y, weights)
+        return layer_values(self._network, self._loss, x, y, weights)
 
     def check_checkpoint(self) -> None:
         """Raise ValueError if the run has a part that checkpoints cannot store."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastmlp import _checks, metrics
 from fastmlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
-__all__ = ["Given", "Metric", "Scores", "accepted", "names", "scores"]
+__all__ = ["Given", "Metric", "Scores", "check_metrics", "names", "scores"]
 
 Array = npt.NDArray[Any]
 Function = Callable[[Array, Array], float]
@@ -54,7 +54,7 @@ class Scores(NamedTuple):
     predictions_per_sample: int
 
 
-def accepted(given: Any) -> tuple[Given, ...]:
+def check_metrics(given: Any) -> tuple[Given, ...]:
     """Return metrics as users give them, checked as far as no loss is needed.
 
     Raises
@@ -95,7 +95,7 @@ def scores(given: Sequence[Given] | None, loss: Loss, output_shape: tuple[int, .
     ValueError
         If a metric does not fit the loss or the outputs.
     """
-    per_sample = loss.answers(output_shape)
+    per_sample = loss.predictions_per_sample(output_shape)
     if given is None:
         return Scores(loss.classifies, (), per_sample)
     made = [
