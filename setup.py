@@ -1,6 +1,6 @@
 """The compiled modules: Cython loop nests over one C file per instruction set.
 
-Everything else about the package stands in pyproject.toml.
+pyproject.toml has everything else about the package.
 """
 
 import os
@@ -13,17 +13,16 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
-SIMD = Path("csrc/simd")
+CSRC = Path("csrc")
 SOURCES = {
-    "cpu": "csrc/cpu.pyx",
-    "plan": "csrc/plan/plan.pyx",
-    **{
-        name: f"csrc/kernels/{name}.pyx"
-        for name in ("matmul", "elementwise", "losses", "convolution", "layers")
-    },
+    # The only module that contains the levels; the others get their tables from it.
+    "cpu": [CSRC / "cpu.pyx", *sorted(CSRC.glob("simd/*.c"))],
+    "plan": [CSRC / "plan/plan.pyx", CSRC / "team/fm_team.c"],
+    **{path.stem: [path] for path in sorted(CSRC.glob("kernels/*.pyx"))},
 }
+HEADERS = sorted(map(str, [*CSRC.glob("**/*.h"), *CSRC.glob("**/*.pxd")]))
 
-# -ffp-contract=off: a multiply-add is fused where the code says so, on every compiler.
+# -ffp-contract=off: a multiply-add is fused only where the code says so, on every compiler.
 UNIX_FLAGS = [
     *(["-O1", "-g"] if DEBUG else ["-O3", "-g0"]),
     "-std=c11",
@@ -32,7 +31,7 @@ UNIX_FLAGS = [
     "-ffp-contract=off",
     "-fvisibility=hidden",
 ]
-# Flags of one file only: the rest of the build never uses more than the machine's baseline.
+# Flags for one file only: the rest of the build never uses more than the machine's baseline.
 LEVEL_FLAGS = {
     "fm_avx2.c": ["-mavx2", "-mfma"],
     "fm_avx512.c": [
@@ -72,24 +71,18 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
-def extension(name: str) -> Extension:
-    sources = [SOURCES[name]]
-    if name == "cpu":  # the one module that holds the levels; the others get their tables from it
-        sources += sorted(map(str, SIMD.glob("*.c")))
-    if name == "plan":
-        sources.append("csrc/team/fm_team.c")
-    return Extension(
-        f"fastmlp._compiled.{name}",
-        sources,
-        include_dirs=["csrc/simd", "csrc/team", np.get_include()],
-        depends=sorted(map(str, [*Path("csrc").glob("**/*.h"), *Path("csrc").glob("**/*.pxd")])),
-        define_macros=MACROS,
-    )
-
-
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in SOURCES],
+        [
+            Extension(
+                f"fastmlp._compiled.{name}",
+                list(map(str, sources)),
+                include_dirs=["csrc/simd", "csrc/team", np.get_include()],
+                depends=HEADERS,
+                define_macros=MACROS,
+            )
+            for name, sources in SOURCES.items()
+        ],
         build_dir="build/cython",
         include_path=["csrc"],
         nthreads=2,

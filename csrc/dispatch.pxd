@@ -14,7 +14,7 @@ ctypedef fused real:
 
 cdef extern from "fm_table.h" nogil:
     enum:
-        # What the loops treat apart. Python has all names, by names_of.
+        # The names that the loops treat apart. Python has all of them, through numbers_of.
         FM_LOG, FM_RELU, FM_SGD, FM_ADAGRAD, FM_BINARY_CROSS_ENTROPY
         FM_UNARY_COUNT, FM_ACTIVATION_COUNT, FM_UPDATE_COUNT, FM_LOSS_COUNT
         FM_MAX_COEFFICIENTS

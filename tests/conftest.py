@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,3 +69,27 @@ def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], N
     before = _threads.choice()
     yield fm.set_num_threads
     _threads.choose(before)
+
+
+@pytest.fixture
+def poisoned_arenas(monkeypatch):
+    """A context in which the arenas of new plans hold NaN wherever zeros are not promised."""
+    from fastmlp._plan import builder
+
+    allocate = builder.allocate
+
+    def poisoned(buffers, phases, dtype):
+        arena = allocate(buffers, phases, dtype)
+        arena[...] = np.nan
+        for buffer in buffers:
+            if buffer.zero:
+                arena[buffer.offset : buffer.offset + buffer.size] = 0
+        return arena
+
+    @contextlib.contextmanager
+    def poison():
+        with monkeypatch.context() as patch:
+            patch.setattr(builder, "allocate", poisoned)
+            yield
+
+    return poison

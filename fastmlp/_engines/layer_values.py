@@ -15,14 +15,14 @@ from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import GradientStore
 
-__all__ = ["inside"]
+__all__ = ["layer_values"]
 
 Array = npt.NDArray[Any]
 
 _POOLS = (MaxPool2D, AvgPool2D, GlobalAvgPool2D)
 
 
-def inside(
+def layer_values(
     network: Network, loss: Loss, x: Array, y: Array, weights: Array | None = None
 ) -> Iterator[tuple[Layer, str, Array]]:
     """Yield what the layers of a network hold and compute for a batch, one array after another.

@@ -140,7 +140,7 @@ def add_loss(
         context.program.weight = total
         context.losses[:rows] = value * (total / rows)
         if loss.classifies:
-            context.correct[:rows] = loss.right(output, targets)
+            context.correct[:rows] = loss.count_correct(output, targets)
         builder.view(dy, rows)[...] = slope.reshape(rows, -1)
 
     _add(builder, None, f"loss {loss!r}", compute, [outputs.buffer], [dy], checks=True)

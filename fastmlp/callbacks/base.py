@@ -49,9 +49,10 @@ class RunInfo(Protocol):
         """
 
     def inside(self, x: Array, y: Array, weights: Array | None) -> Iterator[tuple[Any, str, Array]]:
-        """Yield what the layers hold and compute for samples; see ``fastmlp._engines.layer_values``.
+        """Yield what the layers hold and compute for samples.
 
-        All as ``probe`` returns it. The model stays as it is.
+        All as ``probe`` returns it. The model stays as it is. See
+        ``fastmlp._engines.layer_values``.
         """
 
     def check_checkpoint(self) -> None:

@@ -256,7 +256,7 @@ def test_a_wrong_shape_of_a_layer_is_told():
 
     model = fm.Sequential([Wrong()], 3)
     with pytest.raises(
-        ValueError, match=r"wrong_0: forward must return shape \(4, 3\), got \(4, 2"
+        ValueError, match=r"wrong_0: forward must return an array of shape \(4, 3\), got \(4, 2"
     ):
         model.predict(np.zeros((4, 3)))
 
