@@ -8,10 +8,6 @@ import numpy.typing as npt
 _Array = npt.NDArray[Any]
 
 ELEMENT_LOSSES: dict[str, int]
-MSE: int
-MAE: int
-HUBER: int
-BINARY_CROSS_ENTROPY: int
 
 def softmax(x: _Array, out: _Array | None) -> _Array | Any: ...
 def log_softmax(x: _Array, out: _Array | None) -> _Array | Any: ...
