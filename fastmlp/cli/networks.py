@@ -16,7 +16,7 @@ from fastmlp import model as models
 from fastmlp.cli.data import Part
 from fastmlp.cli.settings import Setting
 
-__all__ = ["LAYERS", "SETTINGS", "make", "outputs", "scale_of"]
+__all__ = ["LAYERS", "SETTINGS", "initializer", "make", "outputs", "scale_of"]
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
