@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Operation
+from fastmlp._types import Array
 from fastmlp.parameter import Parameter
 
 __all__ = ["finish", "keep_gradient", "penalties", "update", "wanted"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(eq=False)
