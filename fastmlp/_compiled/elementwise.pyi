@@ -1,4 +1,4 @@
-# A function does nothing and returns None if an array is not ready for it (csrc/kernels/arrays.pxd).
+# A function does nothing and returns None if an array is not ready (csrc/kernels/arrays.pxd).
 # "| Any" stands for this None, which calls with checked arrays never get.
 
 from typing import Any, Protocol
