@@ -7,17 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, io, losses, optimizers
 from fastmlp._engines import engine
-from fastmlp._training import checkpoint, scoring
-from fastmlp._training import generator as batches
-from fastmlp._training import loop as training
-from fastmlp._training.generator import Source, gives_batches
+from fastmlp._engines.base import Pass
+from fastmlp._training import checkpoint, data, evaluation, loop, scoring
 from fastmlp._training.progress import Progress, Verbosity
-from fastmlp._training.run import Run, Session
+from fastmlp._training.run import FitSettings, Run, check_callbacks
 from fastmlp._training.scoring import Given
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError
@@ -31,8 +28,6 @@ from fastmlp.parameter import Initializer
 __all__ = ["Sequential", "load_model"]
 
 Array = npt.NDArray[Any]
-
-_BATCH_SIZE = 32
 
 
 class Sequential(Network):
@@ -141,7 +136,7 @@ class Sequential(Network):
         """
         chosen, kept = optimizers.get(optimizer), losses.get(loss)
         kept.check_output(self.output_shape)
-        given = None if metrics is None else scoring.accepted(metrics)
+        given = None if metrics is None else scoring.check_metrics(metrics)
         scoring.scores(given, kept, self.output_shape)
         self.optimizer, self.loss, self.metrics = chosen, kept, given
 
@@ -150,7 +145,7 @@ class Sequential(Network):
         x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]],
         y: npt.ArrayLike | None = None,
         epochs: int = 10,
-        batch_size: int = _BATCH_SIZE,
+        batch_size: int = data.BATCH_SIZE,
         optimizer: str | Optimizer | None = None,
         loss: str | Loss | None = None,
         validation_data: tuple[npt.ArrayLike, ...]
@@ -270,105 +265,49 @@ class Sequential(Network):
         """
         chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
         used = self.loss if loss is None else losses.get(loss)
-        given = self.metrics if metrics is None else scoring.accepted(metrics)
+        given = self.metrics if metrics is None else scoring.check_metrics(metrics)
         n_epochs = _checks.integer(epochs, "epochs", minimum=1)
         batch = _checks.integer(batch_size, "batch_size", minimum=1)
-        source, steps, weights = None, None, None
-        if y is None:
-            source, steps = self._source(x, used, n_epochs, batch, sample_weight, steps_per_epoch)
-            samples, targets = np.empty((0, *self.input_shape)), np.empty(0)
-        else:
-            if steps_per_epoch is not None or gives_batches(x):
-                if steps_per_epoch is None:
-                    raise ValueError("y must be left out: x gives batches (x, y).")
-                raise ValueError(
-                    "steps_per_epoch must be left out unless x gives batches, got "
-                    f"{steps_per_epoch!r}."
-                )
-            samples, targets = self.data(x, y, used, in_pieces=True)
-        validation: Any = None
-        if validation_data is not None and gives_batches(validation_data):
-            validation = Source(validation_data, self, used, "validation_data")
-            if not validation.begins_again:
-                raise ValueError(
-                    "validation_data must begin again after every epoch, got an iterator. Pass a "
-                    "function that returns one."
-                )
-        elif validation_data is not None:
-            x_held, y_held, third = _checks.pair_or_triple(validation_data, "validation_data")
-            names = "validation_data[0]", "validation_data[1]"
-            pair = self.data(x_held, y_held, used, *names, in_pieces=True)
-            third = self.weights(third, len(pair[0]), used, "validation_data[2]")
-            validation = (*pair, third)
-        if source is None:
-            self.check_batches(len(samples), batch)
-            weights = self.weights(sample_weight, len(samples), used)
-        run = Run(
-            x=samples,
-            y=targets,
-            weights=weights,
+        shuffles = _checks.boolean(shuffle, "shuffle")
+        steps = steps_per_epoch
+        if steps is not None:
+            steps = _checks.integer(steps, "steps_per_epoch", minimum=1)
+        source = data.for_training(
+            self,
+            used,
+            x,
+            y,
+            sample_weight,
             epochs=n_epochs,
             batch_size=batch,
-            shuffle=_checks.boolean(shuffle, "shuffle"),
-            validation=validation,
-            callbacks=_check_callbacks(callbacks),
-            progress=Progress(
-                _checks.verbosity(verbose), n_epochs, len(samples) if source is None else None
-            ),
+            shuffle=shuffles,
+            steps_per_epoch=steps,
+        )
+        settings = FitSettings(
+            source=source,
+            validation=data.for_validation(self, used, validation_data),
+            epochs=n_epochs,
+            batch_size=batch,
+            shuffle=shuffles,
+            steps_per_epoch=steps,
+            callbacks=check_callbacks(callbacks),
+            progress=Progress(_checks.verbosity(verbose), n_epochs, source.samples),
             scores=scoring.scores(given, used, self.output_shape),
             config=self._saved,
             resume=None if resume is None else checkpoint.read(resume),
-            source=source,
-            steps=steps,
         )
-        training.check_monitors(chosen, run)
+        settings.check(chosen)
         history = History()
-        session = Session(self, used, chosen, run, history)
-        first = self.layers[0]
-        if run.resume is None:
-            if isinstance(first, Standardize) and source is None and not first.is_adapted:
-                first.adapt_checked(samples)
+        run = Run(self, used, chosen, settings, history)
+        if resume is None:
+            first = self.layers[0]
+            if isinstance(first, Standardize) and source.data and not first.is_adapted:
+                first.adapt_checked(source.data.x)
             self.check_ready()
         self.optimizer, self.loss, self.metrics = chosen, used, given
         self.history = history
-        training.fit(self, used, chosen, run, session)
+        loop.fit(self, used, chosen, settings, run)
         return history
-
-    def _source(
-        self,
-        x: Any,
-        loss: Loss,
-        epochs: int,
-        batch_size: int,
-        sample_weight: Any,
-        steps_per_epoch: int | None,
-    ) -> tuple[Source, int | None]:
-        """Return where batches come from and how many an epoch, checked."""
-        if isinstance(x, (np.ndarray, str, bytes, dict)) or not (
-            isinstance(x, (list, tuple)) or gives_batches(x)
-        ):
-            raise TypeError(
-                "y must be an array, got None. Only an iterable of batches (x, y), or a function "
-                "that returns one, goes without."
-            )
-        loss.check_output(self.output_shape)
-        if batch_size != _BATCH_SIZE:
-            raise ValueError(f"batch_size must be left out: x gives batches, got {batch_size}.")
-        if sample_weight is not None:
-            raise ValueError(
-                "sample_weight must be left out: x gives batches, which may be tuples "
-                f"(x, y, sample_weight), got {type(sample_weight).__name__}."
-            )
-        steps = None
-        if steps_per_epoch is not None:
-            steps = _checks.integer(steps_per_epoch, "steps_per_epoch", minimum=1)
-        source = Source(x, self, loss)
-        if steps is None and epochs > 1 and not source.begins_again:
-            raise ValueError(
-                f"steps_per_epoch must be given for {epochs} epochs of an iterator, which does not "
-                "begin again, got None. Or pass a function that returns one."
-            )
-        return source, steps
 
     def train_on_batch(
         self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
@@ -398,10 +337,8 @@ class Sequential(Network):
         self.check_batches(len(samples), len(samples))
         weights = self.weights(sample_weight, len(samples), self.loss)
         state = self.state(self.optimizer)
-        done = engine(self).train(
-            self.loss, state, samples, targets, None, len(samples), weights=weights
-        )
-        loss = done.loss
+        job = Pass(samples, targets, batch=len(samples), weights=weights)
+        loss = engine(self).train(self.loss, state, job).loss
         if not math.isfinite(loss):
             rate = state.learning_rate
             raise DivergenceError(
@@ -485,12 +422,8 @@ class Sequential(Network):
             If an argument does not fit the model.
         """
         chosen = scoring.scores(self.metrics, self.loss, self.output_shape)
-        if y is None:
-            source, _ = self._source(x, self.loss, 1, _BATCH_SIZE, sample_weight, None)
-            return training.evaluate_batches(self, self.loss, source, scores=chosen)
-        samples, targets = self.data(x, y, self.loss, in_pieces=True)
-        weights = self.weights(sample_weight, len(samples), self.loss)
-        return training.evaluate(self, self.loss, samples, targets, weights, scores=chosen)
+        source = data.for_evaluation(self, self.loss, x, y, sample_weight)
+        return evaluation.evaluate(self, self.loss, source, chosen)
 
     def predict(self, x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]]) -> Array:
         """Return the raw outputs; for a classifier, the logits.
@@ -515,14 +448,7 @@ class Sequential(Network):
         -----
         Any number of threads may predict at once: every call has its own buffers.
         """
-        if gives_batches(x):
-            return batches.predict(
-                self, x, lambda samples, out: training.predict(self, samples, out)
-            )
-        samples = self.samples(x, in_pieces=True)
-        result = np.empty((len(samples), *self.output_shape), self.dtype)
-        training.predict(self, samples, result)
-        return result
+        return data.for_prediction(self, x).predict()
 
     def predict_proba(
         self, x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]]
@@ -650,7 +576,7 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         model.optimizer = optimizers.get(config["optimizer"])
         model.loss = losses.get(config["loss"])
         if config["metrics"] is not None:
-            model.metrics = scoring.accepted(config["metrics"])
+            model.metrics = scoring.check_metrics(config["metrics"])
             scoring.scores(model.metrics, model.loss, model.output_shape)
         model.epochs_begun = _checks.integer(config["epochs_begun"], "epochs_begun", minimum=0)
         steps = config.get("steps_done", 0)  # files of before have none
@@ -660,13 +586,3 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
         model.check_ranges(values)
         model.assign(values)
     return model
-
-
-def _check_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...]:
-    if callbacks is not None and not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of fm.Callback, got {callbacks!r}.")
-    result = tuple(callbacks or ())
-    for callback in result:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be a list of fm.Callback, got {callback!r} in it.")
-    return tuple(sorted(result, key=lambda callback: callback.comes_last))

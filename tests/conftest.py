@@ -1,7 +1,8 @@
-"""What tests of every subject share."""
+"""Fixtures for every test."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ except ImportError:  # a source tree that is not built: test what needs no compi
 
 @pytest.fixture(scope="session", autouse=True)
 def _away_from_the_sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Run in an empty folder: a child process would import what lies in the current one."""
+    """Run in an empty folder, because a child process imports from the current folder."""
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("cwd"))
     yield
@@ -29,7 +30,7 @@ def _away_from_the_sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(params=["numpy", "kernels"])
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each backend in turn; one that is not built is skipped."""
+    """Run a test on each backend; skip a backend that is not built."""
     if request.param == "kernels":
         pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
     return request.param
@@ -47,7 +48,7 @@ def toy() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def model(backend: str) -> fm.Sequential:
-    """Make a small classifier for the toy data, on each backend."""
+    """Return a small classifier for the toy data, on each backend."""
     result = fm.MLP(6, [8, 5], 3, activation="tanh", seed=3)
     result.backend = backend
     return result
@@ -55,7 +56,7 @@ def model(backend: str) -> fm.Sequential:
 
 @pytest.fixture
 def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Return a function that sets the number of threads, which then share the smallest work too."""
+    """Return a function that sets the number of threads; threads then share even the smallest work."""
     from fastmlp import _threads
     from fastmlp._engines import plans
     from fastmlp._plan import builder
@@ -68,3 +69,27 @@ def eager_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], N
     before = _threads.choice()
     yield fm.set_num_threads
     _threads.choose(before)
+
+
+@pytest.fixture
+def poisoned_arenas(monkeypatch):
+    """A context in which the arenas of new plans hold NaN wherever zeros are not promised."""
+    from fastmlp._plan import builder
+
+    allocate = builder.allocate
+
+    def poisoned(buffers, phases, dtype):
+        arena = allocate(buffers, phases, dtype)
+        arena[...] = np.nan
+        for buffer in buffers:
+            if buffer.zero:
+                arena[buffer.offset : buffer.offset + buffer.size] = 0
+        return arena
+
+    @contextlib.contextmanager
+    def poison():
+        with monkeypatch.context() as patch:
+            patch.setattr(builder, "allocate", poisoned)
+            yield
+
+    return poison

@@ -1,4 +1,4 @@
-"""Trainings to be interrupted, by a test and by a benchmark."""
+"""Trainings that are interrupted, for a test and a benchmark."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[tuple[int, list[int], int], int, int]] = {
 
 
 class Patient:
-    """A model, its data, and what is to hold after an interrupt."""
+    """A model, its data, and the checks after an interrupt."""
 
     def __init__(self, kind: str, seed: int = 0) -> None:
         (inputs, hidden, outputs), self.batch, n = KINDS[kind]
@@ -45,7 +45,7 @@ class Patient:
         return self.model.fit(self.x, self.y, epochs=epochs, **options)
 
     def interrupt(self, delay: float) -> float:
-        """Interrupt a training after so many seconds; return how long fit took to return."""
+        """Interrupt a training after ``delay`` seconds; return the seconds until fit returned."""
         sent = 0.0
 
         def press() -> None:

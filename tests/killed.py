@@ -1,4 +1,4 @@
-"""Trainings that are killed and resumed, by a test and by a benchmark."""
+"""Trainings that are killed and resumed, for a test and a benchmark."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EPOCHS, BATCH, SAMPLES = 6, 16, 150
 
 
 class Victim:
-    """A training in child processes, in a folder of its own."""
+    """A training in child processes, in a separate folder."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.optimizer, self.dtype, self.metrics = SETTINGS[name]

@@ -1,4 +1,4 @@
-"""Networks, data and ways to train them, drawn at random for tests that compare runs."""
+"""Random networks, data and training settings, for tests that compare runs."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def draw(seed: int, *, largest: int = 100) -> Case:
     else:
         loss = "mse"
         y = rng.standard_normal((n, outputs) if flat else (n, *shape))
-    # Drawn by numbers of their own, so that the networks stay what they were.
+    # Drawn from a separate stream, so that networks do not depend on the settings.
     loss, y, weights = _settings(np.random.default_rng([79, seed]), loss, y)
     return Case(
         seed,

@@ -17,6 +17,7 @@ PROGRAM = """if True:
     import fastmlp as fm
     from fastmlp._engines import plans
     from fastmlp._engines import engine
+    from fastmlp._engines.base import Pass
     gc.disable()
     calls = ctypes.CDLL(None).fm_test_allocations
     calls.restype = ctypes.c_long
@@ -41,9 +42,9 @@ PROGRAM = """if True:
         optimizer.coefficients = lambda first, rates: tables[len(rates)]
         for _ in range(4):
             for steps, order in orders.items():
-                data = x[: 10 * steps], y[: 10 * steps], order
+                job = Pass(x[: 10 * steps], y[: 10 * steps], order, 10, counts=True)
                 before = calls()
-                engine(model).train(model.loss, state, *data, 10, counts=True)
+                engine(model).train(model.loss, state, job)
                 counts[steps].append(calls() - before)
         found[name] = [min(counts[10]), min(counts[1000])]
     before = calls()

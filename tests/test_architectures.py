@@ -1,4 +1,4 @@
-"""The short constructor of networks for images."""
+"""MLP and CNN: the short constructors of whole networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input: the error, its message, and that nothing has changed."""
+"""Bad input: the error, its message, and an unchanged model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same bits for any number of threads."""
+"""Results are the same bits for any number of threads."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_threads_as_they_are_used_do_not_change_a_bit(hidden, batch, dtype, monk
 
 @pytest.fixture
 def shaken():
-    """Return a function that lets the number of threads change after so many steps."""
+    """Return a function that makes the number of threads change every few steps."""
     from fastmlp._compiled import plan
 
     yield plan.change_threads

@@ -1,4 +1,4 @@
-"""What ``fit`` records: lists of numbers, whether epochs were trained one by one or together."""
+"""The history that ``fit`` records, for epochs trained one by one and together."""
 
 from __future__ import annotations
 

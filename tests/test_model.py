@@ -1,4 +1,4 @@
-"""Sequential and MLP: construction, parameters, prediction and description."""
+"""Sequential: construction, parameters, prediction and description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed, and what importing it costs."""
+"""The installed package: its files, and the cost of an import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Children of every kind train as their parent does, and none hangs."""
+"""Child processes of every kind train like their parent, and none hangs."""
 
 from __future__ import annotations
 

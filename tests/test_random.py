@@ -1,4 +1,4 @@
-"""The random numbers: their laws, and the very bits, which must not drift between versions."""
+"""Random numbers: their distributions, and their exact bits, which must never change."""
 
 from __future__ import annotations
 

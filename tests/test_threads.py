@@ -1,4 +1,4 @@
-"""How many threads a run may use: the program, the environment, affinity, quotas, threadpoolctl."""
+"""The number of threads: program, environment, affinity, quotas and threadpoolctl."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Activations and their derivatives, exp, log, bias, updates (arguments: see arrays.pxd)."""
 
 from dispatch cimport (
-    FM_ACTIVATION_COUNT, FM_MAX_COEFFICIENTS, FM_UNARY_COUNT, FM_UPDATE_COUNT, fm_f32, fm_f64,
+    FM_MAX_COEFFICIENTS, FM_UNARY_COUNT, FM_UPDATE_COUNT, fm_f32, fm_f64,
     fm_unary_names, fm_update_names, import_tables, numbers_of, real,
 )
 from kernels.arrays cimport (
@@ -15,13 +15,6 @@ _import_array()
 # The first arguments of unary and backward, and of update, by name.
 UNARY = numbers_of(fm_unary_names, FM_UNARY_COUNT)
 UPDATE_RULES = numbers_of(fm_update_names, FM_UPDATE_COUNT)
-for _name, _number in UNARY.items():
-    globals()[_name.upper()] = _number
-    if _number < FM_ACTIVATION_COUNT:
-        globals()[_name.upper() + "_BACKWARD"] = _number
-for _name, _number in UPDATE_RULES.items():
-    globals()[_name.upper()] = _number
-UPDATES = tuple([_name.upper() for _name in UPDATE_RULES])
 
 
 def unary(int function, x, out, double parameter):

@@ -18,8 +18,6 @@ _import_array()
 
 # The first argument of element_loss by name.
 ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
-MSE, MAE, HUBER = ELEMENT_LOSSES["mse"], ELEMENT_LOSSES["mae"], ELEMENT_LOSSES["huber"]
-BINARY_CROSS_ENTROPY = ELEMENT_LOSSES["binary_cross_entropy"]
 
 
 def softmax(x, out):

@@ -50,7 +50,6 @@ import_tables()
 ACTIVATIONS = {
     "linear": NO_ACTIVATION, "softmax": SOFTMAX, **numbers_of(fm_unary_names, FM_ACTIVATION_COUNT),
 }
-FORWARD = BACKWARD = ACTIVATIONS
 UPDATE_RULES = numbers_of(fm_update_names, FM_UPDATE_COUNT)
 ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
 STORE = STORE_GRADIENT

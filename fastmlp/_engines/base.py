@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-import numpy.typing as npt
+import numpy as np
 
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.optimizers import OptimizerState
 
-__all__ = ["CHUNK", "Engine", "Epochs", "Outcome", "Poll", "Sums", "Watch"]
+__all__ = ["CHUNK", "Engine", "Epochs", "Pass", "PassResult", "Poll", "StepHook", "Sums"]
 
-Array = npt.NDArray[Any]
+CHUNK = 512
+"""Rows per chunk in prediction and evaluation: few enough to stay in the cache."""
 
-# Asked now and then with (samples done, their mean loss, their right answers); a true answer ends
-# the pass.
 Poll = Callable[[int, float, int], Any]
+"""Called now and then with the samples done, their mean loss and the number of correct predictions.
+
+A true result ends the pass.
+"""
 
 
 class Sums(NamedTuple):
@@ -25,11 +30,11 @@ class Sums(NamedTuple):
     Attributes
     ----------
     done : int
-        Samples, in whole batches.
+        Samples of complete batches.
     loss, weight : float
-        Sums over the samples, of losses times weights and of weights.
+        Sum of the weighted losses of these samples, and sum of their weights.
     correct : int
-        Right answers.
+        Number of correct predictions.
     """
 
     done: int = 0
@@ -37,17 +42,22 @@ class Sums(NamedTuple):
     weight: float = 0.0
     correct: int = 0
 
+    @property
+    def mean(self) -> float:
+        """The weighted mean loss; 0 if all weights are 0."""
+        return self.loss / self.weight if self.weight > 0 else self.loss
 
-class Watch(NamedTuple):
-    """Who looks at the network between steps of a training pass.
+
+class StepHook(NamedTuple):
+    """A function to call between the steps of a training pass.
 
     Attributes
     ----------
     call : callable
-        Called with the sums of the epoch so far and the loss of the batch, when the network is
-        that after the step; a true answer ends the pass.
+        Called with the sums of the epoch so far and the loss of the batch. The network then has the
+        weights after the step. A true result ends the pass.
     every : int
-        After which steps: those whose number is a multiple.
+        Call it after steps whose number is a multiple of this.
     before : int
         Number of the step before the first one of the pass.
     """
@@ -57,12 +67,60 @@ class Watch(NamedTuple):
     before: int
 
 
-CHUNK = 512
-"""Rows that prediction and evaluation pass at a time: few enough to stay in the cache."""
+@dataclass(slots=True)  # frozen=True would add 1 us, which passes of very small networks feel
+class Pass:
+    """One pass over samples: what an engine is asked to do.
+
+    Attributes
+    ----------
+    x : array of shape (N, *input_shape)
+        Samples.
+    y : array
+        Targets, as ``loss.targets`` returns them.
+    order : array of int64 or None
+        Indices of the samples in the order in which to take them; an index may repeat. The orders
+        of several epochs follow one another. None takes all samples as they lie.
+    batch : int
+        Samples per training step. Prediction and evaluation choose their own.
+    weights : array of shape (N,), float64, or None
+        Sample weights.
+    epochs : int
+        Number of epochs; more than one only if ``Engine.bundles`` allows it.
+    counts : bool
+        Whether to count correct predictions.
+    out : array of shape (n, *output_shape) or None
+        Receives the outputs in the order of the pass; in training, each from before its step.
+    poll : Poll or None
+    begun : Sums or None
+        Sums over the batches that are already done. The pass starts after them and adds to them.
+        They must be whole batches, and fewer than all of the epoch.
+    hook : StepHook or None
+        What to call between steps.
+    """
+
+    x: Array
+    y: Array
+    order: Array | None = None
+    batch: int = CHUNK
+    weights: Array | None = None
+    epochs: int = 1
+    counts: bool = False
+    out: Array | None = None
+    poll: Poll | None = None
+    begun: Sums | None = None
+    hook: StepHook | None = None
 
 
 class Epochs(NamedTuple):
-    """Columns with a value for each complete epoch of a pass; ``rates`` at its end."""
+    """Columns with one value for each complete epoch of a pass.
+
+    Attributes
+    ----------
+    losses, correct, seconds : array
+        Mean loss, number of correct predictions, and duration.
+    rates : array
+        Learning rate of the last step.
+    """
 
     losses: Array
     correct: Array
@@ -70,21 +128,27 @@ class Epochs(NamedTuple):
     rates: Array
 
 
-class Outcome(NamedTuple):
-    """What a pass found; ``bad`` if it ended before a batch whose loss was not finite.
+NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
+
+
+class PassResult(NamedTuple):
+    """What a pass measured.
 
     Attributes
     ----------
     mean : float
-        Mean loss of the samples (of the last epoch), weighted if they are.
+        Mean loss of the samples, weighted if they have weights (of the last epoch).
     loss : float
-        Mean of the last batch.
+        Mean loss of the last batch.
     correct, done : int
-        Right answers, and samples of complete batches (of the last epoch).
+        Correct predictions, and samples of complete batches (of the last epoch).
     bad : bool
+        Whether a loss was not finite. Training stops before the step of that batch.
     epochs : Epochs
-        Of each complete epoch: the mean loss, right answers, seconds, the learning rate of its
-        last step.
+        Measurements of each complete epoch, from engines that bundle epochs.
+    outputs, targets : array or None
+        Outputs in the order of the pass and their targets. Sources of data add them if a metric
+        needs them.
     """
 
     mean: float
@@ -92,58 +156,27 @@ class Outcome(NamedTuple):
     correct: int
     done: int
     bad: bool
-    epochs: Epochs
+    epochs: Epochs = NO_EPOCHS
+    outputs: Array | None = None
+    targets: Array | None = None
 
 
 class Engine(Protocol):
     """What runs a network."""
 
     def bundles(self, loss: Loss, state: OptimizerState) -> bool:
-        """Return whether ``train`` takes several epochs at once: it saves time with small data."""
+        """Return whether ``train`` takes several epochs per call, which is faster on small data."""
 
-    def train(
-        self,
-        loss: Loss,
-        state: OptimizerState,
-        x: Array,
-        y: Array,
-        order: Array | None,
-        batch: int,
-        *,
-        weights: Array | None = None,
-        epochs: int = 1,
-        counts: bool = False,
-        out: Array | None = None,
-        poll: Poll | None = None,
-        begun: Sums | None = None,
-        watch: Watch | None = None,
-    ) -> Outcome:
-        """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite.
+    def train(self, loss: Loss, state: OptimizerState, job: Pass) -> PassResult:
+        """Take one step per batch; stop before a step whose loss is not finite."""
 
-        ``order`` says which samples an epoch has, some perhaps several times; with several epochs
-        their orders follow each other in it. ``weights`` are those of the samples of ``x``, float64
-        (N,). The outputs, each from before its step, are written to ``out`` (N, *output_shape), in
-        the order in which they come. The pass begins after what is ``begun``, fewer than all
-        samples of an epoch in whole batches; its sums go on from there.
-        """
-
-    def evaluate(
-        self,
-        loss: Loss,
-        x: Array,
-        y: Array,
-        *,
-        weights: Array | None = None,
-        counts: bool = False,
-        out: Array | None = None,
-        poll: Poll | None = None,
-    ) -> Outcome:
-        """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
+    def evaluate(self, loss: Loss, job: Pass) -> PassResult:
+        """Measure the loss, and what else the pass asks for, without changing the network."""
 
     def predict(self, x: Array, out: Array) -> None:
-        """Write the outputs to ``out`` (N, *output_shape)."""
+        """Write the outputs for ``x`` (N, *input_shape) to ``out`` (N, *output_shape)."""
 
     def gradients(
         self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
     ) -> tuple[float, dict[str, Array]]:
-        """Return the mean loss and its gradient by every parameter."""
+        """Return the mean loss of one batch of all samples, and its gradient by parameter name."""

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._engines.layerwise import Workspace, backward, converted
+from fastmlp._types import Array
 from fastmlp.layers import AvgPool2D, GlobalAvgPool2D, Layer, MaxPool2D
 from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import GradientStore
 
-__all__ = ["inside"]
-
-Array = npt.NDArray[Any]
+__all__ = ["layer_values"]
 
 _POOLS = (MaxPool2D, AvgPool2D, GlobalAvgPool2D)
 
 
-def inside(
+def layer_values(
     network: Network, loss: Loss, x: Array, y: Array, weights: Array | None = None
 ) -> Iterator[tuple[Layer, str, Array]]:
     """Yield what the layers of a network hold and compute for a batch, one array after another.

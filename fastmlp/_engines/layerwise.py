@@ -8,11 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _backend
 from fastmlp._arrays import empty
-from fastmlp._engines.base import CHUNK, Epochs, Outcome, Poll, Sums, Watch
+from fastmlp._engines.base import CHUNK, Pass, PassResult, Sums
+from fastmlp._types import Array
 from fastmlp.layers.base import GradientSink, Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network
@@ -20,11 +20,7 @@ from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
 __all__ = ["ReferenceEngine", "Workspace", "backward", "converted", "forward"]
 
-Array = npt.NDArray[Any]
-
 _KEPT_WORKSPACES = 4
-# It does one at a time.
-_NO_EPOCHS = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
 
 
 class Workspace:
@@ -92,21 +88,6 @@ def backward(
             dy = dx
 
 
-class _Mean:
-    """A weighted mean that grows; 0 while nothing has weight."""
-
-    def __init__(self, total: float = 0.0, weight: float = 0.0) -> None:
-        self.total, self.weight = total, weight
-
-    def add(self, value: float, weight: float) -> None:
-        self.total += value * weight
-        self.weight += weight
-
-    @property
-    def value(self) -> float:
-        return self.total / self.weight if self.weight > 0 else self.total
-
-
 class ReferenceEngine:
     """Runs a network layer by layer, in Python, on plain numpy."""
 
@@ -118,98 +99,71 @@ class ReferenceEngine:
         self._sink: tuple[OptimizerState, UpdatingSink] | None = None
 
     def bundles(self, loss: Loss, state: OptimizerState) -> bool:
-        """Return False: ``train`` takes one epoch at once."""
+        """Return False: ``train`` takes one epoch per call."""
         return False
 
-    def train(
-        self,
-        loss: Loss,
-        state: OptimizerState,
-        x: Array,
-        y: Array,
-        order: Array | None,
-        batch: int,
-        *,
-        weights: Array | None = None,
-        epochs: int = 1,
-        counts: bool = False,
-        out: Array | None = None,
-        poll: Poll | None = None,
-        begun: Sums | None = None,
-        watch: Watch | None = None,
-    ) -> Outcome:
-        """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
-        network, ops = self._network, self._ops
+    def train(self, loss: Loss, state: OptimizerState, job: Pass) -> PassResult:
+        """Take one step per batch; stop before a step whose loss is not finite."""
+        network, ops, batch, order = self._network, self._ops, job.batch, job.order
         network.to_plain()
         if self._sink is None or self._sink[0] is not state:
             self._sink = state, UpdatingSink(ops, state)
         sink = self._sink[1]
-        begun, value, total = begun or Sums(), 0.0, len(x if order is None else order)
-        mean, correct, done = _Mean(begun.loss, begun.weight), begun.correct, begun.done // batch
-        state.begin_run(-(-total // batch), done=done)
-        before = 0 if watch is None else watch.before - done
-        first = network.steps_done - done
+        total = len(job.x if order is None else order)
+        sums, value = job.begun or Sums(), 0.0
+        step = sums.done // batch  # number of steps done in this epoch
+        state.begin_run(-(-total // batch), done=step)
+        first = network.steps_done - step
+        before = 0 if job.hook is None else job.hook.before - step
         try:
-            for start in range(begun.done, total, batch):
-                stop = min(start + batch, total)
-                rows: Any = slice(start, stop) if order is None else order[start:stop]
-                workspace = self._workspace(stop - start)
-                targets = y[rows]
-                self._training.step = first + done + 1
-                output = forward(ops, converted(network, x[rows]), workspace)
-                if out is not None:
-                    out[start:stop] = output
-                of_rows = None if weights is None else weights[rows]
-                value, dy, weight = loss.measure(ops, output, targets, workspace.dy, of_rows)
+            for start in range(sums.done, total, batch):
+                rows: Any = slice(start, min(start + batch, total))
+                workspace = self._workspace(rows.stop - start)
+                chosen = rows if order is None else order[rows]
+                targets = job.y[chosen]
+                self._training.step = first + step + 1
+                output = forward(ops, converted(network, job.x[chosen]), workspace)
+                if job.out is not None:
+                    job.out[rows] = output
+                weights = None if job.weights is None else job.weights[chosen]
+                value, dy, weight = loss.measure(ops, output, targets, workspace.dy, weights)
                 if not math.isfinite(value):
-                    return Outcome(mean.value, value, correct, start, True, _NO_EPOCHS)
-                if counts:
-                    correct += int(loss.right(output, targets).sum())
+                    return PassResult(sums.mean, value, sums.correct, start, True)
+                correct = int(loss.count_correct(output, targets).sum()) if job.counts else 0
                 value += network.penalty()
-                state.begin_step(done)
+                state.begin_step(step)
                 backward(network, ops, dy, workspace, sink, trainable=True)
                 sink.finish()
-                done += 1
-                mean.add(value, weight)
-                ends = poll is not None and poll(stop, mean.value, correct)
-                network.steps_done = first + done
-                if watch is not None and (before + done) % watch.every == 0:
-                    sums = Sums(stop, mean.total, mean.weight, correct)
-                    ends = watch.call(sums, value) or ends
+                step += 1
+                sums = _added(sums, len(targets), value, weight, correct)
+                network.steps_done = first + step
+                ends = job.poll is not None and job.poll(sums.done, sums.mean, sums.correct)
+                if job.hook is not None and (before + step) % job.hook.every == 0:
+                    ends = job.hook.call(sums, value) or ends
                 if ends:
-                    return Outcome(mean.value, value, correct, stop, False, _NO_EPOCHS)
+                    break
         finally:
-            state.end_run(done)
-        return Outcome(mean.value, value, correct, total, False, _NO_EPOCHS)
+            state.end_run(step)
+        return PassResult(sums.mean, value, sums.correct, sums.done, False)
 
-    def evaluate(
-        self,
-        loss: Loss,
-        x: Array,
-        y: Array,
-        *,
-        weights: Array | None = None,
-        counts: bool = False,
-        out: Array | None = None,
-        poll: Poll | None = None,
-    ) -> Outcome:
-        """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
-        network, ops, total = self._network, self._ops, len(x)
+    def evaluate(self, loss: Loss, job: Pass) -> PassResult:
+        """Measure the loss, and what else the pass asks for, without changing the network."""
+        network, ops = self._network, self._ops
         network.to_plain()
-        mean, correct, done, value = _Mean(), 0, 0, 0.0
-        for rows, workspace in self._chunks(total):
-            targets = y[rows]
-            output = forward(ops, converted(network, x[rows]), workspace)
-            if out is not None:
-                out[rows] = output
-            of_rows = None if weights is None else weights[rows]
-            value, _, weight = loss.measure(ops, output, targets, workspace.dy, of_rows)
-            mean.add(value, weight)
-            correct += int(loss.right(output, targets).sum()) if counts else 0
-            done += len(targets)
-            if poll is not None and poll(done, mean.value, correct):
+        sums, value = Sums(), 0.0
+        for rows, workspace in self._chunks(len(job.x)):
+            targets = job.y[rows]
+            output = forward(ops, converted(network, job.x[rows]), workspace)
+            if job.out is not None:
+                job.out[rows] = output
+            weights = None if job.weights is None else job.weights[rows]
+            value, _, weight = loss.measure(ops, output, targets, workspace.dy, weights)
+            correct = int(loss.count_correct(output, targets).sum()) if job.counts else 0
+            sums = _added(sums, len(targets), value, weight, correct)
+            if job.poll is not None and job.poll(sums.done, sums.mean, sums.correct):
                 break
-        return Outcome(mean.value, value, correct, done, not math.isfinite(mean.value), _NO_EPOCHS)
+        bad = not math.isfinite(sums.mean)
+        return PassResult(sums.mean, value, sums.correct, sums.done, bad)
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the outputs to ``out`` (N, *output_shape)."""
@@ -249,3 +203,9 @@ class ReferenceEngine:
                 self._workspaces.clear()
             self._workspaces[rows] = Workspace(self._network, rows, self._training)
         return self._workspaces[rows]
+
+
+def _added(sums: Sums, n: int, value: float, weight: float, correct: int) -> Sums:
+    """Return ``sums`` with a batch of ``n`` samples added."""
+    loss = sums.loss + value * weight
+    return Sums(sums.done + n, loss, sums.weight + weight, sums.correct + correct)

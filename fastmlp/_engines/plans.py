@@ -10,10 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _threads
-from fastmlp._engines.base import CHUNK, Epochs, Outcome, Poll, Sums, Watch
+from fastmlp._engines.base import CHUNK, Epochs, Pass, PassResult, Poll, StepHook, Sums
 from fastmlp._plan.compiler import (
     PlanSettings,
     build,
@@ -24,13 +23,12 @@ from fastmlp._plan.compiler import (
 from fastmlp._plan.narrow import NarrowBuilder
 from fastmlp._plan.operation import Operation, describe
 from fastmlp._plan.sparsity import leaves_zeros, most_listed
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OptimizerState
 
 __all__ = ["Plan", "PlanEngine"]
-
-Array = npt.NDArray[Any]
 
 _PARALLEL_STEP = 300_000  # a step of fewer floating point operations is faster on one thread
 _PARALLEL_CALL = 5_000_000  # so is a call: starting a thread takes 50 microseconds
@@ -66,7 +64,6 @@ class Plan:
     def __init__(self, network: Network, settings: PlanSettings) -> None:
         self.rows = settings.rows
         self.state = settings.state
-        self.steps_done = 0  # in the last run
         self.stored: dict[str, Array] = {}
         builder = build(network, settings, self.stored)
         self.flops = sum(operation.flops for operation in builder.operations)
@@ -76,13 +73,15 @@ class Plan:
         self.threads = settings.threads
         self.operations: list[Operation] = builder.operations
         self._builder = builder
-        self._asks_python = any(operation.kind == "python" for operation in self.operations)
-        self._program, self._arena = builder.finish()
+        # A plan with Python parts calls Python in every step anyway.
+        self.asks_python = any(operation.kind == "python" for operation in self.operations)
+        self.steps_between = 1 if self.flops >= _LONG_STEP else 16
+        self.program, self._arena = builder.finish()
         self._compiled_loss = settings.loss is not None and has_compiled_loss(settings.loss)
-        self._features = math.prod(network.input_shape)
-        self._gather = settings.gather or isinstance(builder, NarrowBuilder)
+        self.features = math.prod(network.input_shape)
+        self.gather = settings.gather or isinstance(builder, NarrowBuilder)
         value_bytes = 1 if settings.bytes_ else settings.index_bytes or network.dtype.itemsize
-        self._sample_bytes = self._features * value_bytes
+        self.sample_bytes = self.features * value_bytes
 
     def is_current(self) -> bool:
         """Return whether the arrays whose addresses it holds are still those of the network.
@@ -96,97 +95,69 @@ class Plan:
             derived.refresh()
         return True
 
-    def one(self, x: Array, out: Array) -> None:
-        """Predict one sample."""
-        self._program.one(x, out, self._sample_bytes, not self._gather, self._features)
-
-    def run(
+    def measure(
         self,
         x: Array,
-        *,
         y: Array | None = None,
-        order: Array | None = None,
-        batch: int | None = None,
         weights: Array | None = None,
         out: Array | None = None,
-        epochs: int = 1,
-        first_step: int = 1,
         counts: bool = False,
         poll: Poll | None = None,
-        begun: Sums | None = None,
-        watch: Watch | None = None,
-    ) -> Outcome:
-        """Pass all samples, in their order or in ``order``, ``batch`` at a time.
+    ) -> PassResult:
+        """Pass all samples, ``rows`` at a time, without training; arguments are as in ``Pass``."""
+        labels, targets = self.begin(x, y, None, weights)
+        losses, seconds, correct = np.empty(1), np.empty(1), np.empty(1, np.int64)
+        steps = -(-len(x) // self.rows)
+        found = self.program.run(
+            x,
+            len(x),
+            self.rows,
+            sample_bytes=self.sample_bytes,
+            in_place=not self.gather,
+            x_row=self.features,
+            labels=labels,
+            targets=targets,
+            weights=weights,
+            out=out,
+            counts=counts,
+            poll=poll,
+            interval=_POLL_SECONDS,
+            every_step=self.asks_python,
+            steps_between=self.steps_between,
+            threads=self.threads_of_call(steps),
+            epoch_loss=losses,
+            epoch_seconds=seconds,
+            epoch_correct=correct,
+        )
+        self.end()
+        return PassResult(*found[:5])
 
-        ``first_step`` is the number that the first step has in the life of the network.
+    def begin(
+        self,
+        x: Array,
+        y: Array | None,
+        order: Array | None,
+        weights: Array | None,
+        first_step: int = 1,
+    ) -> tuple[Array | None, Array | None]:
+        """Tell operations in Python of a pass; return labels or targets for a compiled loss.
+
+        ``first_step`` is the number of the first step of the epoch, over the life of the network.
         """
-        total = len(x) if order is None else len(order) // epochs
-        batch = self.rows if batch is None else batch
-        skipped = 0 if begun is None else begun.done // batch
-        coefficients = None
-        state = self.state
-        steps = -(-total // batch)
-        rates = np.empty(0)
-        if state is not None:
-            rates = state.begin_run(steps, epochs, skipped)
-            if has_compiled_update(state):
-                # Those of the whole epoch, as in a run that begins with it: numpy's functions of
-                # arrays may round an element differently in another place.
-                first = state.step + 1 - skipped
-                coefficients = state.optimizer.coefficients(first, rates)[skipped:]
         context = self._builder.context
-        # Operations in Python count from the start of the epoch.
-        context.first_step, context.batch = first_step - skipped, batch
+        context.first_step = first_step
         context.x, context.y, context.order, context.weights = x, y, order, weights
-        self.steps_done = 0
-        if not self._compiled_loss:
-            y = None  # may be anything
-        labels = y if y is not None and y.ndim == 1 and y.dtype == np.int64 else None
-        small = self.flops * steps * epochs < _PARALLEL_CALL
-        losses, seconds = np.empty(epochs), np.empty(epochs)
-        correct = np.empty(epochs, np.int64)
-        try:
-            mean, loss, right, done, bad, complete = self._program.run(
-                x,
-                total,
-                batch,
-                sample_bytes=self._sample_bytes,
-                in_place=not self._gather,
-                x_row=self._features,
-                order=order,
-                labels=labels,
-                targets=None if labels is not None else y,
-                weights=weights,
-                out=out,
-                counts=counts,
-                stops=state is not None,
-                coefficients=coefficients,
-                first_step=first_step,
-                poll=poll,
-                # Python has its say in every step of a plan anyway.
-                every_step=self._asks_python,
-                interval=_POLL_SECONDS,
-                steps_between=1 if self.flops >= _LONG_STEP else 16,
-                watch=None if watch is None else _watcher(watch, state, batch),
-                watched=0 if watch is None else watch.every,
-                steps_before=0 if watch is None else watch.before,
-                sums=begun,
-                threads=1 if small else self.threads,
-                epoch_loss=losses,
-                epoch_seconds=seconds,
-                epoch_correct=correct,
-            )
-        finally:
-            context.clear()
-            if state is not None:  # also if Python raised in the middle
-                ended, samples = self._program.progress
-                steps_done = ended * steps + (-(-samples // batch) if ended < epochs else 0)
-                self.steps_done = steps_done - skipped
-                state.end_run(steps_done)
-                self.changed()
-        at_ends = rates[steps - 1 :: steps][:complete]
-        columns = Epochs(losses[:complete], correct[:complete], seconds[:complete], at_ends)
-        return Outcome(mean, loss, right, done, bad, columns)
+        if y is None or not self._compiled_loss:  # a loss in Python may have any targets
+            return None, None
+        return (y, None) if y.ndim == 1 and y.dtype == np.int64 else (None, y)
+
+    def end(self) -> None:
+        """Keep no arrays of a pass that has ended."""
+        self._builder.context.clear()
+
+    def threads_of_call(self, steps: int) -> int:
+        """Return the number of threads that is fastest for so many steps in one call."""
+        return 1 if self.flops * steps < _PARALLEL_CALL else self.threads
 
     def changed(self) -> None:
         """Tell what is computed from the arrays of the network that they have changed."""
@@ -278,91 +249,100 @@ class PlanEngine:
         """Return whether ``train`` takes several epochs at once: where Python has no say."""
         return not self._custom and has_compiled_loss(loss) and has_compiled_update(state)
 
-    def train(
-        self,
-        loss: Loss,
-        state: OptimizerState,
-        x: Array,
-        y: Array,
-        order: Array | None,
-        batch: int,
-        *,
-        weights: Array | None = None,
-        epochs: int = 1,
-        counts: bool = False,
-        out: Array | None = None,
-        poll: Poll | None = None,
-        begun: Sums | None = None,
-        watch: Watch | None = None,
-    ) -> Outcome:
-        """Do a step for every batch of ``x``, taken in ``order``; stop before a loss not finite."""
-        network = self._network
+    def train(self, loss: Loss, state: OptimizerState, job: Pass) -> PassResult:
+        """Take one step per batch; stop before a step whose loss is not finite."""
+        network, order, batch, epochs = self._network, job.order, job.batch, job.epochs
+        begun, hook, out = job.begun, job.hook, job.out
         key, plan = self.plan(
             "train",
             batch,
-            x,
+            job.x,
             loss,
             state,
             shuffled=order is not None,
             outputs=out is not None,
         )
+        total = len(job.x) if order is None else len(order) // epochs
+        steps = -(-total // batch)  # of an epoch
+        skipped = 0 if begun is None else begun.done // batch
         before = network.steps_done
-        if watch is not None:
-            watch = watch._replace(call=self._seen(watch.call, plan, batch, begun))
+        rates = state.begin_run(steps, epochs, skipped)
+        # Coefficients of the whole epoch, also if it is resumed: numpy's functions of arrays may
+        # round an element differently in another place.
+        first, table = state.step + 1 - skipped, None
+        if has_compiled_update(state):
+            table = state.optimizer.coefficients(first, rates)[skipped:]
+        labels, targets = plan.begin(job.x, job.y, order, job.weights, before + 1 - skipped)
+        losses, seconds = np.empty(epochs), np.empty(epochs)
+        corrects = np.empty(epochs, np.int64)
         try:
-            outcome = plan.run(
-                x,
-                y=y,
+            mean, value, correct, done, bad, complete = plan.program.run(
+                job.x,
+                total,
+                batch,
+                sample_bytes=plan.sample_bytes,
+                in_place=not plan.gather,
+                x_row=plan.features,
                 order=order,
-                batch=batch,
-                weights=weights,
+                labels=labels,
+                targets=targets,
+                weights=job.weights,
                 out=out,
-                epochs=epochs,
+                counts=job.counts,
+                stops=True,
+                coefficients=table,
                 first_step=before + 1,
-                counts=counts,
-                poll=poll,
-                begun=begun,
-                watch=watch,
+                poll=job.poll,
+                interval=_POLL_SECONDS,
+                every_step=plan.asks_python,
+                steps_between=plan.steps_between,
+                watch=None if hook is None else self._between_steps(plan, state, job, hook),
+                watched=0 if hook is None else hook.every,
+                steps_before=0 if hook is None else hook.before,
+                sums=begun,
+                threads=plan.threads_of_call(steps * epochs),
+                epoch_loss=losses,
+                epoch_seconds=seconds,
+                epoch_correct=corrects,
             )
-        finally:
-            network.steps_done = before + plan.steps_done
-        self.give_back(key, plan)
-        return outcome
-
-    def _seen(
-        self, call: Callable[[Sums, float], Any], plan: Plan, batch: int, begun: Sums | None
-    ) -> Callable[[Sums, float], Any]:
-        """Return a watch that finds a network whose counters are right."""
-        network = self._network
-        first = network.steps_done - (0 if begun is None else begun.done // batch)
-
-        def seen(sums: Sums, loss: float) -> Any:
-            network.steps_done = first + -(-sums.done // batch)
+        finally:  # also if Python raised between two steps
+            ended, samples = plan.program.progress
+            taken = ended * steps + (-(-samples // batch) if ended < epochs else 0)
+            network.steps_done = before + taken - skipped
+            state.end_run(taken)
             plan.changed()
-            return call(sums, loss)
-
-        return seen
-
-    def evaluate(
-        self,
-        loss: Loss,
-        x: Array,
-        y: Array,
-        *,
-        weights: Array | None = None,
-        counts: bool = False,
-        out: Array | None = None,
-        poll: Poll | None = None,
-    ) -> Outcome:
-        """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
-        rows = min(CHUNK, len(x))
-        key, plan = self.plan("evaluate", rows, x, loss, outputs=out is not None)
-        outcome = plan.run(x, y=y, weights=weights, out=out, counts=counts, poll=poll)
+        plan.end()
         self.give_back(key, plan)
-        return outcome
+        at_ends = rates[steps - 1 :: steps][:complete]
+        columns = Epochs(losses[:complete], corrects[:complete], seconds[:complete], at_ends)
+        return PassResult(mean, value, correct, done, bad, columns)
+
+    def _between_steps(
+        self, plan: Plan, state: OptimizerState, job: Pass, hook: StepHook
+    ) -> Callable[..., Any]:
+        """Return what a program calls between steps: the hook, on a network that is up to date."""
+        network, batch = self._network, job.batch
+        first = network.steps_done - (0 if job.begun is None else job.begun.done // batch)
+
+        def between(done: int, loss_sum: float, weight: float, correct: int, loss: float) -> Any:
+            steps = -(-done // batch)
+            network.steps_done = first + steps
+            state.begin_step(steps - 1)
+            plan.changed()
+            return hook.call(Sums(done, loss_sum, weight, correct), loss)
+
+        return between
+
+    def evaluate(self, loss: Loss, job: Pass) -> PassResult:
+        """Measure the loss, and what else the pass asks for, without changing the network."""
+        rows = min(CHUNK, len(job.x))
+        key, plan = self.plan("evaluate", rows, job.x, loss, outputs=job.out is not None)
+        result = plan.measure(job.x, job.y, job.weights, job.out, job.counts, job.poll)
+        self.give_back(key, plan)
+        return result
 
     def predict(self, x: Array, out: Array) -> None:
-        """Write the outputs to ``out`` (N, *output_shape)."""
+        """Write the outputs for ``x`` (N, *input_shape) to ``out`` (N, *output_shape)."""
         if len(x) == 1 and x.dtype is self._network.dtype and not self._custom:
             single, self._single = self._single, None
             if single is None or not single.is_current():
@@ -370,11 +350,11 @@ class PlanEngine:
                     gather = self._network.scale != 1
                     settings = PlanSettings("predict", 1, 1, gather=gather)
                     single = Plan(self._network, settings)
-            single.one(x, out)
+            single.program.one(x, out, single.sample_bytes, not single.gather, single.features)
             self._single = single
             return
         key, plan = self.plan("predict", min(CHUNK, len(x)), x)
-        plan.run(x, out=out)
+        plan.measure(x, out=out)
         self.give_back(key, plan)
 
     def gradients(
@@ -382,21 +362,10 @@ class PlanEngine:
     ) -> tuple[float, dict[str, Array]]:
         """Return the mean loss and its gradient by every parameter."""
         _, plan = self.plan("gradients", len(x), x, loss)
-        outcome = plan.run(x, y=y, weights=weights)
-        # The arrays are the caller's now; the plan, large as the batch may be, is not kept.
+        result = plan.measure(x, y, weights)
+        # The plan is not kept: it may be as large as the batch, and the caller gets its arrays.
         gradients = {name: plan.stored[name] for name in self._network.named_parameters}
-        return outcome.loss + self._network.penalty(), gradients
-
-
-def _watcher(watch: Watch, state: OptimizerState | None, batch: int) -> Callable[..., Any]:
-    """Return what a program calls: it tells the state which step is done, then the watch."""
-
-    def call(done: int, loss_sum: float, weight: float, correct: int, loss: float) -> Any:
-        if state is not None:
-            state.begin_step(-(-done // batch) - 1)
-        return watch.call(Sums(done, loss_sum, weight, correct), loss)
-
-    return call
+        return result.loss + self._network.penalty(), gradients
 
 
 def _identity(loss: Loss | None) -> Any:

@@ -10,21 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._plan import updates
 from fastmlp._plan.activations import derive
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Buffer, Gradient, Value
 from fastmlp._plan.rules import LayerRule
+from fastmlp._types import Array
 from fastmlp.layers.base import Layer
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
 __all__ = ["LAYER_RULE", "add_loss", "add_update"]
-
-Array = npt.NDArray[Any]
 
 
 def _add(
@@ -140,7 +138,7 @@ def add_loss(
         context.program.weight = total
         context.losses[:rows] = value * (total / rows)
         if loss.classifies:
-            context.correct[:rows] = loss.right(output, targets)
+            context.correct[:rows] = loss.count_correct(output, targets)
         builder.view(dy, rows)[...] = slope.reshape(rows, -1)
 
     _add(builder, None, f"loss {loss!r}", compute, [outputs.buffer], [dy], checks=True)

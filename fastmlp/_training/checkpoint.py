@@ -15,13 +15,14 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, _config, io, optimizers
 from fastmlp._engines.base import Sums
+from fastmlp._training.sources import Part
 from fastmlp.callbacks import Callback
 from fastmlp.errors import FastmlpFormatError
 from fastmlp.history import History
@@ -29,29 +30,12 @@ from fastmlp.layers import Layer
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer, OptimizerState
 
-__all__ = ["Checkpoint", "Part", "fingerprint", "read", "write"]
+__all__ = ["Checkpoint", "fingerprint", "read", "write"]
 
 Array = npt.NDArray[Any]
 
 _SPAN = re.compile(r"optimizer\.learning_rate(\.then)*\.steps is ")
 """How a difference begins that another number of epochs makes: that of a schedule's length."""
-
-
-class Part(NamedTuple):
-    """The part of an epoch that is done.
-
-    Attributes
-    ----------
-    sums : Sums
-    seconds : float
-        How long it took.
-    outputs : array of shape (sums.done, *output_shape) or None
-        What the network gave before each step, where metrics need it.
-    """
-
-    sums: Sums
-    seconds: float
-    outputs: Array | None
 
 
 def fingerprint(array: Array | None) -> dict[str, Any] | None:

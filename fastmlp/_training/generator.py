@@ -1,41 +1,35 @@
-"""Batches from Python: sources of them, and passes of whole epochs over what they give.
+"""Batches from Python: iterables, generators and functions that return one.
 
-An epoch is one pass of an engine, or a few. Its order goes round and round in the memory of one
-batch, and after every step Python fills that memory with the next batch. So threads start once,
-and a step finds what it would find in an array.
+An epoch is one pass of an engine, or a few. The pass goes round a buffer that holds one batch, and
+after every step Python fills the buffer with the next batch. So threads start once per pass, and a
+step finds the data that it would find in an array.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, _frames
 from fastmlp._engines import engine
-from fastmlp._engines.base import Epochs, Outcome, Poll, Sums, Watch
-from fastmlp._training.memmap import Total
+from fastmlp._engines.base import Pass, PassResult, Poll, StepHook, Sums
+from fastmlp._training.memmap import source_class
+from fastmlp._training.scoring import Scores
+from fastmlp._training.sources import Batch, Part, Total
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OptimizerState
 
-__all__ = ["Batch", "Source", "evaluate", "gives_batches", "predict", "train"]
+__all__ = ["GeneratorSource", "gives_batches"]
 
 Array = npt.NDArray[Any]
 
 # Steps and samples of one pass, at most: learning rates and the order are made for all of them.
 _STEPS = 256
 _SAMPLES = 1 << 16
-
-
-class Batch(NamedTuple):
-    """Samples, targets and weights, checked: as a pass takes them."""
-
-    x: Array
-    y: Array
-    weights: Array | None
 
 
 def gives_batches(value: Any) -> bool:
@@ -48,56 +42,212 @@ def gives_batches(value: Any) -> bool:
     return callable(value) or (isinstance(value, Iterable) and not lists)
 
 
-class Source:
-    """What gives batches: an iterator, or something to begin again in every epoch.
+class GeneratorSource:
+    """Batches from Python: from an iterator, or from something that restarts in every epoch.
 
     Parameters
     ----------
+    network : Network
+        The batches must fit it.
     given : iterable, or callable without arguments that returns one
         What the user passed.
-    network : Network
-    loss : Loss
-        What the batches must fit.
     name : str
         What messages call it.
+    steps : int or None
+        Batches in a training epoch; None means all there are.
 
     Attributes
     ----------
-    name : str
-    begins_again : bool
-        Whether it can be passed more than once.
+    restarts : bool
+        Whether it can be passed more than once; an iterator cannot.
     given_now, given : int
-        Batches since ``begin``, and in all.
+        Batches taken since the start of the pass, and in all.
     trained : int
-        Complete steps.
+        Complete steps, including those of the run that was resumed.
 
     Raises
     ------
     TypeError
-        If it gives nothing.
+        If ``given`` cannot give batches.
     """
 
-    def __init__(self, given: Any, network: Network, loss: Loss, name: str = "x") -> None:
+    in_memory = False
+    hooks = True
+    data = None
+    samples = None
+    outputs: Array | None = None
+
+    def __init__(
+        self, network: Network, given: Any, name: str = "x", steps: int | None = None
+    ) -> None:
         wrong = isinstance(given, (str, bytes, dict, np.ndarray)) or _frames.is_frame(given)
         if wrong or not (callable(given) or isinstance(given, Iterable)):
             raise TypeError(
                 f"{name} must be an iterable of batches (x, y) or (x, y, sample_weight), or a "
                 f"function that returns one, got {type(given).__name__}."
             )
-        self._from, self._network, self._loss, self.name = given, network, loss, name
-        self.begins_again = not isinstance(given, Iterator)
+        self.network, self.name, self.steps = network, name, steps
+        self.restarts = not isinstance(given, Iterator)
         self.given_now = self.given = self.trained = 0
+        self._from = given
         self._iterator: Iterator[Any] | None = None
-        self._where = ""
-        # What all batches must have in common: types of samples and targets, whether weights.
+        self._epoch = ""
+        # What all batches must share: types of samples and targets, whether there are weights.
         self._kind: tuple[Any, ...] | None = None
 
-    def begin(self, epoch: int | None = None) -> None:
-        """Begin a pass: anew, unless it is an iterator, which goes on."""
+    # --- Passes -----------------------------------------------------------------------------------
+
+    def train(
+        self,
+        loss: Loss,
+        state: OptimizerState,
+        scores: Scores,
+        epoch: int,
+        poll: Poll,
+        hook: StepHook | None = None,
+        part: Part | None = None,
+    ) -> PassResult:
+        """Train one epoch: one step for each of the next batches.
+
+        Outputs are from before each step. ``poll`` and ``hook`` are called after a step, before the
+        next batch is taken.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a batch does not fit, there are fewer than ``steps``, or there is none.
+        """
+        network, steps = self.network, self.steps
+        self.begin(f"epoch {epoch}, ")
+        progress = _Epoch(self, loss, poll, hook)
+        outputs: list[Array] = []
+        targets: list[Array] | None = [] if scores.metrics else None
+        batch = self.next(loss, trains=True)
+        if batch is None:
+            raise self._too_few()
+        while True:
+            ring = _Ring(batch, _STEPS if steps is None else steps - progress.done)
+            out = None
+            if targets is not None:
+                out = np.empty((len(ring.order), *network.output_shape), network.dtype)
+            job = Pass(
+                ring.batch.x,
+                ring.batch.y,
+                ring.order,
+                len(batch.x),
+                weights=ring.batch.weights,
+                counts=scores.accuracy,
+                out=out,
+                hook=progress.hook(ring, targets),
+            )
+            result = engine(network).train(loss, state, job)
+            if out is not None:
+                outputs.append(out[: result.done].copy())
+            if result.bad or progress.stopped or progress.following is None:
+                break
+            batch = progress.following
+        if not (result.bad or progress.stopped) and steps is not None and progress.done < steps:
+            raise self._too_few()
+        sums = progress.sums
+        result = PassResult(sums.mean, result.loss, sums.correct, sums.done, result.bad)
+        if targets is None or not progress.done:
+            return result
+        return result._replace(
+            outputs=np.concatenate(outputs), targets=np.concatenate(targets[: progress.done])
+        )
+
+    def evaluate(self, loss: Loss, scores: Scores, poll: Poll | None = None) -> PassResult:
+        """Measure the loss and what ``scores`` needs over all batches, without training.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a batch does not fit, or there is none.
+        """
+        network, total = self.network, Total(self.network, loss)
+        outputs: list[Array] = []
+        targets: list[Array] = []
+        self.begin()
+        try:
+            while (batch := self.next(loss)) is not None:
+                out = None
+                if scores.metrics:
+                    out = np.empty((len(batch.x), *network.output_shape), network.dtype)
+                    outputs.append(out)
+                    targets.append(batch.y.copy())  # the generator may reuse its memory
+                job = Pass(
+                    batch.x,
+                    batch.y,
+                    weights=batch.weights,
+                    counts=scores.accuracy,
+                    out=out,
+                    poll=total.poll(poll),
+                )
+                if not total.add(engine(network).evaluate(loss, job), batch.y, batch.weights):
+                    break
+        finally:
+            self.close()
+        self._check_not_empty()
+        if not scores.metrics:
+            return total.result()
+        return total.result()._replace(
+            outputs=np.concatenate(outputs), targets=np.concatenate(targets)
+        )
+
+    def predict(self) -> Array:
+        """Return the outputs for all batches: samples, or tuples that begin with samples.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a batch does not fit the network, or there is none.
+        """
+        results = []
+        self.begin()
+        try:
+            while (item := self._take()) is not self:
+                x = item[0] if isinstance(item, tuple) and item else item
+                try:
+                    samples = self.network.samples(x)
+                except (ValueError, TypeError) as error:
+                    raise self._located(error) from error
+                results.append(source_class(samples)(self.network, samples).predict())
+        finally:
+            self.close()
+        self._check_not_empty()
+        return np.concatenate(results)
+
+    def steps_done(self, epochs: int, samples: int) -> int:
+        """Return the number of steps done so far; epochs may differ in length."""
+        return self.trained
+
+    def resume(self, steps: int, part: Part | None) -> None:
+        """Continue after ``steps`` steps of an earlier run.
+
+        Raises
+        ------
+        ValueError
+            If the run stopped within an epoch.
+        """
+        if part is not None:
+            # The source may not give again what it gave.
+            raise ValueError(
+                "resume: the checkpoint was written within an epoch, and batches of a source "
+                "cannot be taken up there. Take one from the end of an epoch (every_epochs)."
+            )
+        self.trained = steps
+
+    # --- Batches ----------------------------------------------------------------------------------
+
+    def begin(self, epoch: str = "") -> None:
+        """Begin a pass: from the start, or where an iterator is.
+
+        ``epoch`` is what messages say about batches of the pass.
+        """
         self.close()
-        self._where = "" if epoch is None else f"epoch {epoch}, "
+        self._epoch = epoch
         self.given_now = 0
-        if self._iterator is not None and not self.begins_again:
+        if self._iterator is not None and not self.restarts:
             return
         again = self._from
         if not isinstance(again, Iterable):
@@ -108,37 +258,8 @@ class Source:
                 )
         self._iterator = iter(again)
 
-    def take(self) -> Any:
-        """Return the next batch as it is given; None at the end."""
-        if self._iterator is None:
-            raise RuntimeError("a source must begin before it gives anything.")
-        item = next(self._iterator, self)
-        if item is self:
-            return None
-        self.given_now += 1
-        self.given += 1
-        if item is None:
-            raise TypeError(f"{self.where}a batch must be a tuple (x, y), got None.")
-        return item
-
-    def close(self) -> None:
-        """End a pass that is not at its end: a generator that was made for it runs no further.
-
-        An iterator that the user passed stays as it is: it may go on elsewhere.
-        """
-        close = getattr(self._iterator, "close", None)
-        if self.begins_again:
-            self._iterator = None
-            if close is not None:
-                close()
-
-    @property
-    def where(self) -> str:
-        """The present batch, for a message."""
-        return f"{self._where}batch {self.given_now} of {self.name}: "
-
-    def next(self, *, trains: bool = False) -> Batch | None:
-        """Return the next batch, checked as those of ``train_on_batch``; None at the end.
+    def next(self, loss: Loss, *, trains: bool = False) -> Batch | None:
+        """Return the next batch, checked as ``train_on_batch`` checks it; None at the end.
 
         Raises
         ------
@@ -146,24 +267,50 @@ class Source:
             If it does not fit the network, the loss or the batches before; the message has its
             number.
         """
-        item = self.take()
-        if item is None:
+        item = self._take()
+        if item is self:
             return None
+        if item is None:
+            raise TypeError(f"{self.where}a batch must be a tuple (x, y), got None.")
         try:
-            return self._checked(item, trains)
+            return self._checked(item, loss, trains)
         except (ValueError, TypeError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(self.where + str(error)) from error
+            raise self._located(error) from error
 
-    def _checked(self, item: Any, trains: bool) -> Batch:
+    def close(self) -> None:
+        """End an unfinished pass: close a generator that was made for it.
+
+        An iterator that the user passed stays open, because it may be used elsewhere.
+        """
+        close = getattr(self._iterator, "close", None)
+        if self.restarts:
+            self._iterator = None
+            if close is not None:
+                close()
+
+    @property
+    def where(self) -> str:
+        """The current batch, for messages."""
+        return f"{self._epoch}batch {self.given_now} of {self.name}: "
+
+    def _take(self) -> Any:
+        """Return the next batch as it is given; the source itself at the end."""
+        if self._iterator is None:
+            raise RuntimeError("a source must begin a pass before it gives batches.")
+        item = next(self._iterator, self)
+        if item is not self:
+            self.given_now += 1
+            self.given += 1
+        return item
+
+    def _checked(self, item: Any, loss: Loss, trains: bool) -> Batch:
         x, y, weights = _checks.pair_or_triple(item, "it")
-        samples, targets = self._network.data(x, y, self._loss)
+        samples, targets = self.network.data(x, y, loss)
         n = len(samples)
         if trains:
-            self._network.check_batches(n, n)
-        given = self._network.weights(weights, n, self._loss)
-        batch = Batch(samples, targets, given)
-        # Of samples and weights the shapes are known.
+            self.network.check_batches(n, n)
+        given = self.network.weights(weights, n, loss)
+        # The shapes of samples and weights are known.
         kind = samples.dtype, (targets.dtype, targets.shape[1:]), given is not None
         if self._kind is None:
             self._kind = kind
@@ -174,7 +321,25 @@ class Source:
                         f"{name} must be like that of the first batch, {_described(was)}, got "
                         f"{_described(now)}."
                     )
-        return batch
+        return Batch(samples, targets, given)
+
+    def _located(self, error: ValueError | TypeError) -> ValueError | TypeError:
+        """Return the error with the number of the batch in its message."""
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        return kind(self.where + str(error))
+
+    def _check_not_empty(self) -> None:
+        if self.given_now == 0:
+            raise ValueError(f"{self.name} must give at least one batch, got none.")
+
+    def _too_few(self) -> ValueError:
+        if self.steps is None:
+            return ValueError(f"{self._epoch}x must give at least one batch, got none.")
+        return ValueError(
+            f"{self._epoch}x must give {self.steps} batches an epoch (steps_per_epoch), got "
+            f"{self.given_now} ({self.given} in all). The weights are those after the last of "
+            "them, and model.history has the epochs before."
+        )
 
 
 def _described(kind: Any) -> str:
@@ -209,223 +374,53 @@ class _Ring:
         return True
 
 
-def train(
-    network: Network,
-    loss: Loss,
-    state: OptimizerState,
-    source: Source,
-    steps: int | None,
-    *,
-    counts: bool = False,
-    outputs: bool = False,
-    poll: Poll | None = None,
-    watch: Watch | None = None,
-) -> tuple[Outcome, Array | None, Array | None]:
-    """Do an epoch: a step for each of the next batches.
-
-    Parameters
-    ----------
-    steps : int or None
-        How many; None means all there are.
-    outputs : bool
-        Whether outputs are wanted, each from before its step, and targets.
-    poll, watch
-        Asked after every step, when the next batch has not been taken.
-
-    Returns
-    -------
-    outcome : Outcome
-        Its ``bad`` is true if it ended before a loss that is not finite.
-    outputs, targets : array or None
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a batch is not what it must be, there are fewer than ``steps`` of them, or none.
-    """
-    epoch = _Epoch(network, source, steps, poll, watch)
-    kept: tuple[list[Array], list[Array]] = [], []
-    batch = source.next(trains=True)
-    if batch is None:
-        raise _too_few(source, steps)
-    while True:
-        ring = _Ring(batch, _STEPS if steps is None else steps - epoch.done)
-        n, rows = len(ring.order), len(batch.x)
-        out = np.empty((n, *network.output_shape), network.dtype) if outputs else None
-        outcome = engine(network).train(
-            loss,
-            state,
-            ring.batch.x,
-            ring.batch.y,
-            ring.order,
-            rows,
-            weights=ring.batch.weights,
-            counts=counts,
-            out=out,
-            watch=epoch.watch(ring, kept[1] if outputs else None),
-        )
-        if out is not None:
-            kept[0].append(out[: outcome.done].copy())
-        following = epoch.following
-        if outcome.bad or epoch.stopped or following is None:
-            break
-        batch = following
-    if not (outcome.bad or epoch.stopped) and steps is not None and epoch.done < steps:
-        raise _too_few(source, steps)
-    sums = epoch.sums
-    mean = sums.loss / sums.weight if sums.weight > 0 else sums.loss
-    none = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
-    result = Outcome(mean, outcome.loss, sums.correct, sums.done, outcome.bad, none)
-    if not outputs:
-        return result, None, None
-    targets = kept[1][: epoch.done]
-    return result, np.concatenate(kept[0]), np.concatenate(targets) if targets else None
-
-
 class _Epoch:
-    """What the passes of one epoch come to, and what happens between its steps."""
+    """What the passes of one epoch add up to, and what happens between its steps."""
 
     def __init__(
-        self,
-        network: Network,
-        source: Source,
-        steps: int | None,
-        poll: Poll | None,
-        watch: Watch | None,
+        self, source: GeneratorSource, loss: Loss, poll: Poll, hook: StepHook | None
     ) -> None:
-        self._network, self._source, self._steps = network, source, steps
-        self._poll, self._watch = poll, watch
+        self._source, self._loss, self._poll, self._hook = source, loss, poll, hook
         self.done = 0  # steps
         self.sums = Sums()
         self.stopped = False
         self.following: Batch | None = None
 
-    def watch(self, ring: _Ring, targets: list[Array] | None) -> Watch:
-        """Return who looks after every step of a pass, and fills the ring."""
-        before, last = self.sums, len(ring.order)
+    def hook(self, ring: _Ring, targets: list[Array] | None) -> StepHook:
+        """Return the hook of a pass, which fills the ring after every step.
+
+        ``targets`` gets a copy of the targets of each batch.
+        """
+        before, last, source = self.sums, len(ring.order), self._source
         self.following = None
         if targets is not None:
             targets.append(ring.batch.y.copy())
 
         def after(sums: Sums, value: float) -> bool:
             self.done += 1
-            self._source.trained += 1
+            source.trained += 1
             self.sums = Sums(
                 before.done + sums.done,
                 before.loss + sums.loss,
                 before.weight + sums.weight,
                 before.correct + sums.correct,
             )
-            self.stopped = self._asked(value)
-            if self.stopped or self.done == self._steps:
+            self.stopped = self._stops(value)
+            if self.stopped or self.done == source.steps:
                 self.following = None
                 return True
-            self.following = self._source.next(trains=True)
+            self.following = source.next(self._loss, trains=True)
             if self.following is None or sums.done == last or not ring.put(self.following):
                 return True
             if targets is not None:
                 targets.append(ring.batch.y.copy())
             return False
 
-        return Watch(after, 1, 0)
+        return StepHook(after, 1, 0)
 
-    def _asked(self, value: float) -> bool:
-        """Ask those who look at the training; return whether it is to end."""
-        sums, ends = self.sums, False
-        if self._watch is not None and (self._watch.before + self.done) % self._watch.every == 0:
-            ends = bool(self._watch.call(sums, value))
-        if self._poll is not None:
-            mean = sums.loss / sums.weight if sums.weight > 0 else sums.loss
-            ends = bool(self._poll(sums.done, mean, sums.correct)) or ends
-        return ends
-
-
-def _too_few(source: Source, steps: int | None) -> ValueError:
-    if steps is None:
-        return ValueError(
-            f"{source.where.partition('batch')[0]}x must give at least one batch, got none."
-        )
-    return ValueError(
-        f"{source.where.partition('batch')[0]}x must give {steps} batches an epoch "
-        f"(steps_per_epoch), got {source.given_now} ({source.given} in all). The weights are those "
-        "after the last of them, and model.history has the epochs before."
-    )
-
-
-def evaluate(
-    network: Network,
-    loss: Loss,
-    source: Source,
-    *,
-    counts: bool = False,
-    outputs: bool = False,
-    poll: Poll | None = None,
-) -> tuple[Outcome, Array | None, Array | None]:
-    """Measure the loss over all batches, and the right answers if they are to be counted.
-
-    Returns
-    -------
-    outcome : Outcome
-    outputs, targets : array or None
-        If they are wanted.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a batch is not what it must be, or there is none.
-    """
-    total = Total(network, loss)
-    kept: tuple[list[Array], list[Array]] = [], []
-    source.begin()
-    try:
-        while (batch := source.next()) is not None:
-            out = None
-            if outputs:
-                out = np.empty((len(batch.x), *network.output_shape), network.dtype)
-                kept[0].append(out)
-                kept[1].append(batch.y.copy())  # whoever gives it may fill it again
-            outcome = engine(network).evaluate(
-                loss,
-                batch.x,
-                batch.y,
-                weights=batch.weights,
-                counts=counts,
-                out=out,
-                poll=total.poll(poll),
-            )
-            if not total.add(outcome, batch.y, batch.weights):
-                break
-    finally:
-        source.close()
-    if source.given_now == 0:
-        raise ValueError(f"{source.name} must give at least one batch, got none.")
-    if not outputs:
-        return total.outcome(), None, None
-    return total.outcome(), np.concatenate(kept[0]), np.concatenate(kept[1])
-
-
-def predict(network: Network, given: Any, run: Callable[[Array, Array], None]) -> Array:
-    """Return the outputs for all batches of samples, those of ``run`` for each.
-
-    Of a batch that is a tuple only the first element is looked at.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a batch does not fit the network, or there is none.
-    """
-    results = []
-    batches = given() if not isinstance(given, Iterable) else given
-    for number, batch in enumerate(batches, 1):
-        x = batch[0] if isinstance(batch, tuple) and batch else batch
-        try:
-            samples = network.samples(x)
-        except (ValueError, TypeError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"batch {number} of x: {error}") from error
-        out = np.empty((len(samples), *network.output_shape), network.dtype)
-        run(samples, out)
-        results.append(out)
-    if not results:
-        raise ValueError("x must give at least one batch, got none.")
-    return np.concatenate(results)
+    def _stops(self, value: float) -> bool:
+        """Call the hook and the poll of the epoch; return whether it is to end."""
+        sums, hook, ends = self.sums, self._hook, False
+        if hook is not None and (hook.before + self.done) % hook.every == 0:
+            ends = bool(hook.call(sums, value))
+        return bool(self._poll(sums.done, sums.mean, sums.correct)) or ends

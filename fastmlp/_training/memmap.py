@@ -1,6 +1,7 @@
-"""Passes over samples that stay in their file: those of an engine, a group of samples at a time.
+"""Samples that stay in their memory-mapped file: an engine passes a group of them at a time.
 
-Both backends get the same groups in the same order, so what holds for their passes holds here.
+Both backends get the same groups in the same order, so every statement about the passes of an
+engine holds for these passes too.
 """
 
 from __future__ import annotations
@@ -12,141 +13,102 @@ import numpy.typing as npt
 
 from fastmlp import _memmap
 from fastmlp._engines import engine
-from fastmlp._engines.base import CHUNK, Epochs, Outcome, Poll
+from fastmlp._engines.base import CHUNK, Pass, PassResult, Poll, StepHook
+from fastmlp._training.scoring import Scores
+from fastmlp._training.sources import ArraySource, Part, Total
 from fastmlp.losses import Loss
-from fastmlp.network import Network
 from fastmlp.optimizers import OptimizerState
 
-__all__ = ["Total", "evaluate", "is_large", "predict", "train"]
+__all__ = ["MemmapSource", "source_class"]
 
 Array = npt.NDArray[Any]
 
-is_large = _memmap.is_large
+
+def source_class(x: Array) -> type[ArraySource]:
+    """Return the class of source for an array: large memory-mapped files stay on disk."""
+    return MemmapSource if _memmap.is_large(x) else ArraySource
 
 
-def train(
-    network: Network,
-    loss: Loss,
-    state: OptimizerState,
-    x: Array,
-    y: Array,
-    epoch: int | None,
-    batch: int,
-    *,
-    weights: Array | None = None,
-    counts: bool = False,
-    out: Array | None = None,
-    poll: Poll | None = None,
-) -> tuple[Outcome, Array]:
-    """Do an epoch, in the order of number ``epoch`` or of the file; return also that order."""
-    total = Total(network, loss)
-    order = []
-    for group in _memmap.groups(x, _dtype(network, x), batch, network.seed, epoch):
-        targets = y[group.rows]
-        of_rows = None if weights is None else weights[group.rows]
-        n = len(group.rows)
-        outcome = engine(network).train(
-            loss,
-            state,
-            group.samples,
-            targets,
-            group.order,
-            batch,
-            weights=of_rows,
-            counts=counts,
-            out=None if out is None else out[total.done : total.done + n],
-            poll=total.poll(poll),
-        )
-        order.append(group.rows if group.order is None else group.rows[group.order])
-        if not total.add(outcome, targets, of_rows):
-            break
-    return total.outcome(), np.concatenate(order)
+class MemmapSource(ArraySource):
+    """Samples in a memory-mapped file that is too large to load."""
 
+    in_memory = False
+    hooks = False  # a step of a group is not a step of the epoch
 
-def evaluate(
-    network: Network,
-    loss: Loss,
-    x: Array,
-    y: Array,
-    *,
-    weights: Array | None = None,
-    counts: bool = False,
-    out: Array | None = None,
-    poll: Poll | None = None,
-) -> Outcome:
-    """Measure the loss, and the right answers if they are to be counted; outputs to ``out``."""
-    total = Total(network, loss)
-    for group in _memmap.groups(x, _dtype(network, x), CHUNK):
-        here = slice(total.done, total.done + len(group.rows))
-        of_rows = None if weights is None else weights[here]
-        outcome = engine(network).evaluate(
-            loss,
-            group.samples,
-            y[here],
-            weights=of_rows,
-            counts=counts,
-            out=None if out is None else out[here],
-            poll=total.poll(poll),
-        )
-        if not total.add(outcome, y[here], of_rows):
-            break
-    return total.outcome()
+    def train(
+        self,
+        loss: Loss,
+        state: OptimizerState,
+        scores: Scores,
+        epoch: int,
+        poll: Poll,
+        hook: StepHook | None = None,
+        part: Part | None = None,
+    ) -> PassResult:
+        """Train one epoch."""
+        network, total = self.network, Total(self.network, loss)
+        out = self._kept_outputs() if scores.metrics else None
+        index = network.epochs_begun - 1 if self.shuffle else None
+        taken = []
+        for group in _memmap.groups(self.x, self._dtype, self.batch, network.seed, index):
+            job = Pass(
+                group.samples,
+                self.y[group.rows],
+                group.order,
+                self.batch,
+                weights=None if self.weights is None else self.weights[group.rows],
+                counts=scores.accuracy,
+                out=None if out is None else out[total.done : total.done + len(group.rows)],
+                poll=total.poll(poll),
+            )
+            result = engine(network).train(loss, state, job)
+            taken.append(group.rows if group.order is None else group.rows[group.order])
+            if not total.add(result, job.y, job.weights):
+                break
+        if out is None:
+            return total.result()
+        return total.result()._replace(outputs=out, targets=self.y[np.concatenate(taken)])
 
+    def evaluate(self, loss: Loss, scores: Scores, poll: Poll | None = None) -> PassResult:
+        """Measure the loss and what ``scores`` needs over all samples, without training."""
+        network, total = self.network, Total(self.network, loss)
+        out = self._new_outputs() if scores.metrics else None
+        for group in _memmap.groups(self.x, self._dtype, CHUNK):
+            rows = slice(total.done, total.done + len(group.rows))
+            job = Pass(
+                group.samples,
+                self.y[rows],
+                weights=None if self.weights is None else self.weights[rows],
+                counts=scores.accuracy,
+                out=None if out is None else out[rows],
+                poll=total.poll(poll),
+            )
+            if not total.add(engine(network).evaluate(loss, job), job.y, job.weights):
+                break
+        return self._with_outputs(total.result(), out)
 
-def predict(network: Network, x: Array, out: Array) -> None:
-    """Write the outputs to ``out`` (N, *output_shape)."""
-    for group in _memmap.groups(x, _dtype(network, x), CHUNK):
-        engine(network).predict(group.samples, out[group.rows[0] : group.rows[-1] + 1])
+    def predict(self) -> Array:
+        """Return the outputs for all samples."""
+        network, out = self.network, self._new_outputs()
+        for group in _memmap.groups(self.x, self._dtype, CHUNK):
+            engine(network).predict(group.samples, out[group.rows[0] : group.rows[-1] + 1])
+        return out
 
+    def resume(self, steps: int, part: Part | None) -> None:
+        """Continue after ``steps`` steps of an earlier run.
 
-def _dtype(network: Network, x: Array) -> np.dtype[Any]:
-    """Return what samples are converted to: nothing, where they are integers for a table."""
-    return network.dtype if network.integers_below is None else x.dtype
-
-
-class Total:
-    """What the parts of a pass come to."""
-
-    def __init__(self, network: Network, loss: Loss) -> None:
-        self.done = 0
-        self._network, self._loss = network, loss
-        self._sum, self._weight, self._correct = 0.0, 0.0, 0
-        self._last = 0.0
-        self._bad = False
-
-    def poll(self, poll: Poll | None) -> Poll | None:
-        """Return what is asked in a part, where ``poll`` is asked in the whole pass."""
-        if poll is None:
-            return None
-        asked = poll
-
-        def ask(done: int, loss: float, correct: int) -> Any:
-            # By samples, not by weight: it is for the eyes.
-            mean = (self._mean * self.done + loss * done) / max(self.done + done, 1)
-            return asked(self.done + done, mean, self._correct + correct)
-
-        return ask
+        Raises
+        ------
+        ValueError
+            If the run stopped within an epoch.
+        """
+        if part is not None:
+            raise ValueError(
+                "resume: the checkpoint was written within an epoch, which takes data in memory to "
+                "go on; x is a mapped file. Load it first."
+            )
 
     @property
-    def _mean(self) -> float:
-        return self._sum / self._weight if self._weight > 0 else self._sum
-
-    def add(self, outcome: Outcome, targets: Array, weights: Array | None) -> bool:
-        """Add a part; return whether it was passed to its end."""
-        n = len(targets)
-        if outcome.done < n or outcome.bad:
-            targets, weights = targets[:0], None if weights is None else weights[:0]
-        shape = (len(targets), *self._network.output_shape)
-        outputs = np.empty(shape, self._network.dtype)
-        weight = self._loss.total_weight(outputs, targets, weights)
-        self._sum += outcome.mean * weight
-        self._weight += weight
-        self._correct += outcome.correct
-        self._last, self._bad = outcome.loss, outcome.bad
-        self.done += outcome.done
-        return outcome.done == n and not outcome.bad
-
-    def outcome(self) -> Outcome:
-        """Return the outcome of the whole pass."""
-        none = Epochs(np.empty(0), np.empty(0, np.int64), np.empty(0), np.empty(0))
-        return Outcome(self._mean, self._last, self._correct, self.done, self._bad, none)
+    def _dtype(self) -> np.dtype[Any]:
+        """The type that samples are converted to; integers for an Embedding stay as they are."""
+        return self.network.dtype if self.network.integers_below is None else self.x.dtype

@@ -102,6 +102,12 @@ class Progress:
                 self._bar.write(line)
                 sys.stdout.flush()
 
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Remove the bar, if there is one."""
         if self._bar is not None:

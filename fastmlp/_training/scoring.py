@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastmlp import _checks, metrics
 from fastmlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
-__all__ = ["Given", "Metric", "Scores", "accepted", "names", "scores"]
+__all__ = ["Given", "Metric", "Scores", "check_metrics", "names", "scores"]
 
 Array = npt.NDArray[Any]
 Function = Callable[[Array, Array], float]
@@ -42,20 +42,19 @@ class Scores(NamedTuple):
     Attributes
     ----------
     accuracy : bool
-        Whether right answers are counted, in the pass itself.
+        Whether the passes count correct predictions.
     metrics : tuple of Metric
-        Computed from the outputs of a whole set.
+        Computed from the outputs of a whole data set.
+    predictions_per_sample : int
+        Number of predictions per sample that count for the accuracy.
     """
 
     accuracy: bool
     metrics: tuple[Metric, ...]
-
-    def measure(self, targets: Array, outputs: Array) -> dict[str, float]:
-        """Return the value of every metric."""
-        return {metric.name: metric.function(targets, outputs) for metric in self.metrics}
+    predictions_per_sample: int
 
 
-def accepted(given: Any) -> tuple[Given, ...]:
+def check_metrics(given: Any) -> tuple[Given, ...]:
     """Return metrics as users give them, checked as far as no loss is needed.
 
     Raises
@@ -96,8 +95,9 @@ def scores(given: Sequence[Given] | None, loss: Loss, output_shape: tuple[int, .
     ValueError
         If a metric does not fit the loss or the outputs.
     """
+    per_sample = loss.predictions_per_sample(output_shape)
     if given is None:
-        return Scores(loss.classifies, ())
+        return Scores(loss.classifies, (), per_sample)
     made = [
         Metric(name, _own(metric) if callable(metric) else _quiet(_named(name, loss, output_shape)))
         for metric, name in zip(given, names(given), strict=True)
@@ -105,7 +105,7 @@ def scores(given: Sequence[Given] | None, loss: Loss, output_shape: tuple[int, .
     ]
     if "accuracy" in given:
         _require(loss.classifies, "accuracy", "a loss with classes, such as cross_entropy")
-    return Scores("accuracy" in given, tuple(made))
+    return Scores("accuracy" in given, tuple(made), per_sample)
 
 
 def _named(name: str, loss: Loss, output_shape: tuple[int, ...]) -> Function:

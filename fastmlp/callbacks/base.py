@@ -6,13 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import numpy.typing as npt
-
+from fastmlp._types import Array
 from fastmlp.history import History
 
 __all__ = ["Callback", "RunInfo"]
-
-Array = npt.NDArray[Any]
 
 
 class RunInfo(Protocol):
@@ -49,9 +46,10 @@ class RunInfo(Protocol):
         """
 
     def inside(self, x: Array, y: Array, weights: Array | None) -> Iterator[tuple[Any, str, Array]]:
-        """Yield what the layers hold and compute for samples; see ``fastmlp._engines.layer_values``.
+        """Yield what the layers hold and compute for samples.
 
-        All as ``probe`` returns it. The model stays as it is.
+        All as ``probe`` returns it. The model stays as it is. See
+        ``fastmlp._engines.layer_values``.
         """
 
     def check_checkpoint(self) -> None:

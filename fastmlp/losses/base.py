@@ -8,12 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array, Shape
 
 __all__ = ["Loss"]
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
 
 
 class Loss:
@@ -84,15 +82,18 @@ class Loss:
             parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()
         )
 
-    def answers(self, output_shape: Shape) -> int:
-        """Return how many answers a sample has that can be right or wrong."""
+    def predictions_per_sample(self, output_shape: Shape) -> int:
+        """Return the number of predictions per sample that count for the accuracy."""
         return 1
 
-    def right(self, output: Array, targets: Array) -> Array:
-        """Return how many answers of each sample are right, (N,); the first wins a tie."""
+    def count_correct(self, output: Array, targets: Array) -> Array:
+        """Return the number of correct predictions of each sample, (N,).
+
+        Of several largest outputs the first counts.
+        """
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        right: Array = output.argmax(axis=1) == labels
-        return right
+        correct: Array = output.argmax(axis=1) == labels
+        return correct
 
     def active_pieces(self, output: Array, targets: Array) -> Array | None:
         """Return the smooth piece of the loss that each output is on; None if the loss is smooth.

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp.losses.base import Loss, Shape
+from fastmlp._types import Array, Shape
+from fastmlp.losses.base import Loss
 
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge"]
-
-Array = npt.NDArray[Any]
 
 
 class CrossEntropy(Loss):
@@ -179,15 +178,15 @@ class BinaryCrossEntropy(Loss):
         )
         return result
 
-    def answers(self, output_shape: Shape) -> int:
+    def predictions_per_sample(self, output_shape: Shape) -> int:
         """Return the number of outputs."""
         return math.prod(output_shape)
 
-    def right(self, output: Array, targets: Array) -> Array:
-        """Return how many answers of each sample are right, (N,)."""
+    def count_correct(self, output: Array, targets: Array) -> Array:
+        """Return the number of correct predictions of each sample, (N,)."""
         agree = (output > 0) == (targets > 0.5)
-        right: Array = np.count_nonzero(agree.reshape(len(output), -1), axis=1)
-        return right
+        correct: Array = np.count_nonzero(agree.reshape(len(output), -1), axis=1)
+        return correct
 
 
 class Hinge(Loss):

@@ -72,18 +72,18 @@ def test_several_callbacks_take_turns(model, toy):
     assert calls[-4:] == ["a end of 4", "b end of 4", "a end", "b end"]
 
 
-def test_without_steps_the_plan_is_not_watched(toy, monkeypatch):
+def test_without_steps_the_plan_has_no_hook(toy, monkeypatch):
     pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
-    from fastmlp._training import run as session
+    from fastmlp._training.run import Run
 
-    watches = []
-    right = session.Session.watch
+    hooks = []
+    right = Run.hook
 
     def note(self, *arguments):
-        watches.append(right(self, *arguments))
-        return watches[-1]
+        hooks.append(right(self, *arguments))
+        return hooks[-1]
 
-    monkeypatch.setattr(session.Session, "watch", note)
+    monkeypatch.setattr(Run, "hook", note)
 
     class Epochs(fm.Callback):
         def on_epoch_end(self, epoch, logs):
@@ -92,10 +92,10 @@ def test_without_steps_the_plan_is_not_watched(toy, monkeypatch):
     calls: list = []
     never = Recorder(calls, every_steps=None)
     fm.MLP(6, [4], 3).fit(*toy, epochs=1, callbacks=[Epochs(), never])
-    assert watches == [None]
+    assert hooks == [None]
     assert not any("step" in call for call in calls)
     fm.MLP(6, [4], 3).fit(*toy, epochs=1, callbacks=[Epochs(), Recorder([], every_steps=7)])
-    assert (watches[1].every, watches[1].before) == (7, 0)
+    assert (hooks[1].every, hooks[1].before) == (7, 0)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -226,7 +226,7 @@ def test_a_callback_that_raises_elsewhere(hook, model, toy):
     assert model.fit(*toy, epochs=1).epochs == [1]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals are those of POSIX")
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_between_steps_ends_the_run_after_that_step(model, toy):
     class Press(Recorder):
         def on_batch_end(self, step, logs):

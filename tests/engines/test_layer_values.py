@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp._engines.layer_values import inside
+from fastmlp._engines.layer_values import layer_values
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
@@ -17,7 +17,7 @@ def test_inside_is_what_the_layers_compute(activation, backend, toy):
     x, y = model.data(*toy, model.loss)
     found = {
         f"{layer.name}.{kind}": values.copy()
-        for layer, kind, values in inside(model, model.loss, x, y)
+        for layer, kind, values in layer_values(model, model.loss, x, y)
     }
     p = model.parameters
     function = getattr(fm.reference, activation)

@@ -17,7 +17,7 @@ pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
 
 def in_threads(count, work):
-    """Run ``work(index)`` in so many threads at once; raise what any of them raised."""
+    """Run ``work(index)`` in ``count`` threads at once; raise the first error of any thread."""
     errors: list = []
     gate = threading.Barrier(count)
 

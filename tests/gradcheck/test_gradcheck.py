@@ -34,7 +34,7 @@ def test_random_mlp_has_right_gradients(activation, index, backend):
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
 def test_activation_layer_flatten_and_no_bias_have_right_gradients(activation, backend):
     layers = [
-        fm.Activation(activation),  # below the first weights: nobody needs its gradient
+        fm.Activation(activation),  # below the first weights: its gradient is not needed
         fm.Flatten(),
         fm.Dense(5, use_bias=False),
         fm.Activation(activation),

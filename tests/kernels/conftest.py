@@ -1,4 +1,4 @@
-"""What the kernel tests share."""
+"""Fixtures for tests of kernels."""
 
 import numpy as np
 import pytest

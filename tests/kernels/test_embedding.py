@@ -39,10 +39,10 @@ def test_embedding(dtype, combine, rng):
 def test_embedding_of_nothing(combine):
     weight = np.ones((4, 3))
     for module in (kernels, reference):
-        nobody = np.zeros((0, 2), int)
-        empty = module.embedding(nobody, weight, combine=combine)
+        none = np.zeros((0, 2), int)
+        empty = module.embedding(none, weight, combine=combine)
         assert empty.shape == {None: (0, 2, 3), "concat": (0, 6), "sum": (0, 3)}[combine]
-        assert not module.embedding_backward(empty, nobody, 4, combine=combine).any()
+        assert not module.embedding_backward(empty, none, 4, combine=combine).any()
 
 
 @pytest.mark.parametrize(

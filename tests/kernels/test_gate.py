@@ -1,4 +1,4 @@
-"""What the kernels refuse, and what they say."""
+"""The checks in front of the kernels: which arguments are refused, and the messages."""
 
 import functools
 import pickle
@@ -224,9 +224,9 @@ def test_outputs_that_do_not_fit_stay_as_they_are(dtype):
          lambda out: kernels.matmul(a, b, out=out)),
         (lambda out: products.dense(a, b, row, out, False),
          lambda out: kernels.dense(a, b, row, out=out)),
-        (lambda out: elementwise.unary(elementwise.EXP, x, out, 0.0),
+        (lambda out: elementwise.unary(elementwise.UNARY["exp"], x, out, 0.0),
          lambda out: kernels.exp(x, out=out)),
-        (lambda out: elementwise.backward(elementwise.RELU_BACKWARD, x, x, out, 0.0),
+        (lambda out: elementwise.backward(elementwise.UNARY["relu"], x, x, out, 0.0),
          lambda out: kernels.relu_backward(x, x, out=out)),
         (lambda out: losses.softmax(x, out), lambda out: kernels.softmax(x, out=out)),
         (lambda out: losses.cross_entropy(x, labels, out, 0.0, None, None),

@@ -1,14 +1,10 @@
-"""Losses of the kernels against their twins, on every setting, and what both refuse to be."""
+"""Losses: the compiled kernels against the reference, for every setting, and refused arguments."""
 
 import math
 
 import numpy as np
 import pytest
-from cases import (
-    DTYPES,
-    SIZES,
-    assert_close,
-)
+from cases import DTYPES, SIZES, assert_close
 
 from fastmlp import kernels, reference
 

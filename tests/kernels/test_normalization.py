@@ -32,7 +32,7 @@ def test_normalisation(dtype, rng):
                 kernel, twin = getattr(kernels, name), getattr(reference, name)
                 right = twin(*arguments, **option)
                 assert_all_close(kernel(*arguments, **option), right, dtype)
-                # out may be the first argument, and for those of a gradient the second.
+                # out may be the first argument; a backward function also takes the second.
                 for position in (0, 1) if "backward" in name else (0,):
                     for function in (kernel, twin):
                         copies = [a.copy() for a in arguments]

@@ -1,4 +1,4 @@
-"""The optimizers' updates: kernels against the reference, the reference against other formulas."""
+"""Updates, penalties and clipping: the kernels against the reference and against textbook formulas."""
 
 import itertools
 import math

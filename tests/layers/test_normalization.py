@@ -10,7 +10,6 @@ from comparing import near_all
 
 import fastmlp as fm
 from fastmlp import reference
-from fastmlp._plan import builder as plan
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((60, 11)) * 2 + 1, np.arange(60) % 4
@@ -124,22 +123,13 @@ def test_threads_do_not_change_a_bit(kind, eager_threads):
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("make", [flat, images])
-def test_what_was_in_the_arena_does_not_matter(kind, make, monkeypatch, eager_threads):
-    place = plan.Builder._place
-
-    def poisoned(builder):
-        place(builder)
-        builder.arena[...] = np.nan
-        for buffer in builder._buffers:
-            if buffer.zero:
-                builder.arena[buffer.offset : buffer.offset + buffer.size] = 0
-
+def test_what_was_in_the_arena_does_not_matter(kind, make, poisoned_arenas, eager_threads):
     eager_threads(2)
     x = X if make is flat else IMAGES
     clean, model = make(kind), make(kind)
     clean.fit(x, Y[: len(x)], 2, 13)
-    monkeypatch.setattr(plan.Builder, "_place", poisoned)
-    model.fit(x, Y[: len(x)], 2, 13)
+    with poisoned_arenas():
+        model.fit(x, Y[: len(x)], 2, 13)
     for name, value in model.parameters.items():
         np.testing.assert_array_equal(value, clean.parameters[name])
 

@@ -1,4 +1,4 @@
-"""Standardize: learnt once, kept in files, and the same on both backends."""
+"""Standardize: its statistics are computed once, kept in files, and equal on both backends."""
 
 from __future__ import annotations
 

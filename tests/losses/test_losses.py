@@ -20,7 +20,7 @@ CLASSES = 5
 
 @pytest.fixture(params=["lanes", "rows"], autouse=True)
 def layout(request, monkeypatch):
-    """Each layout of the values of a plan in turn: the networks here are narrow."""
+    """Run each test with samples in lanes and in rows: the networks here are narrow."""
     if request.param == "rows":
         monkeypatch.setattr(plan_lanes, "_NARROW", 0)
 
@@ -319,7 +319,7 @@ def test_settings_of_a_loss_tell_plans_apart(toy):
     kinds = [
         fm.CrossEntropy(s, w) for s in (0.0, 0.1, 0.2) for w in (None, [1, 2, 3], [3, 2, 1], {1: 2})
     ]
-    for _ in range(2):  # the second time the plans are those that were kept
+    for _ in range(2):  # the second time uses the plans of the first
         for loss in kinds:
             for each in (model, reference):
                 each.compile(loss=loss)

@@ -1,4 +1,4 @@
-"""Optimizers: their settings, and that a whole training does their steps."""
+"""Optimizers: their settings, and that a whole training takes their steps."""
 
 from __future__ import annotations
 

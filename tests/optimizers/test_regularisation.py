@@ -1,4 +1,4 @@
-"""Clipping, penalties, and what layers say of their training, against the textbook."""
+"""Clipping, penalties and per-layer training settings, against textbook formulas."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_clipped_training_has_the_same_bits_for_any_threads(clip_norm, dtype, ba
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_gradients_are_of_the_loss_that_is_told(settings, backend, toy):
-    """Of all parameters, those of frozen layers too: freezing is a matter of training."""
+    """``gradients`` includes frozen layers: freezing only affects training."""
     model = build(backend, SETTINGS[settings])
     x, y = toy[0][:20], toy[1][:20]
     plain = build("numpy", SETTINGS["plain"])
@@ -344,7 +344,7 @@ def test_files_and_copies_keep_the_settings(tmp_path):
     conv.save(tmp_path / "c.safetensors")
     loaded = fm.load_model(tmp_path / "c.safetensors").layers[0]
     assert loaded.changed_settings() == {"trainable": False, "l2": 0.5}
-    assert fm.Dense(3).training_settings == fm.Layer.training_settings  # nobody changed the default
+    assert fm.Dense(3).training_settings == fm.Layer.training_settings  # the default is unchanged
 
 
 def test_clipping_is_in_files_and_in_repr(tmp_path):

@@ -1,4 +1,4 @@
-"""Random networks with dropout, noise, normalisation and embeddings between all other layers."""
+"""Random networks with dropout, noise, normalization and embeddings between other layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from comparing import near
 from random_networks import OPTIMIZERS, draw_mixed
 
 import fastmlp as fm
-from fastmlp._plan import builder as plan
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
@@ -46,23 +45,13 @@ def test_a_random_network_trains_as_the_reference_does(part, eager_threads):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_what_was_in_the_arena_does_not_matter(part, monkeypatch, eager_threads):
-    place = plan.Builder._place
-
-    def poisoned(builder):
-        place(builder)
-        builder.arena[...] = np.nan
-        for buffer in builder._buffers:
-            if buffer.zero:
-                builder.arena[buffer.offset : buffer.offset + buffer.size] = 0
-
+def test_what_was_in_the_arena_does_not_matter(part, poisoned_arenas, eager_threads):
     for seed in range(100 + 15 * part, 115 + 15 * part):
         case = draw_mixed(seed)
         eager_threads(1 + seed % 2)
         clean, model = (case.build("float32", "kernels") for _ in range(2))
         case.fit(clean)
-        with monkeypatch.context() as patch:
-            patch.setattr(plan.Builder, "_place", poisoned)
+        with poisoned_arenas():
             case.fit(model)
         for name, value in arrays(model).items():
             np.testing.assert_array_equal(value, arrays(clean)[name], str(case))

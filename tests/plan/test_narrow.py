@@ -1,4 +1,4 @@
-"""Narrow networks, whose plans have the samples in the lanes of vectors, against the reference."""
+"""Plans of narrow networks, which keep samples in vector lanes, against the reference."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
 
 class Gain(fm.Layer):
-    """Multiply every feature by a number of its own."""
+    """Multiply every feature by its parameter."""
 
     def build(self, input_shape):
         count = (int(np.prod(input_shape)),)
@@ -256,7 +256,7 @@ def test_a_wrong_shape_of_a_layer_is_told():
 
     model = fm.Sequential([Wrong()], 3)
     with pytest.raises(
-        ValueError, match=r"wrong_0: forward must return shape \(4, 3\), got \(4, 2"
+        ValueError, match=r"wrong_0: forward must return an array of shape \(4, 3\), got \(4, 2"
     ):
         model.predict(np.zeros((4, 3)))
 

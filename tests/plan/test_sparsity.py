@@ -1,4 +1,4 @@
-"""Networks whose first products leave out the zeros of samples, against those that do not."""
+"""Plans that leave out zeros of the samples, against plans that do not."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def everything(model, x, y, batch=16, epochs=2, weights=None):
 
 
 def compare(lists, make, x, y, **settings):
-    """The same values, with and without zeros, and nearly those of the definition."""
+    """Assert equal values with and without zeros, and values near the reference."""
     lists(True)
     model = make()
     with_lists = everything(model, x, y, **settings)

@@ -1,4 +1,4 @@
-"""Histograms of weights and of what layers give."""
+"""Histograms of weights and of layer outputs."""
 
 from __future__ import annotations
 

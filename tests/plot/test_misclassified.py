@@ -1,4 +1,4 @@
-"""Misclassified images: which, in what order, with what words."""
+"""Misclassified images: their choice, order and captions."""
 
 from __future__ import annotations
 

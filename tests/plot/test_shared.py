@@ -1,4 +1,4 @@
-"""What every picture keeps: its own axes, nothing global changed, clear errors."""
+"""Rules for every picture: axes as given, no global change, clear errors."""
 
 from __future__ import annotations
 

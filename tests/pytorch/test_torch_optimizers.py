@@ -20,7 +20,7 @@ KINDS = [
     (fm.Adam, "Adam", {"eps": 1e-3, "weight_decay": 0.3}, {"eps": 1e-3, "weight_decay": 0.3}),
     (fm.AdamW, "AdamW", {"eps": 1e-3, "weight_decay": 0.3}, {"eps": 1e-3, "weight_decay": 0.3}),
 ]
-STEPS, SPLIT = 20, 5  # steps, and those of an epoch
+STEPS, SPLIT = 20, 5  # steps, and steps of an epoch
 
 
 def clip_norm(parameters):

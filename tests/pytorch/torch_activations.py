@@ -1,4 +1,4 @@
-"""Our activations in PyTorch's functions, by our names."""
+"""PyTorch's functions for our activations, by our names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what goes on from them is the run that was never stopped, to the last bit."""
+"""Checkpoints: a resumed run ends with the bits of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -602,7 +602,7 @@ def test_every_call_of_a_checkpoint_may_fail(function, code, backend, toy, tmp_p
     assert failing > 6
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="limits are those of POSIX")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX limits")
 def test_a_full_disk(toy, tmp_path):
     path = tmp_path / "run.ckpt"
     make(_backend.DEFAULT).fit(*toy, epochs=1, callbacks=[fm.ModelCheckpoint(path)])

@@ -1,4 +1,4 @@
-"""Calls of ``fit`` in sequence: what one leaves to the next."""
+"""Calls of ``fit`` in sequence: the state that one call leaves to the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches from Python: the bits of train_on_batch, in epochs, with all that fit does besides."""
+"""Batches from Python: the bits of train_on_batch, together with every other feature of fit."""
 
 from __future__ import annotations
 

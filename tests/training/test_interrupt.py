@@ -18,7 +18,7 @@ from fastmlp import _backend
 
 
 @pytest.mark.alone
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals are those of POSIX")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 @pytest.mark.parametrize("kind", ["tiny", "small", "wide"])
 def test_ctrl_c_at_a_random_moment(kind):
     pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)

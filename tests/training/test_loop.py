@@ -190,7 +190,7 @@ def test_history_has_one_value_an_epoch(model, toy):
 
 
 def test_loss_and_accuracy_are_means_weighted_by_batch_size(model, toy):
-    # With learning rate 0 the running means are those of the whole set.
+    # With learning rate 0 the running means equal the means over the whole set.
     history = model.fit(*toy, epochs=1, batch_size=64, optimizer=fm.SGD(0.0))
     measured = model.evaluate(*toy)
     assert history.history["loss"][0] == pytest.approx(measured["loss"], rel=1e-6)

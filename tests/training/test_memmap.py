@@ -1,4 +1,4 @@
-"""Samples in mapped files that are read by pieces, which the tests make small."""
+"""Samples in memory-mapped files, read in pieces that the tests make small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of models: in fit, evaluate, the history and what is shown, on both backends."""
+"""Metrics in fit, evaluate, the history and the output, on both backends."""
 
 from __future__ import annotations
 
