@@ -66,7 +66,7 @@ class FitSettings:
         return names + ["val_" + name for name in names if self.validation is not None]
 
     def check(self, optimizer: Optimizer) -> None:
-        """Check that monitors, callbacks and the checkpoint fit the measurements and the data.
+        """Check that monitors and callbacks fit the measurements and the data.
 
         Raises
         ------
@@ -89,8 +89,6 @@ class FitSettings:
                     "memory-mapped file. Use epochs instead of steps, or load the file into memory "
                     "first."
                 )
-        if self.resume is not None:
-            self.source.resume(self.resume.steps, self.resume.part)
 
 
 class Run:
@@ -148,6 +146,7 @@ class Run:
                 self._given = error
         self._data: dict[str, Any] | None = None
         if settings.resume is not None:
+            settings.source.resume(settings.resume.steps, settings.resume.part)
             settings.resume.check(self._comparable(), network, optimizer, self._batch)
             self.part = settings.resume.part
 
