@@ -34,7 +34,7 @@ __all__ = ["FitSettings", "Run", "check_callbacks"]
 Array = npt.NDArray[Any]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class FitSettings:
     """What ``fit`` was asked to do, checked.
 
