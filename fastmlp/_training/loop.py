@@ -89,7 +89,7 @@ def _divergence(
     where = f"the start of epoch {epoch}" if part is None else "the checkpoint"
     return DivergenceError(
         f"Training diverged: {what} in epoch {epoch}, step {step}, at learning rate {rate:g}. "
-        f"The weights are again those of {where}. Lower the learning rate, "
+        f"The model has the weights from {where} again. Lower the learning rate, "
         "and check that the inputs are scaled, for instance to [0, 1].",
         epoch=epoch,
         step=step,

@@ -104,8 +104,9 @@ class MemmapSource(ArraySource):
         """
         if part is not None:
             raise ValueError(
-                "resume: the checkpoint was written within an epoch, which takes data in memory to "
-                "go on; x is a mapped file. Load it first."
+                "resume: the checkpoint was written within an epoch, which can be resumed only "
+                "with data in memory, but x is a memory-mapped file. Load the file into memory "
+                "first."
             )
 
     @property
