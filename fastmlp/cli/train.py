@@ -70,7 +70,8 @@ training
   --warmup EPOCHS  --clip-norm 1  --clip-value 1  --metrics error,f1
   --loss cross_entropy|binary_cross_entropy|hinge|mse|mae|huber
   --label-smoothing 0.1  --early-stopping PATIENCE  --monitor val_loss
-  --checkpoint FILE  --checkpoint-steps N  --resume [FILE]   (a checkpoint)
+  --checkpoint FILE  --checkpoint-steps N   save checkpoints
+  --resume [FILE]    continue from a checkpoint (default: that of --checkpoint)
 output
   --save FILE  --report FILE.html  --plot FILE.png  --csv FILE
   --tensorboard DIR  --tensorboard-steps N  --quiet
