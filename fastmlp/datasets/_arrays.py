@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastmlp._types import Array
 from fastmlp.errors import FastmlpFormatError
 
-__all__ = ["ITEM_SIZES", "MAX_BYTES", "Array", "array_from_bytes", "byte_count", "format_error"]
-
-Array = npt.NDArray[Any]
+__all__ = ["ITEM_SIZES", "MAX_BYTES", "array_from_bytes", "byte_count", "format_error"]
 
 MAX_BYTES = 4 * 2**30
 """Default limit on the size that one file may declare or unpack to: 4 GiB."""

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._arrays import Array, array_from_bytes, format_error
+from fastmlp._types import Array
+
+from ._arrays import array_from_bytes, format_error
 from ._bytestream import ByteStream, open_bytes
 from ._folders import candidates, not_found
 from ._npz import load_npz

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ._arrays import MAX_BYTES, Array, format_error
+from fastmlp._types import Array
+
+from ._arrays import MAX_BYTES, format_error
 from ._bytestream import ByteStream, open_bytes
 
 __all__ = ["load_csv"]

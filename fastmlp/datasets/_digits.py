@@ -7,7 +7,8 @@ from importlib import resources
 
 import numpy as np
 
-from ._arrays import Array
+from fastmlp._types import Array
+
 from ._npz import read_npz
 
 __all__ = ["load_digits"]

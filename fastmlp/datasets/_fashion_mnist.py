@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ._arrays import Array, format_error
+from fastmlp._types import Array
+
+from ._arrays import format_error
 from ._folders import candidates, not_found
 from ._mnist import IDX_SET, check_split, read_idx_set
 from ._npz import load_npz

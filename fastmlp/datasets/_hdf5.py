@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from fastmlp._types import Array
 from fastmlp.errors import FastmlpFormatError
 
-from ._arrays import MAX_BYTES, Array, byte_count, format_error
+from ._arrays import MAX_BYTES, byte_count, format_error
 from ._bytestream import open_bytes
 
 __all__ = ["load_hdf5"]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import struct
 
-from ._arrays import MAX_BYTES, Array, array_from_bytes, byte_count, format_error
+from fastmlp._types import Array
+
+from ._arrays import MAX_BYTES, array_from_bytes, byte_count, format_error
 from ._bytestream import open_bytes
 
 __all__ = ["read_idx"]

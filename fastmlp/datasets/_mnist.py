@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ._arrays import Array, format_error
+from fastmlp._types import Array
+
+from ._arrays import format_error
 from ._bytestream import open_bytes
 from ._download import download as fetch
 from ._folders import candidates, not_found

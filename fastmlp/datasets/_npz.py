@@ -14,9 +14,10 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
+from fastmlp._types import Array
 from fastmlp.errors import FastmlpFormatError
 
-from ._arrays import MAX_BYTES, Array, array_from_bytes, byte_count, format_error
+from ._arrays import MAX_BYTES, array_from_bytes, byte_count, format_error
 
 __all__ = ["load_npz", "read_npz"]
 

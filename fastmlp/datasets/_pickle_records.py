@@ -10,7 +10,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from ._arrays import Array, array_from_bytes, format_error
+from fastmlp._types import Array
+
+from ._arrays import array_from_bytes, format_error
 
 __all__ = ["ArrayRecord", "DtypeRecord", "Name", "find_name", "from_buffer", "make_dtype"]
 

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, _random
-
-from ._arrays import Array
+from fastmlp._types import Array
 
 __all__ = ["make_blobs", "make_circles", "make_moons", "make_spirals"]
 

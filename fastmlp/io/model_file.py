@@ -20,14 +20,12 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastmlp._types import Array
 from fastmlp.errors import FastmlpFormatError
 from fastmlp.io.atomic import write_atomically
 
 __all__ = ["ModelFile", "write_model"]
-
-Array = npt.NDArray[Any]
 
 FORMAT_VERSION = "1"
 _NO_DIGEST = "0" * 64

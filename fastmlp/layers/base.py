@@ -7,15 +7,12 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Array, Shape
 from fastmlp.parameter import Initializer, Parameter
 
 __all__ = ["GradientSink", "Layer", "Training"]
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
 
 
 @dataclass
@@ -145,6 +142,11 @@ class Layer:
     training_settings: dict[str, bool | float] = {  # noqa: RUF012 - it is never changed
         "trainable": True, "learning_rate_multiplier": 1.0, "l1": 0.0, "l2": 0.0,
     }  # fmt: skip
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        # A class that still overrides a method of 0.1.0 would be ignored.
+        _checks.refuse_old_names(cls, {"kink_sides": "active_pieces"})
 
     def __init__(
         self,
