@@ -16,6 +16,7 @@ from fastmlp._training import checkpoint, data, evaluation, loop, scoring
 from fastmlp._training.progress import Progress, Verbosity
 from fastmlp._training.run import FitSettings, Run, check_callbacks
 from fastmlp._training.scoring import Given
+from fastmlp._types import Array
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
@@ -26,8 +27,6 @@ from fastmlp.optimizers import Optimizer
 from fastmlp.parameter import Initializer
 
 __all__ = ["Sequential", "load_model"]
-
-Array = npt.NDArray[Any]
 
 
 class Sequential(Network):

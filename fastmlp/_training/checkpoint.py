@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, _config, io, optimizers
 from fastmlp._engines.base import Sums
 from fastmlp._training.sources import Part
+from fastmlp._types import Array
 from fastmlp.callbacks import Callback
 from fastmlp.errors import FastmlpFormatError
 from fastmlp.history import History
@@ -32,7 +32,6 @@ from fastmlp.optimizers import Optimizer, OptimizerState
 
 __all__ = ["Checkpoint", "fingerprint", "read", "write"]
 
-Array = npt.NDArray[Any]
 
 _SPAN = re.compile(r"optimizer\.learning_rate(\.then)*\.steps was ")
 """How a difference in the length of a schedule begins, which a different number of epochs makes."""

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, _frames
 from fastmlp._engines import engine
@@ -19,13 +18,13 @@ from fastmlp._engines.base import Pass, PassResult, Poll, StepHook, Sums
 from fastmlp._training.memmap import source_class
 from fastmlp._training.scoring import Scores
 from fastmlp._training.sources import Batch, Part, Total
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OptimizerState
 
 __all__ = ["GeneratorSource", "gives_batches"]
 
-Array = npt.NDArray[Any]
 
 # Maximum steps and samples of one pass, as its learning rates and its order are made in advance.
 _STEPS = 256

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
-
-import numpy.typing as npt
 
 from fastmlp._engines.base import PassResult
 from fastmlp._training.bundles import Bundles
 from fastmlp._training.evaluation import evaluate, measurements
 from fastmlp._training.run import FitSettings, Run
 from fastmlp._training.sources import Part, Source
+from fastmlp._types import Array
 from fastmlp.errors import DivergenceError
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer, OptimizerState
 
 __all__ = ["fit"]
-
-Array = npt.NDArray[Any]
 
 
 def fit(

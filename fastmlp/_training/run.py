@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, losses, optimizers
 from fastmlp._engines.base import CHUNK, StepHook, Sums
@@ -22,6 +21,7 @@ from fastmlp._training.interrupt import InterruptFlag
 from fastmlp._training.progress import Progress
 from fastmlp._training.scoring import Scores
 from fastmlp._training.sources import Part, Source
+from fastmlp._types import Array
 from fastmlp.callbacks import Callback
 from fastmlp.history import History
 from fastmlp.layers import Layer
@@ -30,8 +30,6 @@ from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 
 __all__ = ["FitSettings", "Run", "check_callbacks"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(eq=False, repr=False)

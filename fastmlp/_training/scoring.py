@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, metrics
+from fastmlp._types import Array
 from fastmlp.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
 __all__ = ["Given", "Metric", "Scores", "check_metrics", "names", "scores"]
 
-Array = npt.NDArray[Any]
 Function = Callable[[Array, Array], float]
 Given = str | Callable[[Any, Any], Any]
 """A metric as users pass it: a name, or a function of (y_true, outputs)."""
