@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _frames, _memmap
+from fastmlp._types import Array, Shape
 
 __all__ = [
     "array",
@@ -48,8 +48,6 @@ _FEW_VALUES = 8192
 _BATCH_VALUES = 1 << 20
 
 T = TypeVar("T")
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
 
 
 # --- Single values ------------------------------------------------------------------------------

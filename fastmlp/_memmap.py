@@ -12,13 +12,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _random
+from fastmlp._types import Array
 
 __all__ = ["BUFFER_BYTES", "PIECE_BYTES", "Group", "groups", "is_large", "pieces", "release"]
-
-Array = npt.NDArray[Any]
 
 BUFFER_BYTES = 2**26
 """A mapped array of more bytes is read by pieces; so much of it is in memory at a time."""

@@ -33,6 +33,7 @@ __all__ = [
     "Normal",
     "Uniform",
     "Zeros",
+    "config",
     "get",
 ]
 
@@ -381,6 +382,8 @@ def get(
 def config(initializer: Initializer) -> dict[str, Any] | None:
     """Return plain values from which ``get`` makes the same initializer.
 
-    None if the initializer is user-defined.
+    None if the initializer is user-defined, as a function or as a subclass of a built-in one.
     """
-    return initializer.config() if isinstance(initializer, _Scheme) else None
+    if isinstance(initializer, _Scheme) and type(initializer) in INITIALIZERS.values():
+        return initializer.config()
+    return None

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._arrays import empty
+from fastmlp._types import Array
 
 __all__ = ["Derived", "Initializer", "Parameter", "Settings", "Storage"]
 
-Array = npt.NDArray[Any]
 Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
 
 _PADDING = 64  # elements: one row of a panel on every instruction set, and more
@@ -95,7 +95,7 @@ class Storage:
             plain = self.plain()
             inputs, outputs = math.prod(self.shape[:-1]), self.shape[-1]
             panels = empty((-(-outputs // width), inputs, width), plain.dtype)
-            self._panels = pack(plain, panels)
+            self._panels = _pack(plain, panels)
             self._plain = None
         return self._panels
 
@@ -105,7 +105,7 @@ class Storage:
         if self._plain is not None:
             np.copyto(self._plain, value)
         else:
-            pack(value, self.live)
+            _pack(value, self.live)
 
     def restore(self, copy: Array) -> None:
         """Go back to a copy of ``live``, also one from before it went to panels."""
@@ -256,7 +256,7 @@ class Parameter(Storage):
         return f"Parameter({self.name!r}, shape={self.shape})"
 
 
-def pack(plain: Array, panels: Array) -> Array:
+def _pack(plain: Array, panels: Array) -> Array:
     """Write an array (..., O) to its panels, and return them."""
     count, _, width = panels.shape
     outputs = plain.shape[-1]

@@ -200,3 +200,15 @@ def test_arrays_are_initial_values(tmp_path):
     model.save(tmp_path / "m.safetensors")
     again = fm.load_model(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(again.parameters["dense_0.bias"], [1, 2, 3])
+
+
+def test_the_initializer_of_a_subclass_is_left_out_of_files(tmp_path):
+    class Ones(fm.initializers.Normal):
+        def __call__(self, shape, fan_in, fan_out, seed, index):
+            return np.ones(shape)
+
+    model = fm.Sequential([fm.Dense(2, init=Ones())], input_shape=3)
+    model.save(tmp_path / "model")
+    loaded = fm.load_model(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.parameters["dense_0.weight"], np.ones((3, 2)))
+    assert loaded.layers[0].config()["init"] == fm.Dense(2).config()["init"]

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.optimizers import OptimizerState
 
 __all__ = ["CHUNK", "Engine", "Epochs", "Pass", "PassResult", "Poll", "StepHook", "Sums"]
-
-Array = npt.NDArray[Any]
 
 CHUNK = 512
 """Rows per chunk in prediction and evaluation: few enough to stay in the cache."""

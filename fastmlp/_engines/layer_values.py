@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._engines.layerwise import Workspace, backward, converted
+from fastmlp._types import Array
 from fastmlp.layers import AvgPool2D, GlobalAvgPool2D, Layer, MaxPool2D
 from fastmlp.layers.base import Training
 from fastmlp.losses import Loss
@@ -16,8 +15,6 @@ from fastmlp.network import Network
 from fastmlp.optimizers import GradientStore
 
 __all__ = ["layer_values"]
-
-Array = npt.NDArray[Any]
 
 _POOLS = (MaxPool2D, AvgPool2D, GlobalAvgPool2D)
 

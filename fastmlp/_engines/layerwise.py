@@ -8,19 +8,17 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _backend
 from fastmlp._arrays import empty
 from fastmlp._engines.base import CHUNK, Pass, PassResult, Sums
+from fastmlp._types import Array
 from fastmlp.layers.base import GradientSink, Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
 __all__ = ["ReferenceEngine", "Workspace", "backward", "converted", "forward"]
-
-Array = npt.NDArray[Any]
 
 _KEPT_WORKSPACES = 4
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _threads
 from fastmlp._engines.base import CHUNK, Epochs, Pass, PassResult, Poll, StepHook, Sums
@@ -24,13 +23,12 @@ from fastmlp._plan.compiler import (
 from fastmlp._plan.narrow import NarrowBuilder
 from fastmlp._plan.operation import Operation, describe
 from fastmlp._plan.sparsity import leaves_zeros, most_listed
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OptimizerState
 
 __all__ = ["Plan", "PlanEngine"]
-
-Array = npt.NDArray[Any]
 
 _PARALLEL_STEP = 300_000  # a step of fewer floating point operations is faster on one thread
 _PARALLEL_CALL = 5_000_000  # so is a call: starting a thread takes 50 microseconds

@@ -17,11 +17,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array
 
 __all__ = ["EventFile", "distribution", "image", "require", "scalar", "text"]
-
-Array = npt.NDArray[Any]
 
 _BINS = 50  # of a histogram; TensorBoard draws 30
 _BLOCK = 8192

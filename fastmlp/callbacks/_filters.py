@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array
 
 __all__ = ["first_filters", "picture"]
-
-Array = npt.NDArray[Any]
 
 _MOST = 64  # filters in a picture
 _PIXELS = 32  # of a side of a filter, about

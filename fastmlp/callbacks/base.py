@@ -6,13 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import numpy.typing as npt
-
+from fastmlp._types import Array
 from fastmlp.history import History
 
 __all__ = ["Callback", "RunInfo"]
-
-Array = npt.NDArray[Any]
 
 
 class RunInfo(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastmlp import _checks
-from fastmlp.callbacks.base import Array, Callback
+from fastmlp._types import Array
+from fastmlp.callbacks.base import Callback
 from fastmlp.monitor import Monitor
 
 __all__ = ["EarlyStopping"]

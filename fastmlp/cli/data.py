@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import datasets, layouts
+from fastmlp._types import Array
 from fastmlp.cli.settings import Setting, add_options, values
 
 __all__ = [
@@ -25,8 +25,6 @@ __all__ = [
     "to_train",
     "to_use",
 ]
-
-Array = npt.NDArray[Any]
 
 HELD_OUT = 10
 """One sample in so many is kept for validation where the data have none of their own."""

@@ -8,17 +8,15 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import losses, metrics
 from fastmlp import model as models
+from fastmlp._types import Array
 from fastmlp.cli import data
 from fastmlp.cli.parser import Parser, add_threads
 from fastmlp.cli.settings import Setting, add_to, values
 
 __all__ = ["HELP", "add", "run"]
-
-Array = npt.NDArray[Any]
 
 HELP = """\
 usage: fastmlp evaluate MODEL [DATA] [options]

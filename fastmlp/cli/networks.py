@@ -8,18 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, losses
 from fastmlp import layers as kinds
 from fastmlp import model as models
+from fastmlp._types import Array, Shape
 from fastmlp.cli.data import Part
 from fastmlp.cli.settings import Setting
 
-__all__ = ["LAYERS", "SETTINGS", "make", "outputs", "scale_of"]
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
+__all__ = ["LAYERS", "SETTINGS", "initializer", "make", "outputs", "scale_of"]
 
 LAYERS = ("conv", "pool", "avg-pool", "global-pool")
 """Layers before the hidden ones: options, and the first words in a file's list."""

@@ -10,18 +10,16 @@ import sys
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import losses
 from fastmlp import model as models
+from fastmlp._types import Array
 from fastmlp.cli import data
 from fastmlp.cli.parser import Parser, add_threads
 from fastmlp.cli.settings import values
 from fastmlp.io import check_writable, write_atomically
 
 __all__ = ["HELP", "add", "run"]
-
-Array = npt.NDArray[Any]
 
 HELP = """\
 usage: fastmlp predict MODEL [DATA] [options]

@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["KINDS", "Setting", "add_options", "add_to", "read_file", "to_toml", "values"]
+__all__ = ["KINDS", "Kind", "Setting", "add_options", "add_to", "read_file", "to_toml", "values"]
 
 
 class Kind(NamedTuple):

@@ -6,15 +6,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import activations
 from fastmlp._arrays import empty
+from fastmlp._types import Array
 from fastmlp.layers.base import GradientSink, Layer
 
 __all__ = ["Activation"]
-
-Array = npt.NDArray[Any]
 
 
 class Activation(Layer):

@@ -7,15 +7,12 @@ from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Array, Shape
 from fastmlp.parameter import Initializer, Parameter
 
 __all__ = ["GradientSink", "Layer", "Training"]
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
 
 
 @dataclass

@@ -6,17 +6,15 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, activations, initializers
 from fastmlp._arrays import empty
-from fastmlp.layers.base import GradientSink, Layer, Shape
+from fastmlp._types import Array, Shape
+from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.layers.window import Window
 from fastmlp.parameter import Initializer, Parameter
 
 __all__ = ["Conv2D"]
-
-Array = npt.NDArray[Any]
 
 
 class Conv2D(Layer):
@@ -86,9 +84,9 @@ class Conv2D(Layer):
         strides: int | tuple[int, int] = 1,
         padding: str = "valid",
         activation: str | None = "linear",
-        init: str | npt.NDArray[Any] | Initializer | None = None,
+        init: str | Array | Initializer | None = None,
         use_bias: bool = True,
-        bias_init: str | npt.NDArray[Any] | Initializer = "zeros",
+        bias_init: str | Array | Initializer = "zeros",
         *,
         trainable: bool = True,
         learning_rate_multiplier: float = 1.0,

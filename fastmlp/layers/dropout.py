@@ -6,15 +6,13 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp._arrays import empty
+from fastmlp._types import Array
 from fastmlp.layers.base import GradientSink, Layer, Training
 
 __all__ = ["Dropout", "GaussianNoise"]
-
-Array = npt.NDArray[Any]
 
 
 class Dropout(Layer):

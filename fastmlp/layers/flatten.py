@@ -6,13 +6,10 @@ import math
 from types import ModuleType
 from typing import Any
 
-import numpy.typing as npt
-
-from fastmlp.layers.base import GradientSink, Layer, Shape
+from fastmlp._types import Array, Shape
+from fastmlp.layers.base import GradientSink, Layer
 
 __all__ = ["Flatten"]
-
-Array = npt.NDArray[Any]
 
 
 class Flatten(Layer):

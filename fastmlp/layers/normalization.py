@@ -6,16 +6,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp._arrays import empty
-from fastmlp.layers.base import GradientSink, Layer, Shape, Training
+from fastmlp._types import Array, Shape
+from fastmlp.layers.base import GradientSink, Layer, Training
 from fastmlp.parameter import Parameter
 
 __all__ = ["BatchNorm", "LayerNorm"]
-
-Array = npt.NDArray[Any]
 
 
 def _zeros(shape: Shape, fan_in: int, fan_out: int, seed: int, index: int) -> Array:

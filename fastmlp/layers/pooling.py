@@ -6,16 +6,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp._arrays import empty
-from fastmlp.layers.base import GradientSink, Layer, Shape
+from fastmlp._types import Array, Shape
+from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.layers.window import Window
 
 __all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
-
-Array = npt.NDArray[Any]
 
 
 class _Windowed(Layer):

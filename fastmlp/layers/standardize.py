@@ -11,12 +11,11 @@ import numpy.typing as npt
 
 from fastmlp import _checks, _memmap
 from fastmlp._arrays import empty
-from fastmlp.layers.base import GradientSink, Layer, Shape
+from fastmlp._types import Array, Shape
+from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.parameter import Parameter
 
 __all__ = ["Standardize"]
-
-Array = npt.NDArray[Any]
 
 _BLOCK_VALUES = 1 << 19
 

@@ -24,7 +24,6 @@ __all__ = [
     "MeanSquaredError",
     "config",
     "get",
-    "is_compiled",
 ]
 
 LOSSES: dict[str, type[Any]] = {
@@ -61,11 +60,6 @@ def get(loss: str | dict[str, Any] | Loss) -> Loss:
     return result
 
 
-def is_compiled(loss: Loss) -> bool:
-    """Return whether a plan has an operation for it: whether it is one of fastmlp's own."""
-    return type(loss) in LOSSES.values()
-
-
 def config(loss: Loss) -> str | dict[str, Any]:
     """Return what ``get`` makes the loss of again: its name, with settings that are not defaults.
 
@@ -74,7 +68,7 @@ def config(loss: Loss) -> str | dict[str, Any]:
     ValueError
         If it is of a class that is not fastmlp's.
     """
-    if not is_compiled(loss):
+    if type(loss) not in LOSSES.values():
         raise ValueError(f"loss {loss!r} is of a class of your own and cannot be saved.")
     settings = loss.changed()
     return {"name": loss.name} | settings if settings else loss.name

@@ -8,12 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array, Shape
 
 __all__ = ["Loss"]
-
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
 
 
 class Loss:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import metrics
+from fastmlp._types import Array
 
 from ._figure import colour_bar, make_axes, name_list, open_axes, shorten, size_of
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["confusion_matrix"]
-
-Array = npt.NDArray[Any]
 
 _NUMBERED = 40  # classes: cells of more have no numbers in them
 _LONGEST = 24  # characters of a name

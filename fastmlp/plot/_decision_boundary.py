@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, losses
+from fastmlp._types import Array
 from fastmlp.network import Network
 
 from ._figure import (
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from fastmlp.model import Sequential
 
 __all__ = ["decision_boundary"]
-
-Array = npt.NDArray[Any]
 
 _SIZE = (6.0, 4.6)  # inches
 _FINE = 300  # points a side, of which the outputs are computed

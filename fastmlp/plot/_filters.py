@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Array
 from fastmlp.layers import Conv2D, Dense, Layer
 from fastmlp.network import Network, find_layer
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from fastmlp.model import Sequential
 
 __all__ = ["filters"]
-
-Array = npt.NDArray[Any]
 
 _SIDE = 6.5  # inches
 _COUNT, _CHANNELS = 64, 32

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
 from fastmlp._engines.layerwise import Workspace, converted
+from fastmlp._types import Array
 from fastmlp.network import Network
 
 from ._figure import COLOURS, clean, make_axes, open_axes, size_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from fastmlp.model import Sequential
 
 __all__ = ["layer_histograms"]
-
-Array = npt.NDArray[Any]
 
 _CHUNK = 256  # samples passed at once
 _WIDE, _HIGH = 2.7, 1.9  # inches of a panel with its margins

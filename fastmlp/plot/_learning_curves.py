@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Array
 from fastmlp.history import History
 
 from ._figure import COLOURS, MARKERS, clean, make_axes, open_axes, shorten
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["learning_curves"]
 
-Array = npt.NDArray[Any]
 Columns = Mapping[str, Sequence[float]]
 
 _SIZE = (6.0, 4.0)  # inches

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Array
 
 from ._figure import class_names, make_axes, name_list, open_axes, shorten, size_of
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["misclassified"]
-
-Array = npt.NDArray[Any]
 
 _CELL = 1.5  # inches: width of an image with its margin
 _WORDS = 0.3  # of the width: height of the two lines above an image

@@ -15,9 +15,9 @@ from html import escape
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _config, losses, metrics
+from fastmlp._types import Array
 from fastmlp.history import History
 from fastmlp.io import write_atomically
 from fastmlp.model import Sequential
@@ -25,8 +25,6 @@ from fastmlp.report import charts, pictures
 from fastmlp.report.style import STYLE
 
 __all__ = ["html", "write"]
-
-Array = npt.NDArray[Any]
 
 _MOST_CLASSES = 25  # a larger matrix is no longer read; its largest entries are listed
 _MOST_MISTAKES = 24

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array
 
 __all__ = ["data_uri", "is_image", "png"]
-
-Array = npt.NDArray[Any]
 
 _SMALLEST, _LARGEST = 4, 512  # pixels of a side that are worth a look, and that a page can hold
 
