@@ -208,6 +208,18 @@ def test_a_block_that_prints_something_else_is_noticed(folder):
         run("```console\n$ fastmlp info nothing.safetensors\n```\n", "page")
 
 
+def test_the_speed_table_and_its_chart_show_the_numbers_of_one_file():
+    spec = importlib.util.spec_from_file_location("speed_chart", DOCS / "speed_chart.py")
+    chart = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chart)
+    table = chart.TABLE.search(chart.README.read_text())
+    assert table is not None
+    assert table[0] == chart.table(), "run python docs/speed_chart.py"
+    picture = chart.CHART.read_text()
+    assert chart.DATA.read_text() in picture, "run python docs/speed_chart.py"
+    assert len(picture) < 60_000
+
+
 def resolve(name: str) -> Any:
     """Return the object with a dotted name."""
     parts = name.split(".")
