@@ -306,7 +306,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["gradcheck", "MODEL", "--loss", ""], "loss must be one of cross_entropy"),
         (["gradcheck", "--init", ""], "initializer must be one of"),
         (["train", "--init", ""], "initializer must be one of"),
-        (["train", "--resume", "MODEL"], "holds a model and no training; a checkpoint is needed"),
+        (["train", "--resume", "MODEL"], "is a model file, not a checkpoint"),
         (["gradcheck", "MODEL", "--hidden", 4], "--hidden applies only to a new network, but MODEL is"),
         *(([name, ""], f"MODEL must be the name of a file, got ''. See fastmlp {name} --help.")
           for name in ("evaluate", "predict", "gradcheck", "info")),
