@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["FLOAT32", "FLOAT64", "Array", "empty", "labels", "operand", "output", "updated"]
+from fastmlp._types import Array
 
-Array = npt.NDArray[Any]
+__all__ = ["FLOAT32", "FLOAT64", "empty", "labels", "operand", "output", "updated"]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)

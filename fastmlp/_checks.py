@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _frames, _memmap
+from fastmlp._types import Array, Shape
 
 __all__ = [
     "array",
@@ -35,6 +35,7 @@ __all__ = [
     "parameter_values",
     "positive",
     "probabilities",
+    "refuse_old_names",
     "regression_targets",
     "same_length",
     "sample_weight",
@@ -48,8 +49,6 @@ _FEW_VALUES = 8192
 _BATCH_VALUES = 1 << 20
 
 T = TypeVar("T")
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
 
 
 # --- Single values ------------------------------------------------------------------------------
@@ -491,3 +490,12 @@ def _not_numbers(value: Any, converted: Array) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def refuse_old_names(kind: type[Any], renamed: Mapping[str, str]) -> None:
+    """Check that a class defines no method under an old name."""
+    for old, new in renamed.items():
+        if old in vars(kind):
+            raise TypeError(
+                f"{kind.__name__} defines {old}, which is called {new} now. Rename the method."
+            )

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._types import Array
 
 __all__ = ["is_frame", "to_array"]
-
-Array = npt.NDArray[Any]
 
 _NUMBERS = ("f", "i", "u", "b")
 

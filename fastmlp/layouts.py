@@ -25,8 +25,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastmlp._types import Array
 from fastmlp.layers import BatchNorm, Conv2D, Dense, Embedding, Flatten, Layer, LayerNorm
 from fastmlp.network import Network
 from fastmlp.parameter import Parameter
@@ -44,7 +44,6 @@ __all__ = [
     "to_torch",
 ]
 
-Array = npt.NDArray[Any]
 _Image = tuple[int, int, int]
 
 _ELEMENTWISE = (BatchNorm, LayerNorm)

@@ -10,10 +10,10 @@ which argument does not fit.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+
+from fastmlp._types import Array
 
 __all__ = [
     "accuracy",
@@ -29,7 +29,6 @@ __all__ = [
     "top_k",
 ]
 
-Array = npt.NDArray[Any]
 AVERAGES = ("binary", "macro", "micro", "weighted")
 
 

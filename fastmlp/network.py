@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _backend, _checks, initializers, losses
+from fastmlp._types import Array
 from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer, Standardize
 from fastmlp.optimizers import Optimizer, OptimizerState
 from fastmlp.parameter import Initializer, Parameter
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self  # typing's own from Python 3.11 on
 
 __all__ = ["Network", "find_layer", "find_parameter"]
-
-Array = npt.NDArray[Any]
 
 
 class Network:

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._arrays import empty
+from fastmlp._types import Array
 
 __all__ = ["Derived", "Initializer", "Parameter", "Settings", "Storage"]
 
-Array = npt.NDArray[Any]
 Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
 
 _PADDING = 64  # elements: one row of a panel on every instruction set, and more

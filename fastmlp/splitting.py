@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks, _random
+from fastmlp._types import Array
 
 __all__ = ["train_test_split"]
-
-Array = npt.NDArray[Any]
 
 _SMALLEST_CLASS = 2
 

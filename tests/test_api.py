@@ -42,14 +42,16 @@ def test_functions_and_classes_without_an_underscore_are_in_all():
         if any(part.startswith("_") and part != "__init__" for part in parts):
             continue
         tree = ast.parse(path.read_text())
-        listed: set[str] = set()
-        for node in tree.body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-                listed = set(ast.literal_eval(node.value))
         defined = {
             node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
         }
         public = {name for name in defined if not name.startswith("_")}
+        if not public:
+            continue
+        listed: set[str] = set()
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                listed = set(ast.literal_eval(node.value))
         assert public <= listed, f"{path}: add to __all__, or add an underscore"
 
 

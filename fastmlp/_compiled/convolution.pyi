@@ -1,19 +1,17 @@
 # Fused functions: f["float"] and f["double"] take one dtype, f(...) chooses by its arguments.
 
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy.typing as npt
-
-_Array = npt.NDArray[Any]
+from fastmlp._types import Array
 
 class _Conv2D(Protocol):
     def __getitem__(self, dtype: str) -> _Conv2D: ...
     def __call__(
         self,
-        x: _Array,
-        w: _Array,
-        b: _Array | None,
-        y: _Array,
+        x: Array,
+        w: Array,
+        b: Array | None,
+        y: Array,
         sy: int,
         sx: int,
         top: int,
@@ -24,32 +22,32 @@ class _Conv2D(Protocol):
 class _Conv2DBackwardInput(Protocol):
     def __getitem__(self, dtype: str) -> _Conv2DBackwardInput: ...
     def __call__(
-        self, dy: _Array, w: _Array, dx: _Array, sy: int, sx: int, top: int, left: int
+        self, dy: Array, w: Array, dx: Array, sy: int, sx: int, top: int, left: int
     ) -> None: ...
 
 class _Conv2DBackwardWeights(Protocol):
     def __getitem__(self, dtype: str) -> _Conv2DBackwardWeights: ...
     def __call__(
-        self, x: _Array, dy: _Array, dw: _Array, sy: int, sx: int, top: int, left: int
+        self, x: Array, dy: Array, dw: Array, sy: int, sx: int, top: int, left: int
     ) -> None: ...
 
 class _MaxPool2D(Protocol):
     def __call__(
-        self, x: _Array, y: _Array, index: _Array, ph: int, pw: int, sy: int, sx: int
+        self, x: Array, y: Array, index: Array, ph: int, pw: int, sy: int, sx: int
     ) -> None: ...
 
 class _MaxPool2DBackward(Protocol):
     def __call__(
-        self, dy: _Array, index: _Array, dx: _Array, ph: int, pw: int, sy: int, sx: int
+        self, dy: Array, index: Array, dx: Array, ph: int, pw: int, sy: int, sx: int
     ) -> None: ...
 
 class _AvgPool2D(Protocol):
     def __getitem__(self, dtype: str) -> _AvgPool2D: ...
-    def __call__(self, x: _Array, y: _Array, ph: int, pw: int, sy: int, sx: int) -> None: ...
+    def __call__(self, x: Array, y: Array, ph: int, pw: int, sy: int, sx: int) -> None: ...
 
 class _AvgPool2DBackward(Protocol):
     def __getitem__(self, dtype: str) -> _AvgPool2DBackward: ...
-    def __call__(self, dy: _Array, dx: _Array, ph: int, pw: int, sy: int, sx: int) -> None: ...
+    def __call__(self, dy: Array, dx: Array, ph: int, pw: int, sy: int, sx: int) -> None: ...
 
 conv2d: _Conv2D
 conv2d_backward_input: _Conv2DBackwardInput

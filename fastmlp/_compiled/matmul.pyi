@@ -3,19 +3,17 @@
 
 from typing import Any
 
-import numpy.typing as npt
-
-_Array = npt.NDArray[Any]
+from fastmlp._types import Array
 
 def matmul(
-    a: _Array,
-    b: _Array,
-    out: _Array | None,
+    a: Array,
+    b: Array,
+    out: Array | None,
     transpose_a: bool,
     transpose_b: bool,
     accumulate: bool,
     alpha: float,
-) -> _Array | Any: ...
+) -> Array | Any: ...
 def dense(
-    x: _Array, weight: _Array, bias: _Array | None, out: _Array | None, relu: bool
-) -> _Array | Any: ...
+    x: Array, weight: Array, bias: Array | None, out: Array | None, relu: bool
+) -> Array | Any: ...

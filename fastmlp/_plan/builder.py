@@ -18,13 +18,12 @@ from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.memory import allocate, row_stride, without_aliasing
 from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
+from fastmlp._types import Array
 from fastmlp.layers.base import Layer, Training
 from fastmlp.optimizers import OptimizerState
 from fastmlp.parameter import Derived, Parameter
 
 __all__ = ["Builder", "PythonContext"]
-
-Array = npt.NDArray[Any]
 
 # Minimum floating-point operations per thread; below this a barrier costs more than the thread
 # saves.

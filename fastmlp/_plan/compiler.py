@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
-
-import numpy.typing as npt
 
 from fastmlp._plan import (
     activations,
@@ -25,14 +22,13 @@ from fastmlp._plan import (
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Gradient, Value
 from fastmlp._plan.rules import LayerRule, LayerRules, LossRule
+from fastmlp._types import Array
 from fastmlp.layers.base import Layer, Training
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OPTIMIZERS, OptimizerState
 
 __all__ = ["PlanSettings", "build", "has_compiled_loss", "has_compiled_update", "has_rule"]
-
-Array = npt.NDArray[Any]
 
 _LAYER_RULES: LayerRules = {
     **samples.LAYER_RULES,

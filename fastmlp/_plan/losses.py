@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy.typing as npt
-
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.dense import OWN_TRANSPOSE
 from fastmlp._plan.operation import Gradient, Value
 from fastmlp._plan.rules import LossRules
+from fastmlp._types import Array
 from fastmlp.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -22,8 +21,6 @@ from fastmlp.losses import (
 )
 
 __all__ = ["LOSS_RULES", "cross_entropy_settings"]
-
-Array = npt.NDArray[Any]
 
 
 def _cross_entropy(

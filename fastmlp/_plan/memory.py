@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._arrays import empty
 from fastmlp._plan.operation import Buffer
+from fastmlp._types import Array
 
 __all__ = ["allocate", "row_stride", "without_aliasing"]
-
-Array = npt.NDArray[Any]
 
 _LINE = 64  # bytes of a cache line
 # Rows at a distance of this many bytes, or a multiple, compete for few sets of the first cache.

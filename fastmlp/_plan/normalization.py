@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._arrays import empty
 from fastmlp._plan import updates
@@ -13,12 +12,11 @@ from fastmlp._plan.activations import derive, fuse_derivative
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Gradient, Operation, Value
 from fastmlp._plan.rules import LayerRule, LayerRules
+from fastmlp._types import Array
 from fastmlp.layers import BatchNorm, LayerNorm
 from fastmlp.parameter import Derived, Storage
 
 __all__ = ["LAYER_RULES"]
-
-Array = npt.NDArray[Any]
 
 
 def _batch_norm(builder: Builder, layer: BatchNorm, x: Value) -> Value:

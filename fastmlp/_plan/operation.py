@@ -6,15 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy.typing as npt
-
+from fastmlp._types import Array
 from fastmlp.activations import ActivationFunction
 from fastmlp.layers.base import Layer
 from fastmlp.parameter import Parameter
 
 __all__ = ["Buffer", "Gradient", "Operation", "Value", "describe", "last_axis"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(eq=False)

@@ -10,21 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._plan import updates
 from fastmlp._plan.activations import derive
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Buffer, Gradient, Value
 from fastmlp._plan.rules import LayerRule
+from fastmlp._types import Array
 from fastmlp.layers.base import Layer
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import GradientStore, OptimizerState, UpdatingSink
 
 __all__ = ["LAYER_RULE", "add_loss", "add_update"]
-
-Array = npt.NDArray[Any]
 
 
 def _add(

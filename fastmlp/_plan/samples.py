@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy.typing as npt
-
 from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.builder import Builder
@@ -16,8 +12,6 @@ from fastmlp.layers.base import Layer
 from fastmlp.parameter import Derived
 
 __all__ = ["LAYER_RULES", "gather", "in_place", "nonzeros", "output", "transpose"]
-
-Array = npt.NDArray[Any]
 
 
 def in_place(builder: Builder, columns: int) -> Value:

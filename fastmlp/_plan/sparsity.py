@@ -9,11 +9,9 @@ terms that are zero, so results are equal.
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy.typing as npt
 
 from fastmlp._compiled import plan as compiled
+from fastmlp._types import Array
 from fastmlp.layers import Dense, Flatten
 from fastmlp.network import Network
 
@@ -41,7 +39,7 @@ def most_listed(network: Network) -> float:
     return max(0.0, _SHARE * (1 - _UNITS / first.units))
 
 
-def leaves_zeros(x: npt.NDArray[Any], rows: int, most: float) -> bool:
+def leaves_zeros(x: Array, rows: int, most: float) -> bool:
     """Return whether lists pay for batches of ``rows`` of the samples ``x``.
 
     Parameters

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Operation
-from fastmlp.optimizers.base import KINDS
+from fastmlp._types import Array
 from fastmlp.parameter import Parameter
 
 __all__ = ["finish", "keep_gradient", "penalties", "update", "wanted"]
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(eq=False)
@@ -124,7 +121,7 @@ def _apply_rule(
     if builder.state is None:
         raise ValueError("the plan has no optimizer.")
     arguments = operation.arguments
-    arguments["rule"] = KINDS[builder.state.optimizer.kind]
+    arguments["rule"] = compiled.UPDATE_RULES[builder.state.optimizer.kind]
     arguments["multiplier"] = parameter.learning_rate_multiplier
     for index, slot in enumerate(builder.state.optimizer.slots):
         stored = builder.state.of(parameter)[slot]

@@ -8,12 +8,19 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from fastmlp._checks import refuse_old_names
+from fastmlp._types import Array, Shape
 
 __all__ = ["Loss"]
 
-Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
+
+# Methods that had other names in 0.1.0; a class that still overrides them would be ignored.
+_RENAMED = {
+    "answers": "predictions_per_sample",
+    "right": "count_correct",
+    "kink_sides": "active_pieces",
+}
 
 
 class Loss:
@@ -33,6 +40,10 @@ class Loss:
 
     name: str = ""
     classifies = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        refuse_old_names(cls, _RENAMED)
 
     def __init__(self, **settings: Hashable) -> None:
         # In the one form in which equal settings are equal; they never change.

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp.losses.base import Loss, Shape
+from fastmlp._types import Array, Shape
+from fastmlp.losses.base import Loss
 
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge"]
-
-Array = npt.NDArray[Any]
 
 
 class CrossEntropy(Loss):

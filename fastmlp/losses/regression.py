@@ -6,14 +6,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp.losses.base import Loss, Shape
+from fastmlp._types import Array, Shape
+from fastmlp.losses.base import Loss
 
 __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
-
-Array = npt.NDArray[Any]
 
 
 class _Regression(Loss):
