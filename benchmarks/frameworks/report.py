@@ -1,4 +1,4 @@
-"""Tables and a picture of what peers.py measured."""
+"""Tables and a plot of the results of peers.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["plot", "show"]
 
 Results = dict[str, dict[str, list[dict[str, Any]]]]
 
-PLAIN = "784-512-256-10/32"  # what the variants are compared with
+PLAIN = "784-512-256-10/32"  # the reference for the variants
 
-# Relative difference up to which losses or logits of two frameworks count as the same. The orders
-# of the rows differ in training; in prediction nothing does.
+# Largest relative difference of losses or logits that count as equal. In training the order of the
+# rows differs between frameworks; in prediction the work is identical.
 TOLERANCES = {"train": 0.03, "predict": 0.001}
 
 
@@ -34,12 +34,12 @@ def best(runs: list[dict[str, Any]]) -> float:
 
 
 def peak(results: Results) -> float:
-    """Return the best of the multiply-add peaks around these measurements."""
+    """Return the best multiply-add peak measured around these measurements."""
     return max(p for sides in results.values() for run in sides["fastmlp"] for p in run["peak"])
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> None:
-    """Print a table in Markdown, in columns."""
+    """Print an aligned Markdown table."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
@@ -57,7 +57,7 @@ def table(head: list[str], rows: Iterable[list[str]]) -> None:
 
 
 def number(microseconds: float) -> str:
-    """Return about three digits."""
+    """Return a number as text with about three digits."""
     digits = 2 if microseconds < 10 else 1 if microseconds < 100 else 0
     return f"{microseconds:.{digits}f}"
 
@@ -126,7 +126,7 @@ def show_times(title: str, sides: list[str], results: Results) -> None:
 
 
 def show_variants(results: Results) -> None:
-    """Print what an optimizer or activation costs in each framework."""
+    """Print the cost of an optimizer or activation in each framework."""
     variants = [
         name
         for name in results
@@ -168,7 +168,7 @@ def show_mnist(sides: dict[str, list[dict[str, Any]]], epochs: int) -> None:
 
 
 def warn(results: Results, threads: int) -> None:
-    """Say where frameworks do not compute the same, or take more cores than they are to."""
+    """Print a warning if frameworks compute different results or use more cores than allowed."""
     for name, sides in results.items():
         own = sides["fastmlp"][0]["check"]
         scale = max(map(abs, own))
@@ -182,9 +182,9 @@ def warn(results: Results, threads: int) -> None:
                 print(f"{name}: {side} kept {cores:.1f} cores busy")
 
 
-# --- The picture --------------------------------------------------------------------------------
+# --- The plot -----------------------------------------------------------------------------------
 
-COLOURS = {  # of Okabe and Ito, told apart with any colour vision and in grey
+COLOURS = {  # by Okabe and Ito, distinct for colour-blind readers and in grey
     "numpy": "#999999",
     "torch": "#D55E00",
     "torch-channels-last": "#F0E442",
@@ -197,7 +197,7 @@ COLOURS = {  # of Okabe and Ito, told apart with any colour vision and in grey
 
 
 def plot(measured: dict[str, Any], path: Path) -> None:
-    """Draw the ratio of the medians, a panel a workload and a bar a framework."""
+    """Draw the ratios of the medians: one panel per workload, one bar per framework."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
