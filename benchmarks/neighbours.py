@@ -157,7 +157,7 @@ def main() -> None:
         return
     for batch in options.batches:
         gains = side_by_side(batch, options.rounds, options.seconds)
-        print(f"batch {batch}: two models side by side: {spread(gains)} times the work", flush=True)
+        print(f"batch {batch}: two models at once: {spread(gains)} times as fast", flush=True)
     pythons = {"fastmlp": sys.executable, "torch": options.peer_python}
     for library, python in pythons.items():
         for batch in options.batches if python else []:
@@ -168,8 +168,8 @@ def main() -> None:
             alone = statistics.median(quiet for quiet, _ in times)
             slower = spread([beside / quiet for quiet, beside in times])
             print(
-                f"batch {batch}: {library}: {alone * 1e6:.0f} us a step, beside a busy process "
-                f"{slower} times as long",
+                f"batch {batch}: {library}: {alone * 1e6:.0f} us per step, {slower} times as long "
+                "beside a busy process",
                 flush=True,
             )
 

@@ -77,7 +77,7 @@ def show(measured: dict[str, Any]) -> None:
     }
     if timed:
         each = peak(timed) / measured["threads"] / 1e9
-        print(f"multiply-add peak: {peak(timed) / 1e9:.0f} GFLOP/s, {each:.0f} a thread")
+        print(f"multiply-add peak: {peak(timed) / 1e9:.0f} GFLOP/s, {each:.0f} per thread")
     for name in ("copy", "add"):
         rates = [found[name] for found in machine["bandwidth"]]
         if rates:
@@ -95,7 +95,7 @@ def show(measured: dict[str, Any]) -> None:
     for workload, sides in measured["skipped"].items():
         for reason in dict.fromkeys(filter(None, sides.values())):
             which = ", ".join(side for side in sides if sides[side] == reason)
-            print(f"{workload}: without {which}: {reason}")
+            print(f"{workload}: {which} skipped: {reason}")
     warn(timed, measured["threads"])
 
 
@@ -121,8 +121,8 @@ def show_times(title: str, sides: list[str], results: Results) -> None:
         rows.append(
             [*row(name, ratios, sides[1:]), f"{rate / 1e9:.1f}", f"{rate / top:.0%}"],
         )
-    head = "time / fastmlp's: medians (minima)"
-    table([head, *sides[1:], "fastmlp, GFLOP/s, best", "of the peak"], rows)
+    head = "time relative to fastmlp: medians (minima)"
+    table([head, *sides[1:], "fastmlp, GFLOP/s, best", "share of peak"], rows)
 
 
 def show_variants(results: Results) -> None:
@@ -147,7 +147,7 @@ def show_variants(results: Results) -> None:
         ]
         for name in variants
     ]
-    table([f"time / that of {PLAIN}, relu, SGD", *sides], rows)
+    table([f"time relative to {PLAIN}, relu, SGD", *sides], rows)
 
 
 def show_mnist(sides: dict[str, list[dict[str, Any]]], epochs: int) -> None:
@@ -164,7 +164,7 @@ def show_mnist(sides: dict[str, list[dict[str, Any]]], epochs: int) -> None:
             ]
         )
     head = f"MNIST, 784-512-256-10, {epochs} epochs"
-    table([head, "seconds", "time / fastmlp's", "valid", "test"], rows)
+    table([head, "seconds", "relative to fastmlp", "valid", "test"], rows)
 
 
 def warn(results: Results, threads: int) -> None:
@@ -176,7 +176,7 @@ def warn(results: Results, threads: int) -> None:
             pairs = zip(own, runs[0]["check"], strict=False)
             off = max((abs(a - b) / scale for a, b in pairs), default=0.0)
             if not off <= TOLERANCES[WORKLOADS[name].kind]:
-                print(f"{name}: the results of {side} differ from fastmlp's by {off:.1%}")
+                print(f"{name}: the results of {side} and fastmlp differ by {off:.1%}")
             cores = statistics.median(run["cores"] for run in runs)
             if cores > threads + 0.15:
                 print(f"{name}: {side} kept {cores:.1f} cores busy")
@@ -209,7 +209,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
     }
     peers = [peer for peer in COLOURS if any(peer in sides for sides in results.values())]
     if not peers:
-        print("--plot: there is nothing to compare with.")
+        print("--plot needs results of at least one other framework.")
         return
     columns = min(4, len(results))
     lines = -(-len(results) // columns)
