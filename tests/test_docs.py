@@ -1,10 +1,10 @@
-"""The code of the site and of the README runs and prints what stands below it; every public name
-has an entry in the API pages.
+"""The code on the site and in the README runs and prints what the pages show; every public name has
+an entry in the API pages.
 
-Of a page all ``python`` blocks run in order, in one namespace and an empty folder. A ``text`` block
-right below is what they print ("..." stands for anything), or the error that they raise. The
-``fastmlp`` commands of ``console`` and ``sh`` blocks run too. What needs data or a package that is
-not there is left out, up to the next heading or column, and the test is skipped at its end with the reason.
+All ``python`` blocks of a page run in order, in one namespace and an empty folder. A ``text`` block
+directly below a block is its printed output ("..." matches anything), or the error that it raises.
+The ``fastmlp`` commands of ``console`` and ``sh`` blocks run, too. If data or a package is missing, the
+blocks up to the next heading or column are left out, and the test ends as skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.skipif(not API.is_dir(), reason="the pages are not besi
 
 
 class Block(NamedTuple):
-    """A fenced block of code: its language, text, first line, and the block of text below it."""
+    """A fenced code block: its language, text, first line, and the text block below it."""
 
     language: str
     text: str
@@ -57,7 +57,7 @@ class Block(NamedTuple):
 
 
 def parse(text: str) -> list[Block | None]:
-    """Return the blocks of a page, and None for each heading or column."""
+    """Return the code blocks of a page, and None for each heading or column."""
     found: list[Any] = []
     lines = iter(enumerate(text.splitlines(), start=1))
     touches = False  # whether nothing stood between the last block and this line
@@ -87,7 +87,7 @@ def installed(name: str) -> bool:
 
 
 def missing(code: str) -> str:
-    """Return what code needs and is not there; "" if nothing is."""
+    """Return the name of the missing data or package that code needs, or ""."""
     if "load_mnist" in code and "FASTMLP_DATA" not in os.environ:
         return "MNIST (FASTMLP_DATA names no folder)"
     for name in OPTIONAL:
@@ -104,13 +104,13 @@ def same(want: str, got: str, where: str) -> None:
 
 
 def run_python(block: Block, page: str, names: dict[str, Any]) -> None:
-    # Empty lines before it, so that a traceback has the lines of the page.
+    # Leading empty lines give tracebacks the line numbers of the page.
     code = compile("\n" * (block.line - 1) + block.text, page, "exec")
     printed = io.StringIO()
     raises = block.printed and re.match(r"(fastmlp\.)?\w*Error: ", block.printed)
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         if re.search(r"import (keras|torch)|from sklearn", block.text):
-            warnings.simplefilter("ignore")  # what other libraries warn of is not ours to mend
+            warnings.simplefilter("ignore")  # warnings of other libraries
         if raises:
             with pytest.raises(Exception) as caught:
                 exec(code, names)
@@ -122,7 +122,7 @@ def run_python(block: Block, page: str, names: dict[str, Any]) -> None:
 
 
 def commands(block: Block) -> list[tuple[str, str | None]]:
-    """Return the commands of a block, each with its output if the block is ``console``."""
+    """Return the commands of a block, each with its expected output if the block is ``console``."""
     text = block.text.replace("\\\n", " ")
     if block.language == "sh":
         return [(line, None) for line in text.splitlines()]
@@ -158,7 +158,7 @@ def run_commands(block: Block, page: str) -> None:
 
 
 def run(text: str, page: str) -> list[str]:
-    """Run a page; return what was missing for blocks that did not run."""
+    """Run a page; return what the blocks that did not run lacked."""
     names: dict[str, Any] = {"__name__": "page"}
     left_out: list[str] = []
     skipping = False
@@ -179,7 +179,7 @@ def run(text: str, page: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder with data.npz and data.csv, which pages take for the reader's own."""
+    """An empty folder with data.npz and data.csv, the reader's data on the pages."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     x, y = fm.datasets.make_blobs(200, centers=3)
@@ -206,6 +206,18 @@ def test_a_block_that_prints_something_else_is_noticed(folder):
     run("```python\n1 / 0\n```\n```text\nZeroDivisionError: division by zero\n```\n", "page")
     with pytest.raises(AssertionError, match="status 2"):
         run("```console\n$ fastmlp info nothing.safetensors\n```\n", "page")
+
+
+def test_the_speed_table_and_its_chart_show_the_numbers_of_one_file():
+    spec = importlib.util.spec_from_file_location("speed_chart", DOCS / "speed_chart.py")
+    chart = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chart)
+    table = chart.TABLE.search(chart.README.read_text())
+    assert table is not None
+    assert table[0] == chart.table(), "run python docs/speed_chart.py"
+    picture = chart.CHART.read_text()
+    assert chart.DATA.read_text() in picture, "run python docs/speed_chart.py"
+    assert len(picture) < 60_000
 
 
 def resolve(name: str) -> Any:

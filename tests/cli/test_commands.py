@@ -297,7 +297,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["train", "--dtype", "int8"], "--dtype must be float32 or float64, got 'int8'."),
         (["train", "--metrics", "f2"], "a metric must be one of"),
         (["evaluate", "MODEL", "--part", "third"], "digits has no part 'third'; it has train, valid, test."),
-        (["evaluate", "MODEL", "--metrics", "mse"], "metrics: mse needs a loss of numbers"),
+        (["evaluate", "MODEL", "--metrics", "mse"], "metrics: mse needs a regression loss"),
         (["gradcheck", "--n", "1,2"], "--n needs --layer NAME"),
         *((["gradcheck", "--layer", "dense_0", "--n", n], "--n must be integers of at least 1, such as")
           for n in ("none", "0", "a", "")),
@@ -306,7 +306,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["gradcheck", "MODEL", "--loss", ""], "loss must be one of cross_entropy"),
         (["gradcheck", "--init", ""], "initializer must be one of"),
         (["train", "--init", ""], "initializer must be one of"),
-        (["train", "--resume", "MODEL"], "holds a model and no training; a checkpoint is needed"),
+        (["train", "--resume", "MODEL"], "is a model file, not a checkpoint"),
         (["gradcheck", "MODEL", "--hidden", 4], "--hidden applies only to a new network, but MODEL is"),
         *(([name, ""], f"MODEL must be the name of a file, got ''. See fastmlp {name} --help.")
           for name in ("evaluate", "predict", "gradcheck", "info")),
