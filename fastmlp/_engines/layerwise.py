@@ -1,4 +1,4 @@
-"""Networks layer by layer, in Python, on plain numpy: the definition of what a plan does."""
+"""Runs networks layer by layer, in Python on plain numpy: the definition of what plans compute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEPT_WORKSPACES = 4
 
 
 class Workspace:
-    """The buffers of one pass of ``n`` samples through a network; one thread may use it at a time.
+    """The buffers of one pass of ``n`` samples through a network, for one thread at a time.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Workspace:
     n : int
         Number of samples.
     training : Training, optional
-        What layers may know of a training pass; without it they predict.
+        Information for layers about the training pass; None for prediction.
     """
 
     __slots__ = ("dy", "pairs")
@@ -50,7 +50,7 @@ class Workspace:
 
 
 def converted(network: Network, x: Array) -> Array:
-    """Return samples in the network's dtype, scaled; integers as they are."""
+    """Return samples in the network's dtype, scaled. Integers for embeddings do not change."""
     if network.integers_below is not None:
         return x
     if x.dtype == network.dtype and network.scale == 1:
@@ -78,7 +78,7 @@ def backward(
 ) -> None:
     """Pass the gradients of all (or all trainable) parameters to ``sink``, after a ``forward``.
 
-    ``dy`` (n, *output_shape) is the gradient of the loss by the output. It is overwritten.
+    ``dy`` (n, *output_shape) is the gradient with respect to the output. It is overwritten.
     """
     first = network.lowest(trainable=trainable)
     for index in range(len(workspace.pairs) - 1, first - 1, -1):
@@ -147,7 +147,7 @@ class ReferenceEngine:
         return PassResult(sums.mean, value, sums.correct, sums.done, False)
 
     def evaluate(self, loss: Loss, job: Pass) -> PassResult:
-        """Measure the loss, and what else the pass asks for, without changing the network."""
+        """Measure the loss, and what else the pass requests, without changing the network."""
         network, ops = self._network, self._ops
         network.to_plain()
         sums, value = Sums(), 0.0
@@ -175,7 +175,7 @@ class ReferenceEngine:
     def gradients(
         self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
     ) -> tuple[float, dict[str, Array]]:
-        """Return the mean loss and its gradient by every parameter."""
+        """Return the mean loss and its gradients with respect to all parameters, by name."""
         network = self._network
         network.to_plain()
         training = Training(network.seed, updates=False)
@@ -187,7 +187,7 @@ class ReferenceEngine:
         return value, {name: store.gradients[name] for name in network.named_parameters}
 
     def _chunks(self, total: int) -> Iterator[tuple[slice, Workspace]]:
-        """Yield the rows of each chunk with buffers for them: the caller's own, used again."""
+        """Yield the rows of each chunk with a workspace, which the next chunk may reuse."""
         size = min(CHUNK, total)
         workspace = Workspace(self._network, size)
         for start in range(0, total, size):
@@ -197,7 +197,7 @@ class ReferenceEngine:
             yield slice(start, start + left), workspace
 
     def _workspace(self, rows: int) -> Workspace:
-        """Return the buffers of a training step; those of a few batch sizes are kept."""
+        """Return the workspace of a training step. A few are kept, one per batch size."""
         if rows not in self._workspaces:
             if len(self._workspaces) >= _KEPT_WORKSPACES:
                 self._workspaces.clear()
