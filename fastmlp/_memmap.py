@@ -1,8 +1,9 @@
-"""Samples in a mapped file, which may be larger than memory: read piece by piece.
+"""Samples in a memory-mapped file, which may be larger than memory, read in pieces.
 
-An epoch in random order would touch a page of the disk for every sample. So pieces that follow
-each other in the file are shuffled, some of them read into one buffer, and the samples shuffled
-within it. Pages that were read are given back: the file never counts as memory of the process.
+Reading single samples in random order would read one page from disk per sample. So the file is
+divided into pieces of consecutive samples. Each epoch shuffles the pieces, reads a group of them
+into one buffer, and shuffles the samples within the group. Pages are released after they are read,
+so the file does not increase the memory of the process.
 """
 
 from __future__ import annotations
@@ -19,22 +20,23 @@ from fastmlp._types import Array
 __all__ = ["BUFFER_BYTES", "PIECE_BYTES", "Group", "groups", "is_large", "pieces", "release"]
 
 BUFFER_BYTES = 2**26
-"""A mapped array of more bytes is read by pieces; so much of it is in memory at a time."""
+"""Maximum bytes of a mapped array in memory at a time. Larger arrays are read in pieces."""
 
 PIECE_BYTES = 2**22
+"""Maximum bytes of a piece."""
 
 
 class Group(NamedTuple):
-    """Some pieces in one buffer.
+    """A group of pieces in one buffer.
 
     Attributes
     ----------
     rows : array (n,) int64
-        Which samples they are.
+        Index of each sample in the file.
     samples : array (n, ...)
-        The buffer, used again for the next group.
+        The samples, in a buffer that the next group overwrites.
     order : array (n,) int64 or None
-        The order in which to take them from ``rows`` and ``samples``.
+        Shuffled positions in ``rows`` and ``samples``; None means without shuffling.
     """
 
     rows: Array
@@ -43,9 +45,9 @@ class Group(NamedTuple):
 
 
 def is_large(x: Array) -> bool:
-    """Return whether ``x`` is part of a mapped file and too large to be treated as an array.
+    """Return whether ``x`` is part of a memory-mapped file and too large to read at once.
 
-    Its samples must be contiguous each, so that they can be seen in another shape.
+    Each sample must be contiguous, so that it can be viewed in another shape.
     """
     if x.nbytes <= BUFFER_BYTES or not x[:1].flags.c_contiguous:
         return False
@@ -53,9 +55,9 @@ def is_large(x: Array) -> bool:
 
 
 def release(x: Array) -> None:
-    """Give the pages of the file back; they are read again when they are needed.
+    """Release the pages of the file. They are read again when needed.
 
-    Not those of a map that is private to the process, which may have been written to.
+    Pages of a private (copy-on-write) map are not released, because they may contain changes.
     """
     mapping = _mapping(x)
     if mapping is None or mapping.mode == "c":
@@ -68,7 +70,7 @@ def release(x: Array) -> None:
 
 
 def _mapping(x: Any) -> np.memmap[Any, Any] | None:
-    """Return the map that ``x`` is a view of."""
+    """Return the memory map that ``x`` is a view of, or None."""
     while isinstance(x, np.ndarray):
         if isinstance(x, np.memmap):
             return x
@@ -77,7 +79,7 @@ def _mapping(x: Any) -> np.memmap[Any, Any] | None:
 
 
 def pieces(x: Array) -> Iterator[tuple[int, Array]]:
-    """Yield parts of ``x`` and the number of their first sample, in order; release each."""
+    """Yield consecutive parts of ``x`` with the index of their first sample, releasing each."""
     rows = _rows_of_piece(x, 1)
     for start in range(0, len(x), rows):
         yield start, x[start : start + rows]
@@ -87,11 +89,11 @@ def pieces(x: Array) -> Iterator[tuple[int, Array]]:
 def groups(
     x: Array, dtype: np.dtype[Any], batch: int, seed: int = 0, epoch: int | None = None
 ) -> Iterator[Group]:
-    """Yield all samples of ``x``, converted to ``dtype`` (bytes stay bytes), a group at a time.
+    """Yield all samples of ``x`` in groups, converted to ``dtype`` (bytes stay bytes).
 
-    The order is a function of (seed, epoch), of the shape and type of ``x`` and of ``batch``;
-    without an epoch it is that of the file. The samples of a group are a multiple of ``batch``,
-    except for the one with the last piece of the file, wherever that comes.
+    The order is a function of (seed, epoch), the shape and dtype of ``x``, and ``batch``. Without
+    an epoch it is the order of the file. The number of samples of a group is a multiple of
+    ``batch``, except in the group that contains the last piece of the file, which may be any group.
     """
     rows = _rows_of_piece(x, batch)
     count = -(-len(x) // rows)
@@ -114,13 +116,13 @@ def groups(
         release(x)
         within = None
         if epoch is not None:
-            # One stream a group: fewer than 2**20 of them is 64 TiB of samples.
+            # One random stream per group. 2**20 groups are enough for 64 TiB of samples.
             index = (epoch << 20) + first // together
             within = _random.permutation(seed, index, done, _random.ROW_ORDER)
         yield Group(np.concatenate(taken), buffer[:done], within)
 
 
 def _rows_of_piece(x: Array, batch: int) -> int:
-    """Return the samples of a piece: whole batches, at least one."""
+    """Return the number of samples of a piece: whole batches, at least one."""
     row_bytes = max(1, x.nbytes // len(x))
     return max(1, PIECE_BYTES // (row_bytes * batch)) * batch

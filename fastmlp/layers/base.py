@@ -48,7 +48,7 @@ class GradientSink(Protocol):
         """Take the gradient ``dz.sum(axis=0)`` of a parameter (O,), from dz (N, O)."""
 
     def array(self, parameter: Parameter, gradient: Array) -> None:
-        """Take a complete gradient, of the parameter's shape. The receiver does not keep the array."""
+        """Take a complete gradient, of the parameter's shape. The array is not kept."""
 
 
 class _Setting:
