@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastmlp._types import Array
+from fastmlp._types import Array, DType, Shape
 
 __all__ = ["FLOAT32", "FLOAT64", "empty", "labels", "operand", "output", "updated"]
 
@@ -23,7 +23,7 @@ _ALIGNED_BYTES = 8192
 _ALIGNMENT = 64
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def empty(shape: Shape, dtype: DType) -> Array:
     """Return an uninitialized array, aligned to a cache line unless it is small.
 
     Vectors that straddle two cache lines cost the matrix products up to a fifth of their speed, and
@@ -39,7 +39,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
+def operand(x: Any, name: str, dtype: DType | None = None) -> Array:
     """Return x in the form that kernels need. ``dtype`` is the dtype of the other operands, if any.
 
     float16 becomes float32; integers and bools become float64 (or ``dtype``).
@@ -52,7 +52,7 @@ def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
     return _convert(x, name, dtype)
 
 
-def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
+def _convert(x: Any, name: str, dtype: DType | None) -> Array:
     if x is None:
         raise TypeError(f"{name} must be an array of float32 or float64, got None.")
     if isinstance(x, np.ma.MaskedArray):
@@ -97,7 +97,7 @@ def labels(y: Any, rows: int, name: str) -> Array | None:
     return array
 
 
-def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def output(out: Any, shape: Shape, dtype: DType) -> Array:
     """Return out, or a new array of this shape and dtype if out is None.
 
     The compiled functions check whether out overlaps an input.
@@ -109,16 +109,14 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     _refuse_output(out, shape, dtype)
 
 
-def updated(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Array:
+def updated(x: Any, shape: Shape, dtype: DType, name: str) -> Array:
     """Return x, an array that a kernel updates in place, or raise if it has a wrong form."""
     if type(x) is np.ndarray and x.shape == shape and x.flags.carray and x.dtype == dtype:
         return x
     _refuse_output(x, shape, dtype, name)
 
 
-def _refuse_output(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out"
-) -> NoReturn:
+def _refuse_output(out: Any, shape: Shape, dtype: DType, name: str = "out") -> NoReturn:
     expected = f"a C-contiguous, writeable {dtype} array of shape {shape}"
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} must be {expected}, got {type(out).__name__}.")

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 
 from fastmlp import _frames, _memmap
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 
 __all__ = [
     "array",
@@ -159,7 +159,7 @@ def _check_weights(given: Array, name: str) -> None:
         raise ValueError(f"{name} must have a finite sum above 0, got {total}.")
 
 
-def float_dtype(value: Any) -> np.dtype[Any]:
+def float_dtype(value: Any) -> DType:
     """Return the native float32 or float64 dtype."""
     try:
         dtype = np.dtype(value) if value is not None else None
@@ -244,7 +244,7 @@ def same_length(x: Array, y: Array, x_name: str, y_name: str) -> None:
 def features(
     value: Any,
     input_shape: Shape,
-    dtype: np.dtype[Any],
+    dtype: DType,
     name: str = "x",
     *,
     in_pieces: bool = False,
@@ -352,7 +352,7 @@ def in_range(x: Array, below: int, name: str) -> Array:
     return np.require(x, np.dtype(np.int32 if small else np.int64), ["C", "A"])
 
 
-def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:
+def labels(value: Any, n: int, classes: int, dtype: DType, name: str = "y") -> Array:
     """Return labels in [0, classes) as int64 (n,), or probabilities as ``dtype`` (n, classes)."""
     y = array(value, name)
     _one_each(y, n, name)
@@ -378,7 +378,7 @@ def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "
 
 
 def regression_targets(
-    value: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
+    value: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y"
 ) -> Array:
     """Return targets as a C-contiguous ``dtype`` array (n, *output_shape)."""
     y = array(value, name)
@@ -389,9 +389,7 @@ def regression_targets(
     return _finite(y, dtype, name).reshape(n, *output_shape)
 
 
-def probabilities(
-    value: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-) -> Array:
+def probabilities(value: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
     """Return targets from 0 to 1 as a C-contiguous ``dtype`` array (n, *output_shape)."""
     y = regression_targets(value, n, output_shape, dtype, name)
     wrong = (y < 0) | (y > 1)
@@ -404,7 +402,7 @@ def probabilities(
     return y
 
 
-def hard_labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:
+def hard_labels(value: Any, n: int, classes: int, dtype: DType, name: str = "y") -> Array:
     """Return labels in [0, classes) as int64 (n,), from labels or one-hot rows."""
     y = labels(value, n, classes, dtype, name)
     if y.ndim == 1:
@@ -419,9 +417,7 @@ def hard_labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: st
     return np.asarray(y.argmax(axis=1), np.int64)
 
 
-def parameter_values(
-    values: Any, shapes: Mapping[str, Shape], dtype: np.dtype[Any]
-) -> dict[str, Array]:
+def parameter_values(values: Any, shapes: Mapping[str, Shape], dtype: DType) -> dict[str, Array]:
     """Return new parameter values as finite ``dtype`` arrays, or raise if any is wrong."""
     if not isinstance(values, Mapping):
         raise TypeError(
@@ -437,7 +433,7 @@ def parameter_values(
     return checked
 
 
-def _finite(x: Array, dtype: np.dtype[Any], name: str, first: int = 0) -> Array:
+def _finite(x: Array, dtype: DType, name: str, first: int = 0) -> Array:
     """Return ``x`` as an aligned, native, C-contiguous ``dtype`` array, checked to be finite.
 
     ``first`` is the index of the first sample, for the message.
@@ -463,7 +459,7 @@ def _one_each(y: Array, n: int, name: str) -> None:
         raise ValueError(f"{name} must have one target per sample ({n}), got {got}.")
 
 
-def _probabilities(y: Array, classes: int, dtype: np.dtype[Any], name: str) -> Array:
+def _probabilities(y: Array, classes: int, dtype: DType, name: str) -> Array:
     if y.shape[1] != classes:
         hint = f" For integer labels pass {name}.ravel()." if y.shape[1] == 1 else ""
         raise ValueError(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import _random
-from fastmlp._types import Array
+from fastmlp._types import Array, DType
 
 __all__ = ["BUFFER_BYTES", "PIECE_BYTES", "Group", "groups", "is_large", "pieces", "release"]
 
@@ -87,7 +87,7 @@ def pieces(x: Array) -> Iterator[tuple[int, Array]]:
 
 
 def groups(
-    x: Array, dtype: np.dtype[Any], batch: int, seed: int = 0, epoch: int | None = None
+    x: Array, dtype: DType, batch: int, seed: int = 0, epoch: int | None = None
 ) -> Iterator[Group]:
     """Yield all samples of ``x`` in groups, converted to ``dtype`` (bytes stay bytes).
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp._types import Pair
+from fastmlp._types import Pair, Shape
 from fastmlp.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D
 from fastmlp.model import Sequential
 from fastmlp.parameter import Initializer
@@ -69,7 +69,7 @@ def MLP(
 
 
 def CNN(
-    input_shape: tuple[int, ...],
+    input_shape: Shape,
     filters: Iterable[int] = (32, 64),
     kernel_size: Pair | list[Pair] = 3,
     pool: Pair | list[Pair | None] | None = 2,

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._types import Array
+from fastmlp._types import Array, Shape
 from fastmlp.layers import BatchNorm, Conv2D, Dense, Embedding, Flatten, Layer, LayerNorm
 from fastmlp.network import Network
 from fastmlp.parameter import Parameter
@@ -423,7 +423,7 @@ def _check_image(image_shape: tuple[int, int, int], inputs: int) -> tuple[int, i
     return image_shape
 
 
-def _transposed(value: Any, name: str, letters: str, axes: tuple[int, ...]) -> Array:
+def _transposed(value: Any, name: str, letters: str, axes: Shape) -> Array:
     array = _array(value)
     if array.ndim != len(axes):
         raise ValueError(f"{name} must have shape {letters}, got {array.shape}.")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _backend, _checks, initializers, losses
-from fastmlp._types import Array
+from fastmlp._types import Array, Shape
 from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer, Standardize
 from fastmlp.optimizers import Optimizer, OptimizerState
 from fastmlp.parameter import Initializer, Parameter
@@ -154,7 +154,7 @@ class Network:
         return sum(math.prod(parameter.shape) for parameter in self._parameters.values())
 
     @property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+    def parameter_shapes(self) -> dict[str, Shape]:
         """Name and shape of every parameter, in order."""
         return {name: parameter.shape for name, parameter in self._parameters.items()}
 
@@ -176,7 +176,7 @@ class Network:
         return _values(self._buffers)
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, Shape]:
         """Name and shape of every parameter and buffer, which are the arrays of a model file."""
         return {name: stored.shape for name, stored in self._stored().items()}
 

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._arrays import empty
-from fastmlp._types import Array
+from fastmlp._types import Array, DType, Shape
 
 __all__ = ["Derived", "Initializer", "Parameter", "Settings", "Storage"]
 
-Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
+Initializer = Callable[[Shape, int, int, int, int], Array]
 
 _PADDING = 64  # elements: one row of a panel on every instruction set, and more
 
@@ -45,7 +45,7 @@ class Storage:
     _plain: Array | None
     _panels: Array | None
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.changes = 0
 
@@ -63,7 +63,7 @@ class Storage:
             value = state["value"]
             self.assign(value, np.dtype(value.dtype.type))
 
-    def assign(self, value: npt.ArrayLike, dtype: np.dtype[Any]) -> None:
+    def assign(self, value: npt.ArrayLike, dtype: DType) -> None:
         """Allocate a new plain array with these values."""
         self.changes += 1
         self._panels = None
@@ -200,7 +200,7 @@ class Parameter(Storage):
     def __init__(
         self,
         kind: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         initializer: Initializer,
         fan_in: int,
         fan_out: int,
@@ -233,7 +233,7 @@ class Parameter(Storage):
             return 0.0, 0.0
         return self.layer.l1, self.layer.l2
 
-    def initialize(self, seed: int, index: int, dtype: np.dtype[Any]) -> None:
+    def initialize(self, seed: int, index: int, dtype: DType) -> None:
         """Set the initial values; ``index`` is the number of the parameter in the network."""
         value = self.initializer(self.shape, self.fan_in, self.fan_out, seed, index)
         if np.shape(value) != self.shape:
@@ -274,7 +274,7 @@ def pack(plain: Array, panels: Array) -> Array:
     return panels
 
 
-def _padded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def _padded(shape: Shape, dtype: DType) -> Array:
     """Return an uninitialized array; after a 1-D array come zeros, which SIMD code may read."""
     if len(shape) != 1:
         return empty(shape, dtype)

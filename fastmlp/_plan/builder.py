@@ -18,7 +18,7 @@ from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.memory import allocate, row_stride, without_aliasing
 from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
-from fastmlp._types import Array
+from fastmlp._types import Array, DType
 from fastmlp.layers.base import Layer, Training
 from fastmlp.optimizers import OptimizerState
 from fastmlp.parameter import Derived, Parameter
@@ -118,7 +118,7 @@ class Builder:
 
     def __init__(
         self,
-        dtype: np.dtype[Any],
+        dtype: DType,
         rows: int,
         threads: int,
         state: OptimizerState | None = None,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from fastmlp._arrays import empty
 from fastmlp._plan.operation import Buffer
-from fastmlp._types import Array
+from fastmlp._types import Array, DType
 
 __all__ = ["allocate", "row_stride", "without_aliasing"]
 
@@ -31,7 +27,7 @@ def without_aliasing(stride: int, width: int, itemsize: int) -> int:
     return stride
 
 
-def allocate(buffers: list[Buffer], phases: int, dtype: np.dtype[Any]) -> Array:
+def allocate(buffers: list[Buffer], phases: int, dtype: DType) -> Array:
     """Set the offset of every buffer, and return the arena filled with zeros.
 
     Buffers that are in use in different phases share memory. The largest buffers are placed first,

@@ -7,9 +7,7 @@ from collections.abc import Hashable
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 
 __all__ = ["Loss"]
 
@@ -38,9 +36,7 @@ class Loss:
     def check_output(self, output_shape: Shape) -> None:
         """Raise ValueError if the loss does not accept outputs of this shape."""
 
-    def targets(
-        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-    ) -> Array:
+    def targets(self, y: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
         """Return the targets ``y`` of ``n`` samples, checked, in the form the loss reads."""
         raise NotImplementedError
 

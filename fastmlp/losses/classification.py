@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _checks
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 from fastmlp.losses.base import Loss
 
 __all__ = ["BinaryCrossEntropy", "CrossEntropy", "Hinge"]
@@ -94,9 +94,7 @@ class CrossEntropy(Loss):
         _check_scores(output_shape, self.name)
         self.weights_of_classes(output_shape[0])
 
-    def targets(
-        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-    ) -> Array:
+    def targets(self, y: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
         """Return labels as int64 (N,) or probabilities as ``dtype`` (N, C)."""
         return _checks.labels(y, n, output_shape[0], dtype, name)
 
@@ -175,9 +173,7 @@ class BinaryCrossEntropy(Loss):
     name = "binary_cross_entropy"
     classifies = True
 
-    def targets(
-        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-    ) -> Array:
+    def targets(self, y: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
         """Return the targets as ``dtype`` (N, *output_shape). One output also accepts (N,)."""
         return _checks.probabilities(y, n, output_shape, dtype, name)
 
@@ -256,9 +252,7 @@ class Hinge(Loss):
         """Require outputs (C,) with C >= 2."""
         _check_scores(output_shape, self.name)
 
-    def targets(
-        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-    ) -> Array:
+    def targets(self, y: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
         """Return labels as int64 (N,)."""
         return _checks.hard_labels(y, n, output_shape[0], dtype, name)
 

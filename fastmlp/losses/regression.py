@@ -5,10 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp import _checks
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 from fastmlp.losses.base import Loss
 
 __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
@@ -17,9 +15,7 @@ __all__ = ["Huber", "MeanAbsoluteError", "MeanSquaredError"]
 class _Regression(Loss):
     """An elementwise loss; the operation in ``ops`` has the name of the loss."""
 
-    def targets(
-        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-    ) -> Array:
+    def targets(self, y: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
         """Return the targets as ``dtype`` (N, *output_shape). One output also accepts (N,)."""
         return _checks.regression_targets(y, n, output_shape, dtype, name)
 
