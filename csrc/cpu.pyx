@@ -1,6 +1,6 @@
-"""The instruction set of this process: chosen once, when this module is imported.
+"""The instruction set of this process, chosen once, at the import of this module.
 
-FASTMLP_ISA forces a level; a level that this build or this machine lacks is refused.
+FASTMLP_ISA selects a level. A level that this build or this machine lacks raises ImportError.
 """
 
 import os
@@ -20,12 +20,12 @@ LEVELS = ("generic", "avx2", "avx512", "neon")
 
 
 def built_levels():
-    """Names of the levels that this build contains."""
+    """Return the names of the levels that this build contains."""
     return [name for level, name in enumerate(LEVELS) if fm_level_built(level)]
 
 
 def supported_levels():
-    """Names of the levels that this build contains and this machine can run, slowest first."""
+    """Return the names of the levels that this machine can run, slowest first."""
     return [name for level, name in enumerate(LEVELS) if fm_level_supported(level)]
 
 

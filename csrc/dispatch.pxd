@@ -1,6 +1,6 @@
-# The function tables as Cython sees them. A module calls import_tables() once when it is
-# imported; then the wrappers below reach the chosen level, by dtype, at no cost beyond
-# the indirect call. `real` is the one fused type of the whole package.
+# The function tables as Cython sees them. A module calls import_tables() once, at its import. Then
+# fm_f32 and fm_f64 are the tables of the chosen instruction set, and a call costs one indirection.
+# `real` is the fused type of the whole package.
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -14,7 +14,7 @@ ctypedef fused real:
 
 cdef extern from "fm_table.h" nogil:
     enum:
-        # The names that the loops treat apart. Python has all of them, through numbers_of.
+        # Names that loops handle specially. numbers_of gives all names to Python.
         FM_LOG, FM_RELU, FM_SGD, FM_ADAGRAD, FM_BINARY_CROSS_ENTROPY
         FM_UNARY_COUNT, FM_ACTIVATION_COUNT, FM_UPDATE_COUNT, FM_LOSS_COUNT
         FM_MAX_COEFFICIENTS
@@ -272,7 +272,7 @@ cdef extern from *:
 
 
 cdef inline int import_tables() except -1:
-    """Take the tables that the module cpu chose when it was imported."""
+    """Get the tables that the module cpu chose at its import."""
     global fm_f32, fm_f64
     from fastmlp._compiled.cpu import tables
 
@@ -282,7 +282,7 @@ cdef inline int import_tables() except -1:
 
 
 cdef inline dict numbers_of(const char *const *names, int count):
-    """The numbers of the first names of a list in fm_table.h."""
+    """Return {name: number} for the first `count` names of a list in fm_table.h."""
     cdef dict numbers = {}
     cdef int i
     for i in range(count):

@@ -1,8 +1,8 @@
-"""Settings of Sphinx for the site.
+"""Sphinx settings of the site.
 
-    sphinx-build -W --keep-going -b html docs build/docs
+    sphinx-build -W --keep-going -b html docs build/site
 
-Needs fastmlp installed with the extra ``docs``: the API pages are made from its docstrings.
+The API pages are generated from docstrings, so fastmlp must be installed, with the extra ``docs``.
 """
 
 import sys
@@ -33,7 +33,7 @@ exclude_patterns = ["_*", "**/README.md"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
-# Docstrings are numpydoc; types stand in them, and not in signatures once more.
+# Docstrings are numpydoc. They contain the types, so signatures do not repeat them.
 napoleon_google_docstring = False
 napoleon_custom_sections = [("Attributes", "params_style")]  # "a, b : int" stays together
 napoleon_use_param = False
@@ -46,7 +46,7 @@ autodoc_preserve_defaults = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_maximum_signature_line_length = 88
-smartquotes_action = "D"  # dashes; the quotes of defaults stay as they are typed
+smartquotes_action = "D"  # dashes only; the quotes of default values stay unchanged
 
 html_theme = "furo"
 html_title = "fastmlp"
@@ -61,14 +61,14 @@ html_theme_options = {
 }
 pygments_style = "friendly"
 
-# Prompts of shells and what is printed are not copied.
+# The copy button leaves out shell prompts and printed output.
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 copybutton_selector = "div:not(.output) > div.highlight > pre"
 
 
 def _add_results(app, docname, source):
-    """Put the pages of measured examples, as far as there are any, into the contents."""
+    """Add the pages with results to the table of contents, if there are any."""
     folder = Path(app.srcdir)
     pages = [*sorted(folder.glob("results*.md")), *sorted(folder.glob("results/*.md"))]
     if docname == "index" and pages:
@@ -78,5 +78,5 @@ def _add_results(app, docname, source):
 
 
 def setup(app):
-    """Register what is above."""
+    """Register the event handlers."""
     app.connect("source-read", _add_results)

@@ -35,6 +35,7 @@ __all__ = [
     "parameter_values",
     "positive",
     "probabilities",
+    "refuse_old_names",
     "regression_targets",
     "same_length",
     "sample_weight",
@@ -493,3 +494,12 @@ def _not_numbers(value: Any, converted: Array) -> str:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def refuse_old_names(kind: type[Any], renamed: Mapping[str, str]) -> None:
+    """Check that a class defines no method under an old name."""
+    for old, new in renamed.items():
+        if old in vars(kind):
+            raise TypeError(
+                f"{kind.__name__} defines {old}, which is called {new} now. Rename the method."
+            )

@@ -1,9 +1,8 @@
-"""Samples in a memory-mapped file, which may be larger than memory, read in pieces.
+"""Samples in a memory-mapped file, which may be larger than memory, read piece by piece.
 
-Reading single samples in random order would read one page from disk per sample. So the file is
-divided into pieces of consecutive samples. Each epoch shuffles the pieces, reads a group of them
-into one buffer, and shuffles the samples within the group. Pages are released after they are read,
-so the file does not increase the memory of the process.
+An epoch in random order would read a page of the disk for every sample. Instead, the contiguous
+pieces of the file are shuffled, some of them are read into one buffer, and the samples are shuffled
+within the buffer. The pages are then released, so the file never counts as memory of the process.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ from fastmlp._types import Array, DType
 __all__ = ["BUFFER_BYTES", "PIECE_BYTES", "Group", "groups", "is_large", "pieces", "release"]
 
 BUFFER_BYTES = 2**26
-"""Maximum bytes of a mapped array in memory at a time. Larger arrays are read in pieces."""
+"""A larger memory-mapped array is read in pieces, of which this much is in memory at a time."""
 
 PIECE_BYTES = 2**22
 """Maximum bytes of a piece."""
 
 
 class Group(NamedTuple):
-    """A group of pieces in one buffer.
+    """Several pieces in one buffer.
 
     Attributes
     ----------
     rows : array (n,) int64
-        Index of each sample in the file.
+        Indices of the samples in the file.
     samples : array (n, ...)
-        The samples, in a buffer that the next group overwrites.
+        The buffer, which the next group overwrites.
     order : array (n,) int64 or None
-        Shuffled positions in ``rows`` and ``samples``; None means without shuffling.
+        The order in which to take the samples from ``rows`` and ``samples``.
     """
 
     rows: Array
@@ -45,7 +44,7 @@ class Group(NamedTuple):
 
 
 def is_large(x: Array) -> bool:
-    """Return whether ``x`` is part of a memory-mapped file and too large to read at once.
+    """Return whether ``x`` is part of a memory-mapped file and too large to be loaded.
 
     Each sample must be contiguous, so that it can be viewed in another shape.
     """
@@ -55,9 +54,9 @@ def is_large(x: Array) -> bool:
 
 
 def release(x: Array) -> None:
-    """Release the pages of the file. They are read again when needed.
+    """Release the pages of the file; they are read again when they are needed.
 
-    Pages of a private (copy-on-write) map are not released, because they may contain changes.
+    Pages of a private map stay, because the process may have written to them.
     """
     mapping = _mapping(x)
     if mapping is None or mapping.mode == "c":
@@ -70,7 +69,7 @@ def release(x: Array) -> None:
 
 
 def _mapping(x: Any) -> np.memmap[Any, Any] | None:
-    """Return the memory map that ``x`` is a view of, or None."""
+    """Return the memory map that ``x`` is a view of."""
     while isinstance(x, np.ndarray):
         if isinstance(x, np.memmap):
             return x
@@ -79,7 +78,7 @@ def _mapping(x: Any) -> np.memmap[Any, Any] | None:
 
 
 def pieces(x: Array) -> Iterator[tuple[int, Array]]:
-    """Yield consecutive parts of ``x`` with the index of their first sample, releasing each."""
+    """Yield the parts of ``x`` in order, each with the number of its first sample."""
     rows = _rows_of_piece(x, 1)
     for start in range(0, len(x), rows):
         yield start, x[start : start + rows]
@@ -89,11 +88,11 @@ def pieces(x: Array) -> Iterator[tuple[int, Array]]:
 def groups(
     x: Array, dtype: DType, batch: int, seed: int = 0, epoch: int | None = None
 ) -> Iterator[Group]:
-    """Yield all samples of ``x`` in groups, converted to ``dtype`` (bytes stay bytes).
+    """Yield all samples of ``x``, converted to ``dtype`` (bytes stay bytes), one group at a time.
 
-    The order is a function of (seed, epoch), the shape and dtype of ``x``, and ``batch``. Without
-    an epoch it is the order of the file. The number of samples of a group is a multiple of
-    ``batch``, except in the group that contains the last piece of the file, which may be any group.
+    The order is a function of (seed, epoch), of the shape and type of ``x`` and of ``batch``;
+    without an epoch it is the order of the file. The number of samples in a group is a multiple of
+    ``batch``, except in the group with the last piece of the file, which may come anywhere.
     """
     rows = _rows_of_piece(x, batch)
     count = -(-len(x) // rows)
@@ -116,13 +115,13 @@ def groups(
         release(x)
         within = None
         if epoch is not None:
-            # One random stream per group. 2**20 groups are enough for 64 TiB of samples.
+            # Each group has a random stream; 2**20 groups are 64 TiB of samples.
             index = (epoch << 20) + first // together
             within = _random.permutation(seed, index, done, _random.ROW_ORDER)
         yield Group(np.concatenate(taken), buffer[:done], within)
 
 
 def _rows_of_piece(x: Array, batch: int) -> int:
-    """Return the number of samples of a piece: whole batches, at least one."""
+    """Return the number of samples in a piece: whole batches, at least one."""
     row_bytes = max(1, x.nbytes // len(x))
     return max(1, PIECE_BYTES // (row_bytes * batch)) * batch

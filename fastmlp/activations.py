@@ -1,4 +1,4 @@
-"""The activation functions by name: their operations, and the input of their derivatives."""
+"""The activation functions by name, and what their derivatives are computed from."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ActivationFunction:
         return result
 
     def backward(self, ops: ModuleType, dy: Array, saved: Array) -> Array:
-        """Turn the gradient with respect to the output into that of the input, in place."""
+        """Overwrite ``dy`` with the gradient with respect to the input."""
         result: Array = getattr(ops, self.name + "_backward")(dy, saved, out=dy)
         return result
 

@@ -33,6 +33,7 @@ __all__ = [
     "Normal",
     "Uniform",
     "Zeros",
+    "config",
     "get",
 ]
 

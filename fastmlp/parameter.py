@@ -96,7 +96,7 @@ class Storage:
             plain = self.plain()
             inputs, outputs = math.prod(self.shape[:-1]), self.shape[-1]
             panels = empty((-(-outputs // width), inputs, width), plain.dtype)
-            self._panels = pack(plain, panels)
+            self._panels = _pack(plain, panels)
             self._plain = None
         return self._panels
 
@@ -106,7 +106,7 @@ class Storage:
         if self._plain is not None:
             np.copyto(self._plain, value)
         else:
-            pack(value, self.live)
+            _pack(value, self.live)
 
     def restore(self, copy: Array) -> None:
         """Set the values to a copy of ``live``, which may be from before a change to panels."""
@@ -260,7 +260,7 @@ class Parameter(Storage):
         return f"Parameter({self.name!r}, shape={self.shape})"
 
 
-def pack(plain: Array, panels: Array) -> Array:
+def _pack(plain: Array, panels: Array) -> Array:
     """Write an array (..., O) to ``panels``, and return ``panels``."""
     count, _, width = panels.shape
     outputs = plain.shape[-1]

@@ -36,6 +36,25 @@ def test_every_public_name_is_there_and_documented():
     assert fm.__all__ == sorted(fm.__all__, key=lambda n: (not n.isupper(), n.islower(), n))
 
 
+def test_functions_and_classes_without_an_underscore_are_in_all():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if any(part.startswith("_") and part != "__init__" for part in parts):
+            continue
+        tree = ast.parse(path.read_text())
+        defined = {
+            node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        }
+        public = {name for name in defined if not name.startswith("_")}
+        if not public:
+            continue
+        listed: set[str] = set()
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                listed = set(ast.literal_eval(node.value))
+        assert public <= listed, f"{path}: add to __all__, or add an underscore"
+
+
 def test_unknown_name():
     with pytest.raises(AttributeError, match="module 'fastmlp' has no attribute 'Dens'"):
         fm.Dens  # noqa: B018

@@ -1,20 +1,22 @@
-"""The code of the site and of the README runs and prints what stands below it; every public name
-has an entry in the API pages.
+"""The code on the site and in the README runs and prints what the pages show; every public name has
+an entry in the API pages.
 
-Of a page all ``python`` blocks run in order, in one namespace and an empty folder. A ``text`` block
-right below is what they print ("..." stands for anything), or the error that they raise. The
-``fastmlp`` commands of ``console`` and ``sh`` blocks run too. What needs data or a package that is
-not there is left out, up to the next heading or column, and the test is skipped at its end with the reason.
+All ``python`` blocks of a page run in order, in one namespace and an empty folder. A ``text`` block
+directly below a block is its printed output ("..." matches anything), or the error that it raises.
+The ``fastmlp`` commands of ``console`` and ``sh`` blocks run, too. If data or a package is missing, the
+blocks up to the next heading or column are left out, and the test ends as skipped, with the reason.
 """
 
 from __future__ import annotations
 
 import contextlib
 import doctest
+import importlib
 import importlib.util
 import inspect
 import io
 import os
+import pkgutil
 import re
 import shlex
 import types
@@ -26,9 +28,8 @@ import numpy as np
 import pytest
 
 import fastmlp as fm
-from fastmlp import _threads, callbacks
+from fastmlp import _threads
 from fastmlp.cli import main
-from fastmlp.optimizers import schedules
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -43,14 +44,11 @@ OPTIONAL = ("h5py", "joblib", "keras", "matplotlib", "pandas", "polars", "sklear
 CHECKER = doctest.OutputChecker()
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-# Public modules with names of their own, beside the names of fastmlp itself.
-MODULES = ("datasets", "initializers", "kernels", "layouts", "metrics", "plot", "reference")
-
 pytestmark = pytest.mark.skipif(not API.is_dir(), reason="the pages are not beside the tests")
 
 
 class Block(NamedTuple):
-    """A fenced block of code: its language, text, first line, and the block of text below it."""
+    """A fenced code block: its language, text, first line, and the text block below it."""
 
     language: str
     text: str
@@ -59,7 +57,7 @@ class Block(NamedTuple):
 
 
 def parse(text: str) -> list[Block | None]:
-    """Return the blocks of a page, and None for each heading or column."""
+    """Return the code blocks of a page, and None for each heading or column."""
     found: list[Any] = []
     lines = iter(enumerate(text.splitlines(), start=1))
     touches = False  # whether nothing stood between the last block and this line
@@ -89,7 +87,7 @@ def installed(name: str) -> bool:
 
 
 def missing(code: str) -> str:
-    """Return what code needs and is not there; "" if nothing is."""
+    """Return the name of the missing data or package that code needs, or ""."""
     if "load_mnist" in code and "FASTMLP_DATA" not in os.environ:
         return "MNIST (FASTMLP_DATA names no folder)"
     for name in OPTIONAL:
@@ -106,13 +104,13 @@ def same(want: str, got: str, where: str) -> None:
 
 
 def run_python(block: Block, page: str, names: dict[str, Any]) -> None:
-    # Empty lines before it, so that a traceback has the lines of the page.
+    # Leading empty lines give tracebacks the line numbers of the page.
     code = compile("\n" * (block.line - 1) + block.text, page, "exec")
     printed = io.StringIO()
     raises = block.printed and re.match(r"(fastmlp\.)?\w*Error: ", block.printed)
     with contextlib.redirect_stdout(printed), warnings.catch_warnings():
         if re.search(r"import (keras|torch)|from sklearn", block.text):
-            warnings.simplefilter("ignore")  # what other libraries warn of is not ours to mend
+            warnings.simplefilter("ignore")  # warnings of other libraries
         if raises:
             with pytest.raises(Exception) as caught:
                 exec(code, names)
@@ -124,7 +122,7 @@ def run_python(block: Block, page: str, names: dict[str, Any]) -> None:
 
 
 def commands(block: Block) -> list[tuple[str, str | None]]:
-    """Return the commands of a block, each with its output if the block is ``console``."""
+    """Return the commands of a block, each with its expected output if the block is ``console``."""
     text = block.text.replace("\\\n", " ")
     if block.language == "sh":
         return [(line, None) for line in text.splitlines()]
@@ -160,7 +158,7 @@ def run_commands(block: Block, page: str) -> None:
 
 
 def run(text: str, page: str) -> list[str]:
-    """Run a page; return what was missing for blocks that did not run."""
+    """Run a page; return what the blocks that did not run lacked."""
     names: dict[str, Any] = {"__name__": "page"}
     left_out: list[str] = []
     skipping = False
@@ -181,7 +179,7 @@ def run(text: str, page: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder with data.npz and data.csv, which pages take for the reader's own."""
+    """An empty folder with data.npz and data.csv, the reader's data on the pages."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     x, y = fm.datasets.make_blobs(200, centers=3)
@@ -210,39 +208,90 @@ def test_a_block_that_prints_something_else_is_noticed(folder):
         run("```console\n$ fastmlp info nothing.safetensors\n```\n", "page")
 
 
-def documented() -> set[str]:
-    """Return the names with an entry; a module with ``:members:`` stands for its ``__all__``."""
-    names = set()
+def test_the_speed_table_and_its_chart_show_the_numbers_of_one_file():
+    spec = importlib.util.spec_from_file_location("speed_chart", DOCS / "speed_chart.py")
+    chart = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(chart)
+    table = chart.TABLE.search(chart.README.read_text())
+    assert table is not None
+    assert table[0] == chart.table(), "run python docs/speed_chart.py"
+    picture = chart.CHART.read_text()
+    assert chart.DATA.read_text() in picture, "run python docs/speed_chart.py"
+    assert len(picture) < 60_000
+
+
+def resolve(name: str) -> Any:
+    """Return the object with a dotted name."""
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        try:
+            value: Any = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            value = getattr(value, part)
+        return value
+    raise AssertionError(f"no module for {name}")
+
+
+def entries() -> dict[str, str]:
+    """Return the names with an entry in docs/api, and the directive of each.
+
+    A module with ``:members:`` stands for its ``__all__``.
+    """
+    found = {}
     for page in API.glob("*.md"):
         for kind, name, options in re.findall(
-            r"^\.\. auto(\w+):: ([\w.]+)(?:\(\))?\n((?:   :.*\n)*)", page.read_text(), re.MULTILINE
+            r"^\.\. (auto\w+|py:data):: ([\w.]+)(?:\(\))?\n((?:   :.*\n)*)",
+            page.read_text(),
+            re.MULTILINE,
         ):
-            names.add(name)
-            if kind == "module" and ":members:\n" in options:
+            found[name] = kind
+            if kind == "automodule" and ":members:\n" in options:
                 module = importlib.import_module(name)
-                names |= {f"{name}.{member}" for member in module.__all__}
-    return names
+                found |= {f"{name}.{member}": "member" for member in module.__all__}
+    return found
+
+
+def public_modules() -> list[types.ModuleType]:
+    """Return fastmlp and its modules without an underscore, except the command.
+
+    The files inside a package are not listed: their names are public through the package.
+    """
+    names = {info.name for info in pkgutil.iter_modules(fm.__path__)}
+    public = sorted(name for name in names - {"cli"} if not name.startswith("_"))
+    return [fm, *(importlib.import_module(f"fastmlp.{name}") for name in public)]
 
 
 def test_every_public_name_has_an_entry():
-    expected = {f"fastmlp.{name}" for name in fm.__all__}
-    for module in MODULES:
-        expected |= {f"fastmlp.{module}.{name}" for name in getattr(fm, module).__all__}
-    for name in (*callbacks.__all__, "Schedule"):
-        home = "fastmlp" if name in fm.__all__ else "fastmlp.callbacks"
-        expected.add(
-            "fastmlp.optimizers.schedules.Schedule" if name == "Schedule" else f"{home}.{name}"
-        )
-    assert sorted(expected - documented()) == []
-    modules = {name for name in fm.__all__ if isinstance(getattr(fm, name), types.ModuleType)}
-    assert modules == set(MODULES)
+    found = entries()
+    documented = {id(resolve(name)) for name in found}
+    missing = []
+    for module in public_modules():
+        for name in module.__all__:
+            value = getattr(module, name)
+            if isinstance(value, types.ModuleType):
+                known = any(entry.startswith(f"{value.__name__}.") for entry in found)
+            else:
+                known = id(value) in documented
+            if not known:
+                missing.append(f"{module.__name__}.{name}")
+    assert missing == [], "add an entry to docs/api, or an underscore to the name"
 
 
-def test_every_entry_is_there():
-    for name in sorted(documented()):
-        module, _, member = name.rpartition(".")
-        if module == "fastmlp" and member in MODULES:
-            continue
-        value = getattr(importlib.import_module(module), member)
-        assert inspect.getdoc(value), name
-    assert schedules.Schedule.__doc__
+def test_every_entry_is_public():
+    for name, kind in sorted(entries().items()):
+        parts = name.split(".")
+        private = [part for part in parts if part.startswith("_") and part != "__version__"]
+        assert not private, name
+        if kind != "py:data":
+            assert inspect.getdoc(resolve(name)), name
+        if kind not in ("automodule", "py:data") and len(parts) == 2:
+            assert parts[1] in fm.__all__, name
+
+
+def test_every_name_of_fastmlp_has_an_entry_under_that_name():
+    found = entries()
+    for name in fm.__all__:
+        if not isinstance(getattr(fm, name), types.ModuleType):
+            assert f"fastmlp.{name}" in found, name

@@ -1,10 +1,11 @@
-# Arrays as the kernels take them: exact numpy arrays, C-contiguous, aligned and native.
+# Arrays that are ready for the kernels: exact numpy arrays, C-contiguous, aligned and native.
 #
-# A public function hands its arguments to the compiled one as it got them. Where all are what they
-# must be, which numpy's C interface shows in a few nanoseconds, the work is done and the result
-# returned. Else nothing is done and the answer is None: fastmlp/_arrays.py converts or refuses.
+# A public function passes its arguments unchanged to the compiled function. numpy's C interface
+# shows in a few nanoseconds whether all arrays are ready. If they are, the compiled function does
+# the work and returns the result. Otherwise it does nothing and returns None; fastmlp/_arrays.py
+# then converts the arrays or raises.
 #
-# A module calls _import_array() once, when it is imported.
+# A module calls _import_array() once, at its import.
 
 from cpython.ref cimport Py_INCREF
 
@@ -36,7 +37,7 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef enum:
     ALIGNMENT = 64
-    ALIGNED_BYTES = 8192  # from this size on; below, the kernels do not notice
+    ALIGNED_BYTES = 8192  # minimum size of an aligned array; alignment does not matter below
 
 
 cdef inline void *data_of(object x) noexcept:
@@ -60,7 +61,7 @@ cdef inline size_t bytes_of(object x) noexcept:
 
 
 cdef inline int type_of(object x, int flags=NPY_ARRAY_CARRAY_RO) noexcept:
-    """NPY_FLOAT, ... of an array with these flags; -1 of anything else."""
+    """Return NPY_FLOAT, ... for an array with these flags, -1 for anything else."""
     if not PyArray_CheckExact(x):
         return -1
     if not PyArray_CHKFLAGS(<PyArrayObject *>x, flags):
@@ -69,7 +70,7 @@ cdef inline int type_of(object x, int flags=NPY_ARRAY_CARRAY_RO) noexcept:
 
 
 cdef inline int real_type(object x, int ndim=-1) noexcept:
-    """NPY_FLOAT or NPY_DOUBLE of an operand, of so many dimensions if told; -1 of anything else."""
+    """Return NPY_FLOAT or NPY_DOUBLE for an operand of ndim dimensions (-1: any), else -1."""
     cdef int type = type_of(x)
     if type != NPY_FLOAT and type != NPY_DOUBLE or ndim >= 0 and ndim_of(x) != ndim:
         return -1
@@ -79,7 +80,7 @@ cdef inline int real_type(object x, int ndim=-1) noexcept:
 cdef inline bint is_array(
     object x, int type, int ndim, const npy_intp *shape, int flags=NPY_ARRAY_CARRAY_RO
 ) noexcept:
-    """Whether x is such an array, of this type and shape."""
+    """Return whether x is an array with these flags, this type and this shape."""
     cdef int i
     if type_of(x, flags) != type or ndim_of(x) != ndim:
         return False
@@ -90,10 +91,10 @@ cdef inline bint is_array(
 
 
 cdef inline object new_array(int ndim, npy_intp *shape, int type):
-    """An uninitialised array, on a cache line of its own if it is not tiny.
+    """Return an uninitialised array; from ALIGNED_BYTES on, it begins at a cache line.
 
-    Vectors that straddle two cache lines cost the matrix products up to a fifth of their speed,
-    and numpy aligns to 16 bytes only.
+    Vectors that straddle two cache lines cost matrix products up to a fifth of their speed, and
+    numpy aligns only to 16 bytes.
     """
     cdef npy_intp size = PyArray_OverflowMultiplyList(shape, ndim)
     cdef char *start
@@ -106,31 +107,31 @@ cdef inline object new_array(int ndim, npy_intp *shape, int type):
     try:
         memory = PyArray_EMPTY(1, &size, NPY_UINT8, False)
     except MemoryError:
-        return PyArray_EMPTY(ndim, shape, type, False)  # raises too, and names the shape
+        return PyArray_EMPTY(ndim, shape, type, False)  # also raises, and names the shape
     start = <char *>data_of(memory)
     start += -<Py_ssize_t>start & (ALIGNMENT - 1)
     result = PyArray_SimpleNewFromData(ndim, shape, type, start)
-    Py_INCREF(memory)  # taken by the next call
+    Py_INCREF(memory)  # the next call steals a reference
     PyArray_SetBaseObject(<PyArrayObject *>result, memory)
     return result
 
 
 cdef inline object output(object out, int type, int ndim, npy_intp *shape):
-    """out, or a new array where it is None; None where it is not of this type and shape."""
+    """Return out, or a new array if out is None; None if out has another type or shape."""
     if out is None:
         return new_array(ndim, shape, type)
     return out if is_array(out, type, ndim, shape, NPY_ARRAY_CARRAY) else None
 
 
 cdef inline int refuse_shared(object x, object out, bint same=False) except -1:
-    """Raise ValueError where two arrays overlap, unless `same` and they start together."""
+    """Raise ValueError if two arrays overlap, unless `same` and they begin at one address."""
     if bytes_of(x) == 0 or bytes_of(out) == 0:
         return 0
     return refuse_overlap(data_of(x), bytes_of(x), data_of(out), bytes_of(out), same)
 
 
 cdef inline object output_like(object x, int type, object out):
-    """output() of the shape of x, which it may be, but not overlap otherwise."""
+    """Return output() with the shape of x. It may be x, but must not overlap x otherwise."""
     out = output(out, type, ndim_of(x), shape_of(x))
     if out is not None:
         refuse_shared(x, out, True)

@@ -1,4 +1,4 @@
-"""Convolution and pooling of batches of images (arrays C-contiguous, sizes checked)."""
+"""Convolution and pooling of batches of images (C-contiguous arrays of checked sizes)."""
 
 from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
@@ -40,7 +40,7 @@ cdef Window window_of(
 
 
 cdef int refuse(const real *x, Py_ssize_t n, const real *out, Py_ssize_t count) except -1:
-    """Raise ValueError if n values at x and `count` at out overlap."""
+    """Raise ValueError if n values at x and `count` values at out overlap."""
     return refuse_overlap(x, n * sizeof(real), out, count * sizeof(real), False)
 
 
@@ -56,7 +56,7 @@ def conv2d(
     real[:, :, :, ::1] y not None, Py_ssize_t sy, Py_ssize_t sx, Py_ssize_t top, Py_ssize_t left,
     bint relu,
 ):
-    """y (N, OH, OW, F) = x (N, H, W, C) convolved with w (kh, kw, C, F), plus b, then relu."""
+    """y (N, OH, OW, F) = x (N, H, W, C) convolved with w (kh, kw, C, F), plus b; then relu."""
     cdef Window window = window_of(x.shape[1], x.shape[2], x.shape[3], w.shape[0], w.shape[1],
                                    y.shape[1], y.shape[2], sy, sx, top, left)
     cdef Py_ssize_t filters = w.shape[3], pixels = places(&window), n, p, j
@@ -100,7 +100,7 @@ def conv2d_backward_input(
     const real[:, :, :, ::1] dy not None, const real[:, :, :, ::1] w not None,
     real[:, :, :, ::1] dx not None, Py_ssize_t sy, Py_ssize_t sx, Py_ssize_t top, Py_ssize_t left,
 ):
-    """dx (N, H, W, C), the gradient of a convolution's input."""
+    """dx (N, H, W, C) = the gradient by the input of a convolution."""
     cdef Window window = window_of(dx.shape[1], dx.shape[2], dx.shape[3], w.shape[0], w.shape[1],
                                    dy.shape[1], dy.shape[2], sy, sx, top, left)
     cdef Py_ssize_t filters = w.shape[3], pixels = places(&window), n, s
@@ -144,7 +144,7 @@ def conv2d_backward_weights(
     const real[:, :, :, ::1] x not None, const real[:, :, :, ::1] dy not None,
     real[:, :, :, ::1] dw not None, Py_ssize_t sy, Py_ssize_t sx, Py_ssize_t top, Py_ssize_t left,
 ):
-    """dw (kh, kw, C, F), the gradient of a convolution's filters."""
+    """dw (kh, kw, C, F) = the gradient by the filters of a convolution."""
     cdef Window window = window_of(x.shape[1], x.shape[2], x.shape[3], dw.shape[0], dw.shape[1],
                                    dy.shape[1], dy.shape[2], sy, sx, top, left)
     cdef Py_ssize_t filters = dw.shape[3], pixels = places(&window), n, s
@@ -187,7 +187,7 @@ def max_pool2d(
     const real[:, :, :, ::1] x not None, real[:, :, :, ::1] y not None,
     place[:, :, :, ::1] index not None, Py_ssize_t ph, Py_ssize_t pw, Py_ssize_t sy, Py_ssize_t sx,
 ):
-    """y = the largest of each window of x, index = its place in the window."""
+    """y = the maximum of each window of x, index = its place in the window."""
     cdef Window window = window_of(x.shape[1], x.shape[2], x.shape[3], ph, pw, y.shape[1],
                                    y.shape[2], sy, sx)
     cdef Py_ssize_t n
@@ -205,7 +205,7 @@ def max_pool2d_backward(
     const real[:, :, :, ::1] dy not None, const place[:, :, :, ::1] index not None,
     real[:, :, :, ::1] dx not None, Py_ssize_t ph, Py_ssize_t pw, Py_ssize_t sy, Py_ssize_t sx,
 ):
-    """dx = dy where the largest came from; those of overlapping windows add."""
+    """dx = dy, each added at the place of its maximum."""
     cdef Window window = window_of(dx.shape[1], dx.shape[2], dx.shape[3], ph, pw, dy.shape[1],
                                    dy.shape[2], sy, sx)
     cdef Py_ssize_t n
@@ -243,7 +243,7 @@ def avg_pool2d_backward(
     const real[:, :, :, ::1] dy not None, real[:, :, :, ::1] dx not None, Py_ssize_t ph,
     Py_ssize_t pw, Py_ssize_t sy, Py_ssize_t sx,
 ):
-    """dx = dy, shared by the places of its window."""
+    """dx = dy, each spread evenly over its window."""
     cdef Window window = window_of(dx.shape[1], dx.shape[2], dx.shape[3], ph, pw, dy.shape[1],
                                    dy.shape[2], sy, sx)
     cdef Py_ssize_t n

@@ -1,7 +1,7 @@
-"""Activations forward and backward, exp, log, bias and optimizers (arguments: see arrays.pxd)."""
+"""Activations and their derivatives, exp, log, bias, updates (arguments: see arrays.pxd)."""
 
 from dispatch cimport (
-    FM_ACTIVATION_COUNT, FM_MAX_COEFFICIENTS, FM_UNARY_COUNT, FM_UPDATE_COUNT, fm_f32, fm_f64,
+    FM_MAX_COEFFICIENTS, FM_UNARY_COUNT, FM_UPDATE_COUNT, fm_f32, fm_f64,
     fm_unary_names, fm_update_names, import_tables, numbers_of, real,
 )
 from kernels.arrays cimport (
@@ -15,17 +15,10 @@ _import_array()
 # The first arguments of unary and backward, and of update, by name.
 UNARY = numbers_of(fm_unary_names, FM_UNARY_COUNT)
 UPDATE_RULES = numbers_of(fm_update_names, FM_UPDATE_COUNT)
-for _name, _number in UNARY.items():
-    globals()[_name.upper()] = _number
-    if _number < FM_ACTIVATION_COUNT:
-        globals()[_name.upper() + "_BACKWARD"] = _number
-for _name, _number in UPDATE_RULES.items():
-    globals()[_name.upper()] = _number
-UPDATES = tuple([_name.upper() for _name in UPDATE_RULES])
 
 
 def unary(int function, x, out, double parameter):
-    """Write function(x) to out, of the same shape; out may be x, and is a new array where None."""
+    """Write function(x) to out, of the same shape. out may be x; it is a new array if None."""
     cdef int type = real_type(x)
     cdef const void *source
     cdef void *to
@@ -45,9 +38,9 @@ def unary(int function, x, out, double parameter):
 
 
 def backward(int function, dy, saved, out, double parameter):
-    """Write dy * the derivative to out; saved: the output or input of the forward function.
+    """Write dy * the derivative to out. saved is the output or input of the forward function.
 
-    All have one shape; out may be dy or saved, and is a new array where it is None.
+    All arrays have the same shape. out may be dy or saved; it is a new array if None.
     """
     cdef int type = real_type(dy)
     cdef const void *source
@@ -72,7 +65,7 @@ def backward(int function, dy, saved, out, double parameter):
 
 
 def add_bias(x, bias, out):
-    """Write x (N, O) + bias (O,) to out (N, O); out may be x, and is a new array where None."""
+    """Write x (N, O) + bias (O,) to out (N, O). out may be x; it is a new array if None."""
     cdef int type = real_type(x, 2)
     cdef const void *source
     cdef const void *added
@@ -98,9 +91,9 @@ def add_bias(x, bias, out):
 
 
 def update(int rule, w, g, tuple states, tuple coefficients):
-    """Do one step of an update rule on w, in place, given the gradient g; return w.
+    """Apply one step of an update rule to w, in place, with the gradient g; return w.
 
-    It has at most two states, of the shape of w.
+    The rule has at most two states, with the shape of w.
     """
     cdef double p[FM_MAX_COEFFICIENTS]
     cdef int type
@@ -158,7 +151,7 @@ def penalize(double l1, double l2, w, g):
 
 
 def clamp(double limit, x, out):
-    """Write x brought to [-limit, limit] to out; out may be x, and is a new array where None."""
+    """Write x clipped to [-limit, limit] to out. out may be x; it is a new array if None."""
     cdef int type = real_type(x)
     cdef const void *source
     cdef void *to
@@ -194,7 +187,7 @@ def scale(double factor, x):
 
 
 def sums(x, bint squares):
-    """Return the sum of the squares, or of the magnitudes, in double."""
+    """Return the sum of the squares of x, or of its magnitudes, in double."""
     cdef int type = real_type(x)
     cdef const void *source
     cdef Py_ssize_t n
@@ -215,7 +208,7 @@ def sums(x, bint squares):
 def multiply_adds(Py_ssize_t rounds, real tag):
     """Run `rounds` times 12 vector multiply-adds on registers: 24 * rounds * lanes operations.
 
-    The peak that benchmarks compare with. tag chooses the dtype. Returns (a value, lanes).
+    Benchmarks compare with this peak. tag chooses the dtype. Returns (a value, lanes).
     """
     cdef double value
     with nogil:

@@ -1,4 +1,4 @@
-"""Dropout, noise, normalisation and embeddings (arrays C-contiguous)."""
+"""Dropout, noise, normalisation and embeddings (C-contiguous arrays)."""
 
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -22,7 +22,7 @@ cdef inline size_t bytes_of(const real[:, ::1] x) noexcept nogil:
 
 def dropout(const real[:, ::1] x not None, real[:, ::1] out not None, uint64_t key,
             uint64_t step, uint32_t threshold, double scale):
-    """Write x (N, C) * scale, or 0 where dropped in this step, to out (N, C); out may be x."""
+    """Write x (N, C) * scale, or 0 where dropped in this step, to out (N, C). out may be x."""
     if x.shape[0] and x.shape[1]:
         refuse_overlap(&x[0, 0], bytes_of(x), &out[0, 0], bytes_of(out), True)
         with nogil:
@@ -32,7 +32,7 @@ def dropout(const real[:, ::1] x not None, real[:, ::1] out not None, uint64_t k
 
 def gaussian_noise(const real[:, ::1] x not None, real[:, ::1] out not None, uint64_t key,
                    uint64_t step, double stddev):
-    """Write x (N, C) + stddev * N(0, 1), as drawn in this step, to out (N, C); out may be x."""
+    """Write x (N, C) + stddev * N(0, 1), drawn for this step, to out (N, C). out may be x."""
     if x.shape[0] and x.shape[1]:
         refuse_overlap(&x[0, 0], bytes_of(x), &out[0, 0], bytes_of(out), True)
         with nogil:
@@ -40,12 +40,12 @@ def gaussian_noise(const real[:, ::1] x not None, real[:, ::1] out not None, uin
                        fm_counter_key(key, step), 0, stddev)
 
 
-# --- Normalisation: of columns -------------------------------------------------------------------
+# --- Normalisation by columns --------------------------------------------------------------------
 
 
 def batch_moments(const real[:, ::1] x not None, double[::1] mean not None,
                   double[::1] variance not None):
-    """Write mean and variance of each column of x (M, F), M >= 1, to arrays (F,)."""
+    """Write the mean and the variance of each column of x (M, F), M >= 1, to arrays (F,)."""
     cdef Py_ssize_t j, n = x.shape[1]
     if n:
         with nogil:
@@ -58,7 +58,7 @@ def batch_norm(const real[:, ::1] x not None, const real[::1] gamma not None,
                const real[::1] beta not None, const double[::1] mean not None,
                const double[::1] variance not None, double epsilon, real[:, ::1] factors not None,
                real[:, ::1] out not None):
-    """Write gamma * (x - mean) / sqrt(variance + epsilon) + beta to out (M, F); out may be x.
+    """Write gamma * (x - mean) / sqrt(variance + epsilon) + beta to out (M, F). out may be x.
 
     factors (3, F) is overwritten.
     """
@@ -80,7 +80,7 @@ def batch_norm_backward(
     real[:, ::1] factors not None, real[:, ::1] out not None, real[::1] dgamma not None,
     real[::1] dbeta not None,
 ):
-    """Write the gradients by x to out (M, F), M >= 1, and by gamma and beta to (F,).
+    """Write the gradient by x to out (M, F), M >= 1, and by gamma and beta to dgamma, dbeta (F,).
 
     out may be dy or x. sums (2, F) and factors (4, F) are overwritten.
     """
@@ -102,15 +102,15 @@ def batch_norm_backward(
                                  &factors[2, 0], &factors[3, 0], &out[i, 0])
 
 
-# --- Normalisation: of rows ----------------------------------------------------------------------
+# --- Normalisation by rows -----------------------------------------------------------------------
 
 
 def layer_norm(const real[:, ::1] x not None, const real[::1] gamma not None,
                const real[::1] beta not None, double epsilon, double[:, ::1] moments not None,
                real[:, ::1] out not None):
-    """Write gamma * t + beta to out (M, F), t every row of x of mean 0, variance 1; may be x.
+    """Write gamma * t + beta to out (M, F), where t is x with rows of mean 0 and variance 1.
 
-    moments (M, 2) is overwritten.
+    out may be x. moments (M, 2) is overwritten.
     """
     if x.shape[0] and x.shape[1]:
         refuse_overlap(&x[0, 0], bytes_of(x), &out[0, 0], bytes_of(out), True)
@@ -124,9 +124,9 @@ def layer_norm_backward(
     double epsilon, double[:, ::1] moments not None, double[:, ::1] sums not None,
     real[:, ::1] out not None, real[::1] dgamma not None, real[::1] dbeta not None,
 ):
-    """Write the gradients by x to out (M, F), and by gamma and beta to (F,).
+    """Write the gradient by x to out (M, F), and by gamma and beta to dgamma, dbeta (F,).
 
-    out may be dy or x. moments (M, 2) are those of x; sums (2, F) must be zero.
+    out may be dy or x. moments (M, 2) belong to x; sums (2, F) must be zero.
     """
     cdef Py_ssize_t j, n = x.shape[1]
     if n and x.shape[0]:
@@ -143,7 +143,7 @@ def layer_norm_backward(
 
 
 def row_moments(const real[:, ::1] x not None, double[:, ::1] moments not None):
-    """Write the mean of every row of x (M, F), F >= 1, and its squares, to moments (M, 2)."""
+    """Write the mean and the squared deviations of every row of x (M, F), F >= 1, to moments."""
     cdef Py_ssize_t i
     if x.shape[0]:
         with nogil:
@@ -158,7 +158,7 @@ def embedding(const int64_t[:, ::1] x not None, const real[:, ::1] weight not No
               real[:, ::1] out not None):
     """Write the rows of weight (V, D) that x (N, L) names to out (N, L * D), or their sums (N, D).
 
-    With sums L must be at least 1. Every x must be from 0 to V - 1.
+    With sums L must be at least 1. Every element of x must be from 0 to V - 1.
     """
     cdef Py_ssize_t i, length = x.shape[1], dim = weight.shape[1]
     if x.shape[0] and length and dim:
@@ -171,7 +171,7 @@ def embedding(const int64_t[:, ::1] x not None, const real[:, ::1] weight not No
 
 def embedding_backward(const real[:, ::1] dy not None, const int64_t[:, ::1] x not None,
                        bint sums, real[:, ::1] out not None):
-    """Add to the row of out (V, D) that each x (N, L) names its part of dy, as above."""
+    """Add parts of dy, with the shapes of embedding, to the rows of out (V, D) that x names."""
     cdef Py_ssize_t i, k, length = x.shape[1], dim = out.shape[1]
     if x.shape[0] and length and dim:
         refuse_overlap(&dy[0, 0], bytes_of(dy), &out[0, 0], bytes_of(out), False)

@@ -1,4 +1,4 @@
-"""Softmax, log-softmax, losses with their gradients and batch sums (arguments: see arrays.pxd)."""
+"""Softmax, log-softmax, losses with gradients, batch sums (arguments: see arrays.pxd)."""
 
 from libc.stdint cimport int64_t
 
@@ -18,27 +18,25 @@ _import_array()
 
 # The first argument of element_loss by name.
 ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
-MSE, MAE, HUBER = ELEMENT_LOSSES["mse"], ELEMENT_LOSSES["mae"], ELEMENT_LOSSES["huber"]
-BINARY_CROSS_ENTROPY = ELEMENT_LOSSES["binary_cross_entropy"]
 
 
 def softmax(x, out):
-    """Write softmax over the last axis of x to out; out may be x or None (a new array)."""
+    """Write softmax over the last axis of x to out. out may be x; it is a new array if None."""
     return rows_of(False, x, out)
 
 
 def log_softmax(x, out):
-    """Write log-softmax over the last axis of x to out; likewise."""
+    """Write log-softmax over the last axis of x to out. out is as for softmax."""
     return rows_of(True, x, out)
 
 
 def softmax_backward(dy, y, out):
-    """Write the gradient by the input of softmax, from that by its output y, to out; likewise."""
+    """Write the gradient by the input of softmax to out, from dy, the gradient by its output y."""
     return rows_backward_of(False, dy, y, out)
 
 
 def log_softmax_backward(dy, y, out):
-    """Write the gradient by the input of log-softmax, from that by its output y, to out."""
+    """Write the gradient by the input of log-softmax to out, from the gradient by its output y."""
     return rows_backward_of(True, dy, y, out)
 
 
@@ -47,7 +45,7 @@ cdef inline Py_ssize_t columns_of(object x) noexcept:
 
 
 cdef inline Py_ssize_t row_count(object x) noexcept:
-    # Without columns there is nothing to do, however many rows there are.
+    # Rows without columns do not count: there is nothing to do for them.
     return size_of(x) // columns_of(x) if columns_of(x) else 0
 
 
@@ -137,8 +135,8 @@ cdef int check_labels(const int64_t *labels, Py_ssize_t rows, Py_ssize_t n) exce
 def cross_entropy(logits, labels, out, double smoothing, class_weight, weights):
     """Return the weighted mean of cross_entropy_row over logits (N, C), and out.
 
-    With labels (N,) or targets (N, C), not empty; the gradient goes to out, a new array where it
-    is None. A label outside 0 .. C - 1 raises ValueError before anything is written.
+    labels are numbers (N,) or targets (N, C), not empty. The gradient is written to out, a new
+    array if None. A label outside 0 .. C - 1 raises ValueError before anything is written.
     """
     cdef int type = real_type(logits, 2)
     cdef const int64_t *numbers = NULL
@@ -171,7 +169,7 @@ def cross_entropy(logits, labels, out, double smoothing, class_weight, weights):
         return None
     if numbers != NULL:
         check_labels(numbers, rows, n)
-    # A gradient over labels that are read once more would make them anything.
+    # Labels are read again after the gradient is written, so they must not overlap it.
     refuse_shared(labels, out)
     if class_weight is not None:
         refuse_shared(class_weight, out)
@@ -209,7 +207,7 @@ cdef double hinge_rows(
 
 
 def hinge(scores, labels, out, double margin, weights):
-    """Return the weighted mean of hinge_row over scores (N, C), and out; likewise."""
+    """Return the weighted mean of hinge_row over scores (N, C), and out, as cross_entropy does."""
     cdef int type = real_type(scores, 2)
     cdef const int64_t *numbers
     cdef const void *x
@@ -263,11 +261,12 @@ cdef double element_loss_rows(
 
 
 def element_loss(int kind, prediction, target, out, double parameter, weights):
-    """Return the mean over all values, not none, of a loss of single values, and out.
+    """Return the mean of an elementwise loss over all values, at least one, and out.
 
-    ELEMENT_LOSSES has the kinds. With weights, one for each element of
-    the first axis (1 where there is none), it is the weighted mean of the means of those elements.
-    The gradient goes to out, of the shape of prediction and target, a new array where it is None.
+    `kind` is a number in ELEMENT_LOSSES. There is one weight per element of the first axis (one
+    weight for an array without axes); the result is the weighted mean of the means of these
+    elements. The gradient is written to out, with the shape of prediction and target; out is a
+    new array if None.
     """
     cdef int type = real_type(prediction)
     cdef npy_intp rows = 1
@@ -306,9 +305,9 @@ def element_loss(int kind, prediction, target, out, double parameter, weights):
 
 
 def count_correct(scores, labels):
-    """Return how many rows of scores (N, C), C >= 1, have their largest value at the label.
+    """Return how many rows of scores (N, C), C >= 1, have their maximum at the label.
 
-    labels: numbers (N,), or rows (N, C) whose largest value it is.
+    labels are numbers (N,), or rows (N, C) whose maximum is the label.
     """
     cdef int type = real_type(scores, 2)
     cdef const int64_t *numbers = NULL
@@ -335,7 +334,7 @@ def count_correct(scores, labels):
 
 
 def sum_batch(x, out):
-    """Write the sum over the rows of x (N, O) to out (O,), a new array where it is None."""
+    """Write the sum over the rows of x (N, O) to out (O,), a new array if None."""
     cdef int type = real_type(x, 2)
     cdef const void *source
     cdef void *to

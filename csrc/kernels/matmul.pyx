@@ -1,4 +1,4 @@
-"""Matrix products and the dense layer's forward pass (arguments: see arrays.pxd)."""
+"""Matrix products and the forward pass of a dense layer (arguments: see arrays.pxd)."""
 
 from libc.stdlib cimport free, malloc
 
@@ -23,7 +23,7 @@ cdef enum:
 cdef inline void *workspace(
     char *small, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, int type
 ) except NULL:
-    """Memory for a product: `small`, of SMALL_BYTES and a line, where that is enough."""
+    """Return memory for a product: `small`, SMALL_BYTES and a line, if it is large enough."""
     cdef Py_ssize_t size = sizeof(float) if type == NPY_FLOAT else sizeof(double)
     cdef void *memory = small
     # The panels of either operand fit SMALL_BYTES, and a sum this short packs nothing else.
@@ -35,7 +35,7 @@ cdef inline void *workspace(
 
 
 def matmul(a, b, out, bint transpose_a, bint transpose_b, bint accumulate, double alpha):
-    """Write (or add) alpha * op(a) @ op(b) to out (M, N), a new array where it is None."""
+    """Write (or add) alpha * op(a) @ op(b) to out (M, N), a new array if None."""
     cdef int type = real_type(a, 2), store = FM_STORE_ADD if accumulate else FM_STORE_SET
     cdef npy_intp shape[2]
     cdef npy_intp m, n, k, lda, ldb
@@ -74,9 +74,9 @@ def matmul(a, b, out, bint transpose_a, bint transpose_b, bint accumulate, doubl
 
 
 def dense(x, weight, bias, out, bint relu):
-    """Write x (N, I) @ weight (I, O) + bias (O,), through max(0, .) where relu, to out (N, O).
+    """Write x (N, I) @ weight (I, O) + bias (O,), then max(0, .) if relu, to out (N, O).
 
-    bias may be None; out is a new array where it is None.
+    bias may be None. out is a new array if None.
     """
     cdef int type = real_type(x, 2), store = FM_STORE_RELU if relu else FM_STORE_SET
     cdef npy_intp shape[2]

@@ -1,9 +1,9 @@
-# Outputs may not overlap inputs: the compiler and the loop nests rely on it.
+# Outputs must not overlap inputs: the compiler and the loop nests rely on it.
 
 cdef inline int refuse_overlap(
     const void *x, size_t x_bytes, const void *out, size_t out_bytes, bint same
 ) except -1:
-    """Raise ValueError where the two ranges overlap, unless `same` and they start together."""
+    """Raise ValueError if two ranges overlap, unless `same` and they begin at one address."""
     cdef const char *x_start = <const char *>x
     cdef const char *out_start = <const char *>out
     if x_start >= out_start + out_bytes or out_start >= x_start + x_bytes:

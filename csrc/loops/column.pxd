@@ -1,4 +1,4 @@
-# Rows against one panel: what plans are made of.
+# Rows against one panel: the product that plans use.
 
 from dispatch cimport fm_column_f32, fm_column_f64, fm_f32, fm_f64, real
 from loops.matmul cimport pack_columns, tile_rows_of
@@ -10,9 +10,9 @@ cdef inline void column(
     const real *b, Py_ssize_t b_row, const real *init, Py_ssize_t init_row,
     real *c, Py_ssize_t c_row, real alpha, int store, bint packed=False,
 ) noexcept nogil:
-    """Rows of c against one panel of b, in tiles of nearly equal height (fm_tile.body.h).
+    """Compute rows of c from one panel of b, in tiles of nearly equal height (fm_tile.body.h).
 
-    packed: a is as pack_tiles leaves it, tile by tile; a_row is 1.
+    If `packed`, a comes from pack_tiles, tile by tile, and a_row is 1.
     """
     cdef Py_ssize_t limit = tile_rows_of(b, 2 if packed else vectors)
     cdef Py_ssize_t tiles = (rows + limit - 1) // limit
@@ -86,7 +86,7 @@ cdef inline void column(
 cdef inline void pack_tiles(
     Py_ssize_t rows, Py_ssize_t k, const real *a, Py_ssize_t a_col, real *to
 ) noexcept nogil:
-    """Copy the tiles that `column` makes of `rows` neighbours in each of k rows of a."""
+    """Copy `rows` neighbours of each of k rows of a, in the tiles that `column` uses."""
     cdef Py_ssize_t limit = tile_rows_of(a, 2)
     cdef Py_ssize_t tiles = (rows + limit - 1) // limit
     cdef Py_ssize_t t, here

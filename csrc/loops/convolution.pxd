@@ -1,18 +1,18 @@
-# Convolution of one image, in three forms: the outputs, and the gradients of inputs and of filters.
+# Convolution of one image: the outputs, the gradient of the input and the gradient of the filters.
 #
 # Images are (H, W, C), filters (kh, kw, C, F). With `taps` = kw * C:
 #
-#   outputs    A row of the filter meets `taps` neighbouring values of the image, so the tile reads
-#              the image itself, one row of the filter after the other; nothing is copied (but a
-#              border of zeros, where there is one). Filters are in panels, as a weight
-#              (kh * taps, F) of a dense layer is.
-#   gradients  Behind a relu or a max-pool most of the outputs' gradient dz is zero. What is not is
-#              listed, by pixel and by filter. Each value adds a multiple of a filter to the input's
-#              gradient, and of a patch of the input to the filter's. Both are rows of `taps` values
-#              that lie side by side, kh of them, and stay in registers while a list is read.
+#   outputs    A row of a filter meets `taps` neighbouring values of the image. The tile reads the
+#              image itself, row by row of the filter. Only an image with a border is copied.
+#              Filters are in panels, like the weight (kh * taps, F) of a dense layer.
+#   gradients  Behind a relu or a max-pool most of the gradient dz of the outputs is zero. The
+#              nonzeros are listed, by pixel and by filter. Each nonzero adds a multiple of a filter
+#              to the gradient of the input, and a multiple of a patch of the input to the gradient
+#              of the filter. Both are kh rows of `taps` contiguous values, which stay in registers
+#              while a list is read.
 #
-# Filters in that second form are transposed, (F, kh, segment), where a segment is `taps` rounded up
-# to whole vectors, zero behind its end.
+# For gradients the filters are transposed, (F, kh, segment). A segment has `taps` values, and zeros
+# up to a whole vector.
 
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memcpy, memset
@@ -24,24 +24,24 @@ from loops.window cimport BYTE_PLACES, Window, is_padded, padded_row, padded_siz
 
 
 cdef inline Py_ssize_t segment_of(const Window *w, Py_ssize_t lanes) noexcept nogil:
-    """Values of a filter's row, in whole vectors."""
+    """Return the values of a row of a filter, in whole vectors."""
     return (w.kernel_width * w.channels + lanes - 1) // lanes * lanes
 
 
 cdef inline Py_ssize_t patch_of(const Window *w, Py_ssize_t lanes) noexcept nogil:
-    """Values of one filter, transposed."""
+    """Return the values of a transposed filter."""
     return w.kernel_height * segment_of(w, lanes)
 
 
 cdef inline Py_ssize_t border_of(const Window *w, Py_ssize_t lanes) noexcept nogil:
-    """Values of a copy of an image: with its zeros, and whole vectors to be read at its end."""
+    """Return the values of an image with its border and room to read whole vectors at its end."""
     return padded_size(w) + segment_of(w, lanes) + 2 * lanes
 
 
 cdef inline const real *bordered(
     const Window *w, const real *x, bint copied, real *to
 ) noexcept nogil:
-    """The image with its border: in `to` where it has one, or is to be copied."""
+    """Return the image with its border: a copy in `to` if it has a border or `copied` is set."""
     cdef Py_ssize_t row = padded_row(w), count = w.width * w.channels, i
     if not (copied or is_padded(w)):
         return x
@@ -68,7 +68,7 @@ cdef inline void convolve(
 ) noexcept nogil:
     """z (places, F), pixels z_pixel apart, = x with its border, convolved, plus bias.
 
-    Whole vectors are written: z_pixel has room for them, up to the last of F.
+    Whole vectors are written, for which z_pixel must have room.
     """
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t width = 2 * lanes
@@ -87,22 +87,22 @@ cdef inline void convolve(
 # --- Gradients ----------------------------------------------------------------------------------
 
 
-# The values of a gradient dz (places, F) that are not zero, pixel by pixel and filter by filter.
+# The nonzeros of a gradient dz (places, F), by pixel and by filter.
 cdef struct Lists:
-    Py_ssize_t pixels       # that have a value
-    int32_t *first          # (pixels + 1,) where the list of each begins
-    int32_t *at             # (pixels,) where it begins in the image with its border
-    int32_t *filter         # the filters of all pixels' lists,
-    void *by_pixel          # and the values
-    int32_t *count          # (F,) length of the list of a filter
-    int32_t *pixel          # (F, places) where the pixels begin in the image with its border,
-    void *by_filter         # and the values
-    int32_t *filter_here    # (F,) of one place of a pool,
-    void *here              # and the values
+    Py_ssize_t pixels       # number of pixels with nonzeros
+    int32_t *first          # (pixels + 1,) start of the list of each pixel
+    int32_t *at             # (pixels,) start of the pixel's patch in the image with border
+    int32_t *filter         # filters in the lists of all pixels,
+    void *by_pixel          # and their values
+    int32_t *count          # (F,) length of the list of each filter
+    int32_t *pixel          # (F, places) starts of the patches in the lists of the filters,
+    void *by_filter         # and their values
+    int32_t *filter_here    # (F,) filters with a nonzero at one place of a pool,
+    void *here              # and their values
 
 
 cdef inline Py_ssize_t lists_size(Py_ssize_t pixels, Py_ssize_t filters) noexcept nogil:
-    """Elements that they take, of either dtype."""
+    """Return the elements of memory for Lists, in either dtype."""
     return 4 * pixels * filters + 2 * pixels + 3 * filters + 1
 
 
@@ -160,7 +160,7 @@ cdef inline void list_gradient(
 
 
 cdef inline bint is_separate(const Window *pool) noexcept nogil:
-    """Whether a pixel is in one window of the pool at most, and its place a byte."""
+    """Return whether windows of the pool do not overlap and places in them are bytes."""
     return (pool.stride_y >= pool.kernel_height and pool.stride_x >= pool.kernel_width
             and pool.kernel_height * pool.kernel_width <= BYTE_PLACES)
 
@@ -170,12 +170,12 @@ cdef inline void list_pooled(
 ) noexcept nogil:
     """Fill the lists from the gradient dy (places of the pool, F) behind a separate max-pool.
 
-    index (places of the pool, F) says where in its window each maximum was. The lists by pixel
-    are left out unless `both` are wanted.
+    index (places of the pool, F) is the place of each maximum in its window. The lists by pixel
+    are filled only if `both`.
     """
     cdef Py_ssize_t filters = pool.channels, pixels = places(w), row = padded_row(w)
     cdef Py_ssize_t i, q, n, f, origin, place, window = pool.kernel_height * pool.kernel_width
-    # of each place of the window: how many, then where the next goes
+    # For each place of the window: the number of values, then the position of the next one.
     cdef int32_t here[BYTE_PLACES]
     cdef int32_t at[BYTE_PLACES]
     cdef int32_t begin = 0, j, count
@@ -220,10 +220,10 @@ cdef inline void list_pooled(
     l.first[l.pixels] = begin
 
 
-# How a filter's rows are cut for the registers.
+# The pieces of a filter whose sums stay in registers.
 cdef struct Cut:
-    Py_ssize_t segments     # rows of the filter at a time
-    Py_ssize_t vectors      # of each
+    Py_ssize_t segments     # rows of the filter in a piece
+    Py_ssize_t vectors      # vectors of each row
 
 
 cdef inline Cut cut_filter(Py_ssize_t rows, Py_ssize_t vectors) noexcept nogil:
@@ -255,7 +255,7 @@ cdef inline void sparse_rows(
 cdef inline void input_gradient(
     const Window *w, const Lists *l, const real *transposed, Py_ssize_t apart, real *dx
 ) noexcept nogil:
-    """dx, with its border, = the filters, that far apart, times dz; a border_of(w) of memory."""
+    """dx with its border, border_of(w) values, = the filters, `apart` values apart, times dz."""
     cdef Py_ssize_t lanes = lanes_of(dx)
     cdef Py_ssize_t segment = segment_of(w, lanes)
     cdef Py_ssize_t row = padded_row(w), s = 0, v, i, segments, vectors
@@ -263,9 +263,9 @@ cdef inline void input_gradient(
     cdef int32_t first
     cdef const real *values = <const real *>l.by_pixel
     if c.vectors * lanes > row:
-        c.segments = 1  # vectors of a row would reach into the next
+        c.segments = 1  # the vectors of a row would overlap the next row
     memset(dx, 0, border_of(w, lanes) * sizeof(real))
-    # A piece of all filters stays in L1 while the pixels pass.
+    # One piece of all filters stays in L1 while the pixels pass.
     while s < w.kernel_height:
         segments = min(c.segments, w.kernel_height - s)
         v = 0
@@ -283,7 +283,7 @@ cdef inline void input_gradient(
 cdef inline void filter_gradient(
     const Window *w, Py_ssize_t filters, const Lists *l, const real *x, real *dw, real *db
 ) noexcept nogil:
-    """Add to dw (F, kh, segment) x, with its border, times dz, and to db (F,) the sums of dz."""
+    """dw (F, kh, segment) += x with its border, times dz; db (F,) += sums of dz."""
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t segment = segment_of(w, lanes), patch = patch_of(w, lanes)
     cdef Py_ssize_t row = padded_row(w), pixels = places(w), s = 0, v, f, segments, vectors
@@ -314,7 +314,7 @@ cdef inline void transpose_filters(
     const Window *w, Py_ssize_t filters, Py_ssize_t first, Py_ssize_t end, const real *panels,
     real *transposed, Py_ssize_t apart,
 ) noexcept nogil:
-    """Write panels first .. end of the filters to (kh, segment) each, without the zeros."""
+    """Write panels first .. end of the filters transposed, without the zeros of segments."""
     cdef Py_ssize_t lanes = lanes_of(panels)
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t taps = w.kernel_width * w.channels
@@ -333,8 +333,8 @@ cdef inline void gather_filters(
 ) noexcept nogil:
     """g (rows, width) = taps first .. first + rows of row s of the filters of panel p.
 
-    Summed over `count` parts (F, kh, segment), `part` values apart, in their order. The scratch
-    has width x rows values.
+    The result is the sum over `count` parts (F, kh, segment), `part` values apart, in order. The
+    scratch has width x rows values.
     """
     cdef Py_ssize_t lanes = lanes_of(g)
     cdef Py_ssize_t width = 2 * lanes

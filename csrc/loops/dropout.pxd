@@ -1,4 +1,4 @@
-# What layers draw in a step: words that are a function of counters (simd/fm_random.h).
+# Random masks and noise: words that are a function of counters (simd/fm_random.h).
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -12,9 +12,9 @@ cdef inline void mask_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, real *y, Py_ssize_t y_row,
     uint64_t key, Py_ssize_t row, Py_ssize_t column, uint32_t threshold, double scale,
 ) noexcept nogil:
-    """y (rows, n) = x * scale, or 0 where dropped; from (row, column) of the batch on. y may be x.
+    """y (rows, n) = x * scale, or 0 where dropped. y may be x.
 
-    key: of the step.
+    The first element is (row, column) of the batch; key belongs to the step.
     """
     if real is float:
         fm_f32.mask(rows, n, x, x_row, y, y_row, key, <uint32_t>row, <uint32_t>column, threshold,
@@ -28,7 +28,7 @@ cdef inline void noise_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, real *y, Py_ssize_t y_row,
     uint64_t key, Py_ssize_t row, double stddev,
 ) noexcept nogil:
-    """y (rows, n) = x + stddev * N(0, 1), from a row of the batch on; y may be x."""
+    """y (rows, n) = x + stddev * N(0, 1), from row `row` of the batch on. y may be x."""
     if real is float:
         fm_f32.noise(rows, n, x, x_row, y, y_row, key, <uint32_t>row, 0, stddev)
     else:

@@ -1,4 +1,4 @@
-# Embeddings over raw pointers: rows of a weight (V, D) that integers name.
+# Embeddings: integers name rows of a weight (V, D).
 
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy
@@ -8,7 +8,7 @@ from loops.rows cimport axpy
 
 
 cdef inline Py_ssize_t index_at(const void *x, int index_bytes, Py_ssize_t i) noexcept nogil:
-    """Element i of an array of int32 or int64."""
+    """Return element i of an array of int32 or int64."""
     if index_bytes == 4:
         return (<const int32_t *>x)[i]
     return <Py_ssize_t>(<const int64_t *>x)[i]
@@ -20,7 +20,7 @@ cdef inline void embed(
 ) noexcept nogil:
     """y (length, dim) = the rows of w that elements first .. first + length of x name.
 
-    Or y (dim,) = their sum, in their order; length >= 1 then.
+    If `sums`, y (dim,) = the sum of these rows, in order; length must be at least 1.
     """
     cdef Py_ssize_t k
     for k in range(length):

@@ -1,6 +1,6 @@
 # Losses of one row with their gradients, for kernels/losses.pyx and plan/losses.pxd.
 #
-# `share` is what the row counts for in the mean, and so a factor of its gradient. dx may be x.
+# `share` is the weight of the row in the mean, a factor of its gradient. dx may be x.
 
 from dispatch cimport fm_f32, fm_f64, real
 from loops.rows cimport axpy, log_of, row_affine, row_dot, row_exp_sum, row_sum
@@ -9,7 +9,7 @@ from loops.rows cimport axpy, log_of, row_affine, row_dot, row_exp_sum, row_sum
 cdef inline double target_weight(
     Py_ssize_t n, Py_ssize_t label, const real *target, const real *class_weight
 ) noexcept nogil:
-    """sum(class_weight * target), the target being 1 at the label where it is NULL."""
+    """Return sum(class_weight * target). If target is NULL, it is 1 at the label."""
     if target != NULL:
         return row_dot(n, class_weight, target)
     return class_weight[label]
@@ -19,10 +19,10 @@ cdef inline double cross_entropy_row(
     Py_ssize_t n, const real *x, real high, Py_ssize_t label, const real *target,
     double smoothing, const real *class_weight, double share, real *dx,
 ) noexcept nogil:
-    """-sum(v * log_softmax(x)); dx = share * (sum(v) * softmax(x) - v), or NULL.
+    """Return -sum(v * log_softmax(x)); dx = share * (sum(v) * softmax(x) - v), unless dx is NULL.
 
-    v = class_weight * ((1 - smoothing) * target + smoothing / n); target NULL: 1 at the label;
-    class_weight NULL: 1. high is the largest of x, as row_max finds it.
+    v = class_weight * ((1 - smoothing) * target + smoothing / n). If target is NULL, it is 1 at
+    the label; if class_weight is NULL, it is 1. high is the maximum of x, as row_max finds it.
     """
     cdef double even = smoothing / <double>n, kept = 1 - smoothing
     cdef double loss = 0, sum_v = 0, at_label = 0, v
@@ -68,7 +68,7 @@ cdef inline double cross_entropy_row(
 cdef inline double hinge_row(
     Py_ssize_t n, const real *x, Py_ssize_t label, double margin, double share, real *dx
 ) noexcept nogil:
-    """Sum of max(0, x[j] - x[label] + margin) over j != label; its gradient, times share."""
+    """Return the sum of max(0, x[j] - x[label] + margin), j != label; dx = its gradient * share."""
     cdef real count = 0, own = <real>margin
     cdef double total
     if real is float:
@@ -83,7 +83,7 @@ cdef inline double element_losses(
     int loss, Py_ssize_t n, const real *x, const real *target, double parameter, double share,
     real *dx,
 ) noexcept nogil:
-    """Sum of a loss of single values (enum fm_loss); dx the gradient of it, times share."""
+    """Return the sum of an elementwise loss (enum fm_loss); dx = its gradient times share."""
     if real is float:
         return fm_f32.loss[loss](n, <float>share, <float>parameter, x, target, dx)
     else:
@@ -91,7 +91,7 @@ cdef inline double element_losses(
 
 
 cdef inline double sum_of(Py_ssize_t n, const double *losses) noexcept nogil:
-    """Their sum, as four sums of every fourth: an addition need not wait for the one before."""
+    """Return the sum of losses, from four partial sums so that additions overlap."""
     cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0
     cdef Py_ssize_t i = 0
     while i + 4 <= n:
@@ -107,5 +107,5 @@ cdef inline double sum_of(Py_ssize_t n, const double *losses) noexcept nogil:
 
 
 cdef inline double mean_of(double total, double weight) noexcept nogil:
-    """total / weight; where nothing has weight total itself, 0 or not finite."""
+    """Return total / weight. If weight is 0, return total, which is 0 or not finite."""
     return total / weight if weight > 0 else total

@@ -1,7 +1,7 @@
-# The loop nest of every matrix product around the register tile of csrc/simd/fm_tile.body.h.
+# The loop nests of matrix products, around the register tile of csrc/simd/fm_tile.body.h.
 #
-# One operand goes through the vector lanes, in panels of two vectors; the other is broadcast,
-# value by value, in row tiles of at most six rows (AVX2). Three orders of the loops:
+# One operand is in the vector lanes, in panels of two vectors. The other operand is broadcast value
+# by value, in row tiles of at most six rows (AVX2). There are three orders of the loops:
 #
 #   panel order   for each panel: for each row tile    few rows: the broadcast operand stays in
 #                                                      cache, each panel is read from memory once
@@ -9,11 +9,11 @@
 #                                                      in L2, c is written in order
 #
 #   sweeps        row order for a few k at a time      one or two row tiles: the lanes operand is
-#                                                      read as it lies in memory, c stays in L1
+#                                                      read in memory order, c stays in L1
 #
-# In the first two the first row tile reads the lanes operand where the user has it and packs it on
-# the way, so packing costs little; where all of it fits L1 every tile reads it there. Where the
-# lanes operand must be transposed, or a panel is not full, it is packed before.
+# In the first two orders the first row tile reads the lanes operand from the user's array and packs
+# it on the way, which costs little. If the whole operand fits in L1, no tile packs it. An operand
+# that must be transposed, or a partial panel, is packed beforehand.
 
 from libc.stdint cimport uintptr_t
 
@@ -23,27 +23,27 @@ from dispatch cimport (
 )
 
 cdef enum:
-    WORKSPACE_BYTES = 320 * 1024  # a product's scratch, at most: panels and one row tile
+    WORKSPACE_BYTES = 320 * 1024  # maximum scratch of a product: panels and one row tile
     PANEL_BYTES = 256 * 1024      # packed panels in row order: half of a 512 KiB L2
-    ROWS_BYTES = 128 * 1024       # rows of the broadcast operand beside them
-    IN_PLACE_BYTES = 16 * 1024    # a lanes operand that is in L1 as it is: not packed
-    SWEEP_BYTES = 32 * 1024       # L1: c, at most half of it, and the rows that a sweep reads
-    MIN_SWEEP_ROWS = 8            # fewer, and continuing the sums costs too much
+    ROWS_BYTES = 128 * 1024       # rows of the broadcast operand beside the panels
+    IN_PLACE_BYTES = 16 * 1024    # maximum lanes operand that stays in L1 and is not packed
+    SWEEP_BYTES = 32 * 1024       # L1: c (at most half of it) and the rows that a sweep reads
+    MIN_SWEEP_ROWS = 8            # with fewer rows, continuing the sums costs too much
     MAX_SWEEP_ROWS = 32
-    SUMS_ROWS = 96                # complete sums that wait to be copied to c
+    SUMS_ROWS = 96                # rows of complete sums before they are copied to c
     # Reduction blocks, in values.
     FEW_ROWS_BLOCK = 256          # a packed panel that stays in L1 beside a row tile
     PANEL_ORDER_BLOCK = 1024
     ROW_ORDER_BLOCK = 384
-    LONG_ROW_ORDER_BLOCK = 1024   # where nothing of a is packed beside the panels
+    LONG_ROW_ORDER_BLOCK = 1024   # if no part of a is packed beside the panels
     PARTIAL_BLOCK = 1024
-    # Row order pays from so many rows, or where the sums are at most so long.
+    # Row order is faster from MANY_ROWS rows on, or for sums of at most SHORT_SUM values.
     MANY_ROWS = 128
     SHORT_SUM = 64
 
 
 cdef inline void *aligned(void *memory) noexcept nogil:
-    """The first line of a cache that begins in memory."""
+    """Return the first cache line that begins in the memory."""
     return <void *>((<uintptr_t>memory + 63) & ~<uintptr_t>63)
 
 
@@ -113,7 +113,7 @@ cdef inline void pack_panel(
 cdef inline void transpose_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, real *xt, Py_ssize_t xt_row
 ) noexcept nogil:
-    """xt (n, rows) = x (rows, n) transposed; what is behind the columns of xt stays."""
+    """xt (n, rows) = x (rows, n) transposed; values behind the columns of xt stay unchanged."""
     if real is float:
         fm_f32.pack_transposed(n, rows, rows, xt_row, x, x_row, xt)
     else:
@@ -139,7 +139,7 @@ cdef inline void store_sums(
         fm_f64.store_sums(rows, lanes, sums, width, c, c_row, c_lane, alpha, store)
 
 
-# A product's constants, so that the passes below need not hand on twenty arguments.
+# The constants of a product, in place of twenty arguments of each pass.
 cdef struct Shape:
     Py_ssize_t rows, lanes, k_count
     Py_ssize_t a_row, a_col, b_row, c_row, c_lane
@@ -148,7 +148,7 @@ cdef struct Shape:
 
 
 cdef inline Py_ssize_t even_block(Py_ssize_t count, Py_ssize_t limit) noexcept nogil:
-    """The block size, at most limit, that splits count evenly (no short last block)."""
+    """Return the block size, at most limit, that splits count evenly (no short last block)."""
     cdef Py_ssize_t blocks = max(<Py_ssize_t>1, (count + limit - 1) // limit)
     return (count + blocks - 1) // blocks
 
@@ -157,8 +157,8 @@ cdef inline void block_store(
     const Shape *s, Py_ssize_t k0, Py_ssize_t kb, real alpha, bint chained,
     int *store, bint *from_c,
 ) noexcept nogil:
-    # Plain sums are continued from c, so that blocks do not show in the result; others are
-    # added block by block.
+    # Plain sums continue from c, so the result does not depend on the blocks. Other sums are added
+    # block by block.
     cdef bint last = k0 + kb >= s.k_count
     store[0] = s.store if last else s.store & ~FM_STORE_RELU
     from_c[0] = chained and k0 > 0
@@ -170,11 +170,11 @@ cdef inline void full_panels(
     const Shape *s, Py_ssize_t panels, const real *a, const real *b, const real *init, real *c,
     real alpha, bint panel_order, Py_ssize_t k_block, real *workspace,
 ) noexcept nogil:
-    # Columns 0 .. panels * width of c, all lanes in use, c written directly.
+    # Columns 0 .. panels * width of c: all lanes are in use, and tiles write c directly.
     cdef Py_ssize_t width = 2 * lanes_of(b)
     cdef Py_ssize_t row_limit = tile_rows_of(b, 2)
     cdef Py_ssize_t tiles = (s.rows + row_limit - 1) // row_limit
-    # Rows split evenly: no short last tile, the first `longer` tiles have one row more.
+    # Rows are split evenly: the first `longer` tiles have one row more.
     cdef Py_ssize_t tile_rows = s.rows // tiles
     cdef Py_ssize_t longer = s.rows % tiles
     cdef bint chained = not s.store & FM_STORE_ADD and alpha == 1
@@ -203,7 +203,7 @@ cdef inline void full_panels(
                 for t in range(pb):
                     pack_panel(True, kb, width, width, b + (p0 + t) * width * s.b_row + k0,
                                s.b_row, workspace + t * kb * width)
-            # Columns of a that lie a row apart are gathered once for a group of panels.
+            # If the columns of a are a row apart, they are gathered once per group of panels.
             pack_a = s.a_col > 1 and pb >= 4 and kb > SHORT_SUM
             m = 0
             for t in range(tiles):
@@ -245,13 +245,13 @@ cdef inline void full_panels(
 cdef inline Py_ssize_t rows_of_sweep(
     const Shape *s, Py_ssize_t panels, const real *b, real alpha
 ) noexcept nogil:
-    """How many rows of b a sweep takes at a time; 0 where panel by panel is as good."""
+    """Return the rows of b in a sweep; 0 if panel order is as fast."""
     cdef Py_ssize_t size = sizeof(real)
     cdef Py_ssize_t c_bytes = s.rows * panels * 2 * lanes_of(b) * size
     cdef Py_ssize_t count
     if s.a_col != 1 or s.b_transposed or s.store & FM_STORE_ADD or alpha != 1:
         return 0
-    # Of a matrix that stays in L2 panels are read as fast.
+    # Panels of a matrix that stays in L2 are read as fast.
     if s.k_count * s.b_row * size <= PANEL_BYTES:
         return 0
     if s.rows > 2 * tile_rows_of(b, 2) or 2 * c_bytes > SWEEP_BYTES:
@@ -264,7 +264,7 @@ cdef inline void sweeps(
     const Shape *s, Py_ssize_t panels, const real *a, const real *b, const real *init, real *c,
     Py_ssize_t k_block,
 ) noexcept nogil:
-    # Like full_panels; c, in L1, keeps the sums from one block of k to the next.
+    # Like full_panels, but c, in L1, keeps the sums from one block of k to the next.
     cdef Py_ssize_t width = 2 * lanes_of(b)
     cdef Py_ssize_t row_limit = tile_rows_of(b, 2)
     cdef Py_ssize_t tiles = (s.rows + row_limit - 1) // row_limit
@@ -299,9 +299,9 @@ cdef inline void partial_panels(
     const Shape *s, const real *a, const real *b, const real *init, real *c, real alpha,
     real *workspace,
 ) noexcept nogil:
-    # All columns through sums that are then copied: panels with idle lanes, or a transposed c.
-    # The panels of a group are packed first. Then, panel by panel, a block of rows passes that
-    # stays in L2 for the next panel; its sums are complete before c sees them.
+    # All columns, for panels with idle lanes or a transposed c: complete sums are copied to c. The
+    # panels of a group are packed first. A block of rows, which stays in L2, then meets the panels
+    # one by one.
     cdef real sums[SUMS_ROWS * FM_MAX_LANES * FM_MAX_TILE_VECTORS]
     cdef real padded_init[FM_MAX_LANES * FM_MAX_TILE_VECTORS]
     cdef Py_ssize_t lanes = lanes_of(b)
@@ -359,7 +359,7 @@ cdef inline void partial_panels(
                         m = 0
                         for t in range(tiles):
                             here = tile_rows + (t < longer)
-                            # A last panel may need one vector only.
+                            # A last panel may need only one vector.
                             strip(False, here, 1 if count <= lanes else vectors, 1, k1b,
                                   a + (m0 + m) * s.a_row + (k0 + k1) * s.a_col, s.a_row,
                                   s.a_col, workspace + (p * kb + k1) * width, width, 0,
@@ -391,9 +391,9 @@ cdef inline void product(
     """C[m, n] (store) alpha * (init[n] + sum_k A[m, k] B[k, n]).
 
     A[m, k] = a[m * a_row + k * a_col] is broadcast. B[k, n] = b[k * b_row + n], or
-    b[n * b_row + k] where b_transposed, goes through the lanes. C[m, n] = c[m * c_row +
-    n * c_lane]. init may be NULL; with it alpha must be 1 and store not FM_STORE_ADD.
-    workspace: WORKSPACE_BYTES, 64-byte aligned, may hold anything.
+    b[n * b_row + k] if b_transposed, is in the lanes. C[m, n] = c[m * c_row + n * c_lane]. init may
+    be NULL; if it is not, alpha must be 1 and store must not be FM_STORE_ADD. The workspace has
+    WORKSPACE_BYTES, is 64-byte aligned and needs no initialization.
     """
     cdef Shape s
     cdef Py_ssize_t width = 2 * lanes_of(b)
@@ -416,13 +416,13 @@ cdef inline void product(
     panel_order = rows < MANY_ROWS and k_count > SHORT_SUM and (a_col == 1 or panels < 4)
     limit = ROW_ORDER_BLOCK
     if a_col == 1 and alpha == 1 and not store & FM_STORE_ADD:
-        # c is not in L2 here: few long sums cost less than coming back to it. What is added block
-        # by block keeps its blocks, which are part of the result.
+        # c is not in L2 here: few long sums cost less than returning to c. Sums that are added
+        # block by block keep their blocks, because the result depends on them.
         limit = LONG_ROW_ORDER_BLOCK
     if panel_order:
         limit = FEW_ROWS_BLOCK if rows <= 2 * tile_rows_of(b, 2) else PANEL_ORDER_BLOCK
     if c_lane == 1 and panels:
-        # Half a panel or less that is left over joins the last panel, in tiles of three vectors.
+        # A rest of at most half a panel joins the last panel, in tiles of three vectors.
         if 0 < lanes - panels * width <= width // 2:
             panels -= 1
         block = rows_of_sweep(&s, panels, b, alpha) if panels and panel_order else 0
@@ -446,9 +446,9 @@ cdef inline void matmul(
 ) noexcept nogil:
     """C (m, n) (store) alpha * op(A) (m, k) @ op(B) (k, n), all row-major.
 
-    The lanes run along n where B lies ready for it, else along m where A does; where neither
-    does, one operand is transposed while it is packed: B, unless A is much smaller (then the
-    result is transposed too, where it is stored).
+    The lanes run along n if B is stored that way, else along m if A is. Otherwise one operand is
+    transposed while it is packed: B, unless A is much smaller. With A in the lanes the result is
+    transposed when it is stored.
     """
     if not transpose_b or (not transpose_a and 4 * m > n):
         product(m, n, k, a, 1 if transpose_a else lda, lda if transpose_a else 1,

@@ -1,4 +1,4 @@
-# Products that leave out zeros: the lists of csrc/simd/fm_nonzeros.body.h.
+# Products that leave out zeros, with the lists of csrc/simd/fm_nonzeros.body.h.
 
 from libc.stdint cimport int32_t
 
@@ -12,7 +12,7 @@ cdef enum:
 
 
 cdef inline Py_ssize_t list_size(Py_ssize_t most, const real *tag) noexcept nogil:
-    """Values of a list with room for so many columns, in whole lines of a cache."""
+    """Return the values of a list with room for `most` columns, in whole cache lines."""
     cdef Py_ssize_t line = 64 // <Py_ssize_t>sizeof(real)
     cdef Py_ssize_t size = FM_LIST_ROWS * most
     size += ((most + 1) * 4 + <Py_ssize_t>sizeof(real) - 1) // <Py_ssize_t>sizeof(real)
@@ -20,12 +20,12 @@ cdef inline Py_ssize_t list_size(Py_ssize_t most, const real *tag) noexcept nogi
 
 
 cdef inline Py_ssize_t list_block(Py_ssize_t inputs) noexcept nogil:
-    """How many inputs the lists of samples have together: their weights stay in L1."""
+    """Return the inputs per list of samples; their weights stay in L1."""
     return even_block(inputs, LIST_BLOCK)
 
 
 cdef inline Py_ssize_t sample_lists_size(Py_ssize_t inputs, const real *tag) noexcept nogil:
-    """Values of the lists of a tile of samples, one for each block of inputs."""
+    """Return the values of the lists of a tile of samples, one list per block of inputs."""
     cdef Py_ssize_t block = list_block(inputs)
     return (inputs + block - 1) // block * list_size(block, tag)
 
@@ -34,9 +34,9 @@ cdef inline void make_lists(
     bint across, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, Py_ssize_t step,
     real *lists, Py_ssize_t list_step,
 ) noexcept nogil:
-    """The lists of x (rows, n), or of the transpose of x (n, rows) if across.
+    """Make the lists of x (rows, n), or of the transpose of x (n, rows) if `across`.
 
-    Column k goes with the row of the other operand at step * k.
+    Column k belongs to the row of the other operand at step * k.
     """
     cdef Py_ssize_t r = 0, here
     while r < rows:
@@ -60,9 +60,10 @@ cdef inline void listed_column(
     const real *b, const real *init, Py_ssize_t init_row, real *c, Py_ssize_t c_row, real alpha,
     int store,
 ) noexcept nogil:
-    """Rows of c = the operand of the lists times one panel of b, stored as enum fm_store says.
+    """Rows of c = the listed operand times one panel of b, stored as enum fm_store says.
 
-    init (init_row apart; 0: the same for all rows) may be NULL; alpha is of FM_STORE_ADD.
+    init may be NULL; its rows are init_row apart (0: one row for all). alpha is the factor of
+    FM_STORE_ADD.
     """
     cdef fm_listed_f32 f
     cdef fm_listed_f64 d
@@ -82,7 +83,7 @@ cdef inline void add_listed(
     Py_ssize_t rows, Py_ssize_t most, const real *lists, Py_ssize_t list_step, Py_ssize_t columns,
     const real *b, real *c, Py_ssize_t c_panel, real alpha,
 ) noexcept nogil:
-    """Rows of c, in panels c_panel values apart, += alpha * the operand of the lists times b."""
+    """Rows of c, in panels c_panel values apart, += alpha * the listed operand times b."""
     cdef Py_ssize_t width, panels, here, r = 0
     cdef fm_listed_f32 f
     cdef fm_listed_f64 d
@@ -92,7 +93,7 @@ cdef inline void add_listed(
     else:
         width = 2 * fm_f64.lanes
         d.most, d.b, d.init, d.c_row, d.alpha, d.store = most, b, NULL, width, alpha, FM_STORE_ADD
-    # A last panel of one vector is not part of the strip.
+    # The strip leaves out a last panel of one vector.
     panels = (columns + width // 2 - 1) // width
     while r < rows:
         here = min(rows - r, <Py_ssize_t>FM_LIST_ROWS)
@@ -118,7 +119,7 @@ ctypedef fused sample:
 cdef inline Py_ssize_t any_nonzero(
     Py_ssize_t n, const sample *x, const Py_ssize_t *first
 ) noexcept nogil:
-    """How many of n columns are not zero in one of FM_LIST_ROWS rows; row i begins at first[i]."""
+    """Return how many of n columns have a nonzero in FM_LIST_ROWS rows; row i is at first[i]."""
     cdef Py_ssize_t k, count = 0
     cdef const sample *a = x + first[0]
     cdef const sample *b = x + first[1]

@@ -1,7 +1,7 @@
-# Batch and layer normalisation over raw pointers: sums and statistics in double, the rest in real.
+# Batch and layer normalisation. Sums and statistics are double, everything else is real.
 #
-# A mean is used as a real number, and what it differs from the double goes to the offset:
-# (x - mean) * factor + offset loses nothing then, however far the mean is from 0.
+# The mean is rounded to real, and the offset contains the rounding error times the factor. So
+# (x - mean) * factor + offset loses no accuracy, however far the mean is from 0.
 
 from libc.math cimport sqrt
 
@@ -52,7 +52,7 @@ cdef inline void fold_moments(
     Py_ssize_t positions, Py_ssize_t n, Py_ssize_t rows, const double *means,
     const double *squares, double *mean, double *variance,
 ) noexcept nogil:
-    """Mean and variance (n,) of features from the moments (positions, n) over `rows` samples."""
+    """Combine the moments (positions, n) over `rows` samples to mean and variance (n,)."""
     cdef Py_ssize_t p, j
     cdef double distance
     for j in range(n):
@@ -75,7 +75,7 @@ cdef inline void batch_factors(
     Py_ssize_t n, const double *mean, const double *variance, double epsilon, const real *gamma,
     const real *beta, real *shift, real *factor, real *offset,
 ) noexcept nogil:
-    """What `standardize` takes to normalise n features."""
+    """Compute the arguments with which `standardize` normalises n features."""
     cdef Py_ssize_t j
     cdef double scale
     for j in range(n):
@@ -90,7 +90,10 @@ cdef inline void batch_slopes(
     const real *gamma, const double *sums, const double *dots, real *shift, real *factor,
     real *slope, real *offset,
 ) noexcept nogil:
-    """What `standardize_backward` takes; sums of dy and dy * (x - mean) over count values."""
+    """Compute the arguments of `standardize_backward`.
+
+    sums and dots are the sums of dy and of dy * (x - mean) over `count` values.
+    """
     cdef Py_ssize_t j
     cdef double inverse, scale, along
     for j in range(n):
@@ -107,7 +110,7 @@ cdef inline void batch_slopes(
 
 
 cdef inline void moments_of(Py_ssize_t n, const real *x, double *to) noexcept nogil:
-    """to[0] = the mean of x (n,), to[1] = the squares of distances from it."""
+    """to[0] = the mean of x (n,), to[1] = the sum of squared deviations."""
     if real is float:
         fm_f32.row_moments(n, x, to)
     else:
@@ -117,7 +120,7 @@ cdef inline void moments_of(Py_ssize_t n, const real *x, double *to) noexcept no
 cdef inline void row_factors(
     Py_ssize_t n, const double *moments, double epsilon, real *shift, real *factor, real *offset
 ) noexcept nogil:
-    """What makes a row of n values with these moments one of mean 0 and variance 1."""
+    """Compute the arguments that normalise a row of n values with these moments."""
     cdef double scale = 1 / sqrt(moments[1] / <double>n + epsilon)
     shift[0] = <real>moments[0]
     factor[0] = <real>scale
@@ -128,7 +131,7 @@ cdef inline void layer_norm_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, double epsilon, const real *gamma,
     const real *beta, real *y, double *moments,
 ) noexcept nogil:
-    """y (rows, n) = every row of x normalised; its moments (rows, 2). y may be x."""
+    """y (rows, n) = every row of x normalised; moments (rows, 2) are written. y may be x."""
     cdef Py_ssize_t i
     cdef real shift, factor, offset
     for i in range(rows):
@@ -144,7 +147,7 @@ cdef inline void layer_norm_backward_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *dy, const real *x, double epsilon,
     const real *gamma, const double *moments, real *dx,
 ) noexcept nogil:
-    """dx (rows, n) of every row; dx may be dy or x."""
+    """dx (rows, n) = the gradient of every row of x. dx may be dy or x."""
     cdef Py_ssize_t i
     cdef real shift, factor, offset, a, b
     cdef double sums[2]
@@ -168,9 +171,9 @@ cdef inline void layer_norm_sums(
     Py_ssize_t rows, Py_ssize_t n, Py_ssize_t begin, Py_ssize_t end, const real *dy,
     const real *x, double epsilon, const double *moments, double *sums, double *dots,
 ) noexcept nogil:
-    """Add to sums and dots (end - begin,) dy and dy * t of columns begin .. end of the rows.
+    """sums and dots (end - begin,) += sums of dy and dy * t over columns begin .. end of the rows.
 
-    t: what was multiplied by gamma.
+    t is the normalised row, before gamma.
     """
     cdef Py_ssize_t i
     cdef real shift, factor, offset

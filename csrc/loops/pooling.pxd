@@ -1,4 +1,4 @@
-# Pooling of one image (H, W, C) over windows.
+# Pooling of one image (H, W, C).
 
 from libc.stdint cimport int32_t, uint8_t
 from libc.string cimport memset
@@ -9,17 +9,17 @@ from loops.window cimport BYTE_PLACES, Window, image_size, places
 
 
 cdef inline Py_ssize_t index_bytes(const Window *w) noexcept nogil:
-    """Bytes of the place of one maximum."""
+    """Return the bytes of the place of a maximum."""
     return 1 if w.kernel_height * w.kernel_width <= BYTE_PLACES else sizeof(int32_t)
 
 
 cdef inline void max_pool_image(
     const Window *w, const real *x, Py_ssize_t pixel, real *y, char *index
 ) noexcept nogil:
-    """y (places, C) = the largest of each window of x, whose pixels are `pixel` values apart.
+    """y (places, C) = the maximum of each window of x, whose pixels are `pixel` values apart.
 
-    Its place in the window, row by row, goes to index, if that is wanted. The first of equal
-    values; NaN if there is one.
+    The first of equal values wins, and NaN wins over numbers. Unless index is NULL, it receives
+    the place of each maximum in its window, counted row by row.
     """
     cdef Py_ssize_t i, q, item = index_bytes(w)
     cdef const real *at
@@ -40,7 +40,7 @@ cdef inline void max_pool_image(
 cdef inline void max_pool_image_backward(
     const Window *w, const real *dy, const char *index, real *dx
 ) noexcept nogil:
-    """dx (H, W, C) = dy (places, C), each where its maximum came from; those of one place add."""
+    """dx (H, W, C) = dy (places, C), each added at the place of its maximum."""
     cdef const uint8_t *bytes = <const uint8_t *>index
     cdef const int32_t *wide = <const int32_t *>index
     cdef bint narrow = index_bytes(w) == 1
@@ -85,7 +85,7 @@ cdef inline void average_pool_image(const Window *w, const real *x, real *y) noe
 cdef inline void average_pool_image_backward(
     const Window *w, const real *dy, real *dx
 ) noexcept nogil:
-    """dx (H, W, C) = dy (places, C), shared by the places of each window."""
+    """dx (H, W, C) = dy (places, C), each spread evenly over its window."""
     cdef Py_ssize_t i, q, r, s
     cdef real scale = <real>1 / <real>(w.kernel_height * w.kernel_width)
     memset(dx, 0, image_size(w) * sizeof(real))

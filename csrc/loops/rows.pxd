@@ -1,4 +1,4 @@
-# Softmax row by row, and sums over the batch: loop nests around the row functions of the table.
+# Softmax by rows, and sums over the batch, with the row functions of the table.
 
 from libc.math cimport isnan
 from libc.stdint cimport int64_t
@@ -79,7 +79,7 @@ cdef inline void log_softmax_rows(
     for i in range(rows):
         high = row_max(n, x + i * n)
         total = row_exp_sum(n, x + i * n, high, <real *>NULL)
-        # In two steps: high + log(total) in one number would lose the low digits of x - high.
+        # Two steps: the sum high + log(total) would lose the low digits of x - high.
         row_affine(n, <real>1, x + i * n, -high, y + i * n)
         row_affine(n, <real>1, y + i * n, -log_of(total), y + i * n)
 
@@ -115,7 +115,7 @@ cdef inline void log_softmax_backward_rows(
 cdef inline Py_ssize_t count_correct_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *scores, const int64_t *labels, const real *targets,
 ) noexcept nogil:
-    """How many rows have their largest score (the first of equals, the first NaN) at the label."""
+    """Return how many rows have their maximum (first of equals, first NaN) at the label."""
     cdef Py_ssize_t i, correct = 0
     for i in range(rows):
         if labels != NULL:
@@ -138,7 +138,7 @@ cdef inline Py_ssize_t argmax(Py_ssize_t n, const real *x) noexcept nogil:
 cdef inline void sum_batch_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, real *total
 ) noexcept nogil:
-    """total (n,) = the sum of the rows of x (rows, n), in their order."""
+    """total (n,) = the sum of the rows of x (rows, n), from the first on."""
     cdef Py_ssize_t i, j
     for j in range(n):
         total[j] = 0

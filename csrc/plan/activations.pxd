@@ -1,4 +1,4 @@
-# Activations: as operations of their own, and as the last part of another operation.
+# Activations, as separate operations and as the end of another operation.
 
 from dispatch cimport real
 from loops.matmul cimport pack_panel
@@ -10,7 +10,7 @@ from plan.operation cimport SOFTMAX, Op, Run, apply, apply_backward, row_cut
 cdef inline void activation(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y (rows, O) = activation of x, softmax over groups of I; y may be x."""
+    """y (rows, O) = activation of x; softmax is over groups of I. y may be x."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i
@@ -26,7 +26,7 @@ cdef inline void activation(
 cdef inline void activation_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """dx (rows, O) = dy times the derivative; dx may be dy."""
+    """dx (rows, O) = dy times the derivative. dx may be dy."""
     cdef const real *saved = <const real *>(op.saved if op.saved != NULL else run.x)
     cdef Py_ssize_t saved_row = op.saved_row if op.saved != NULL else run.x_row
     cdef const real *dy = <const real *>op.dy
@@ -45,9 +45,9 @@ cdef inline void finish_rows(
     const Op *op, const Run *run, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t c, Py_ssize_t n,
     real *tag,
 ) noexcept nogil:
-    """Apply activation and mask to columns c .. c + n of rows begin .. end of z.
+    """Apply the activation and the mask to columns c .. c + n of rows begin .. end of z.
 
-    tag chooses the dtype, here and below.
+    tag chooses the dtype.
     """
     cdef Py_ssize_t i
     cdef const real *z = <const real *>op.z + c
@@ -64,9 +64,9 @@ cdef inline void finish_gradient(
     const Op *op, const Run *run, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t c, Py_ssize_t n,
     real *tag,
 ) noexcept nogil:
-    """Apply mask and derivative to columns c .. c + n of rows begin .. end of dx.
+    """Apply the mask and the derivative to columns c .. c + n of rows begin .. end of dx.
 
-    Also writes them transposed, if op.dxt; then the rows are all of the batch.
+    If op.dxt, also write them transposed; the rows are the whole batch then.
     """
     cdef Py_ssize_t i
     cdef real *dx = <real *>op.dx + c

@@ -1,7 +1,7 @@
 # Convolution, with an activation and a max-pool behind it.
 #
-# Threads share the samples. A filter's gradient is a sum over them: of fixed chunks of the batch,
-# each in memory of its own, added up in order, so the bits do not depend on the threads.
+# Threads divide the samples. The gradient of a filter is a sum over the samples: fixed chunks of
+# the batch have separate sums, which are added in order, so the bits do not depend on the threads.
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
@@ -22,14 +22,14 @@ from plan.pooling cimport index_of
 
 
 cdef inline Py_ssize_t row_of_filters(Py_ssize_t filters, Py_ssize_t lanes) noexcept nogil:
-    """Values of a pixel's outputs, in whole panels."""
+    """Return the values of a pixel's outputs, in whole panels."""
     return (filters + 2 * lanes - 1) // (2 * lanes) * (2 * lanes)
 
 
 cdef inline Py_ssize_t image_scratch(
     const Window *w, Py_ssize_t filters, Py_ssize_t lanes
 ) noexcept nogil:
-    """Elements of scratch that the operations below need, at most."""
+    """Return the maximum elements of scratch that the operations below need."""
     cdef Py_ssize_t pixels = places(w)
     return (2 * border_of(w, lanes) + pixels * row_of_filters(filters, lanes)
             + lists_size(pixels, filters) + 4 * CHUNK_ROWS * lanes + 8 * lanes)
@@ -38,14 +38,14 @@ cdef inline Py_ssize_t image_scratch(
 cdef inline Py_ssize_t parts_size(
     const Window *w, Py_ssize_t filters, Py_ssize_t lanes
 ) noexcept nogil:
-    """Elements that the gradients of a chunk take: filters, transposed, and biases."""
+    """Return the elements of the gradients of a chunk: filters, transposed, and biases."""
     return filters * patch_of(w, lanes) + (filters + lanes - 1) // lanes * lanes
 
 
 cdef inline void convolution(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y = activation of x convolved with w, plus b; then the largest of each window of op.pool."""
+    """y = activation of x convolved with w, plus b; then the maximum of each window of op.pool."""
     cdef const Window *w = &op.window
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
@@ -81,7 +81,7 @@ cdef inline void convolution(
 cdef inline void filters(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """Write the filters w (panels) transposed, as the input's gradient wants them."""
+    """Write the filters w (panels) transposed, for the gradient of the input."""
     cdef Py_ssize_t width = 2 * lanes_of(scratch)
     cdef Py_ssize_t panels = (op.outputs + width - 1) // width
     transpose_filters(&op.window, op.outputs, cut(panels, thread, threads),
@@ -96,10 +96,10 @@ cdef inline Py_ssize_t chunks_of(const Op *op, Run *run) noexcept nogil:
 cdef inline void convolution_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """Gradients of x, if op.dx, and of each chunk's filters and biases.
+    """Compute the gradient of x, if op.dx, and the gradients of filters and biases of each chunk.
 
-    dy is the gradient before the activation, behind the max-pool if there is one. dx is multiplied
-    by the derivative of the activation that made x.
+    dy is the gradient before the activation, but behind the max-pool if there is one. dx is
+    multiplied by the derivative of the activation that made x.
     """
     cdef const Window *w = &op.window
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
@@ -128,8 +128,8 @@ cdef inline void convolution_backward(
                     max_pool_image_backward(&op.pool, dz, index_of(op, i, dz), scattered)
                     dz = scattered
                 list_gradient(w, filters, dz, &lists)
-            # Whole vectors are read behind the end of an image that is not copied: the next one is
-            # there, or the arena's end, but not where the caller has it.
+            # Whole vectors are read beyond the end of an image that is not copied. In the arena
+            # another image or padding follows; in an array of the caller nothing may follow.
             if op.parts != NULL:
                 filter_gradient(w, filters, &lists,
                                 bordered(w, x + i * x_row, op.x == NULL, scratch), parts,
@@ -147,7 +147,7 @@ cdef inline void convolution_backward(
 cdef inline void convolution_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """w and b, updated by the sum of the chunks' gradients, as op.rule says."""
+    """Update w and b by the sum of the gradients of all chunks, as op.rule says."""
     cdef const Window *w = &op.window
     cdef Py_ssize_t lanes = lanes_of(scratch)
     cdef Py_ssize_t width = 2 * lanes

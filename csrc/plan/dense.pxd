@@ -1,4 +1,4 @@
-# Dense layers. Weights are in panels, as convolutions have their filters: see operation.pxd.
+# Dense layers. Weights are in panels: see plan/operation.pxd.
 
 from libc.string cimport memset
 
@@ -17,13 +17,13 @@ from plan.operation cimport (
 )
 
 cdef enum:
-    MANY_SAMPLES = 64          # from so many on a weight's update packs its input
-    BLOCK_BYTES = 256 * 1024   # of a dense layer's input, at a time: half of a 512 KiB L2
-    BACKWARD_BLOCK = 128       # outputs whose gradients pass at a time, on their way to the inputs
+    MANY_SAMPLES = 64          # minimum samples for which a weight's update packs its input
+    BLOCK_BYTES = 256 * 1024   # block of a layer's input: half of a 512 KiB L2
+    BACKWARD_BLOCK = 128       # outputs whose gradients are summed at a time
 
 
 cdef inline bint is_plain_step(const Op *op, const Run *run) noexcept nogil:
-    """Whether w loses a multiple of its gradient and no more: it may be subtracted when summed."""
+    """Return whether the step is w -= rate * gradient: the product can subtract it directly."""
     return op.rule == FM_SGD and run.coefficients[1] == 0 and op.l1 == 0 and op.l2 == 0 \
         and not op.clamps
 
@@ -32,8 +32,8 @@ cdef inline void listed_block(
     const Op *op, int vectors, Py_ssize_t rows, const real *lists, const real *w,
     const real *bias, real *z, int store,
 ) noexcept nogil:
-    # The product of dense_block by the lists of x. The sums of a block of inputs go on from those
-    # of the one before.
+    # The product of dense_block with the lists of x. The sums of a block of inputs continue the
+    # sums of the block before.
     cdef Py_ssize_t width = 2 * lanes_of(w)
     cdef Py_ssize_t block = list_block(op.inputs)
     cdef Py_ssize_t k = 0, count
@@ -52,7 +52,7 @@ cdef inline void dense_block(
     const Op *op, const Run *run, Py_ssize_t p, Py_ssize_t rows, const real *x, Py_ssize_t x_row,
     Py_ssize_t first,
 ) noexcept nogil:
-    # One panel of outputs of `rows` samples from number `first` on, where a tile begins.
+    # One panel of outputs for `rows` samples. The first has number `first` and begins a tile.
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t count = min(width, op.outputs - p * width)
@@ -76,7 +76,7 @@ cdef inline void dense_block(
     y = <real *>op.y + first * op.y_row + p * width
     if op.activation >= 0 and not relu:
         if op.outputs <= op.y_row <= width and op.z_row == op.y_row:
-            # Narrow rows, one after the other: the zeros behind them cost less than the calls.
+            # Narrow rows are contiguous: their zeros cost less than one call per row.
             apply(op.activation, rows * op.y_row, z, y, op.parameter)
         else:
             for i in range(rows):
@@ -90,7 +90,7 @@ cdef inline void dense_block(
 cdef inline void dense_row(
     const Op *op, const Run *run, Py_ssize_t p, Py_ssize_t end, const real *x
 ) noexcept nogil:
-    # Panels p .. end of the outputs of one sample.
+    # Panels p .. end of the outputs for one sample.
     cdef Py_ssize_t width = 2 * lanes_of(x)
     cdef Py_ssize_t at = p * width
     cdef Py_ssize_t count = min(end * width, op.outputs) - at
@@ -123,7 +123,7 @@ cdef inline void dense(
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t panels = (op.outputs + width - 1) // width
-    # Weights: a last panel of one vector costs half of the others.
+    # A last panel of one vector costs half as much as the others.
     cdef Py_ssize_t last = 1 if op.outputs - (panels - 1) * width <= lanes else 2
     cdef Py_ssize_t limit = FM_LIST_ROWS if op.lists != NULL else tile_rows_of(x, 2)
     cdef Py_ssize_t tiles = (run.rows + limit - 1) // limit
@@ -135,7 +135,7 @@ cdef inline void dense(
             dense_block(op, run, p, r1 - r0, x, x_row, r0)
         return
     if run.rows == 1:
-        # One sample: panels side by side. Rows of z end at a whole vector, perhaps half a panel.
+        # One sample: panels side by side. A row of z ends at a whole vector, maybe at half a panel.
         p = cut(panels, thread, threads)
         end = cut(panels, thread + 1, threads)
         if last == 1 and end == panels:
@@ -143,13 +143,13 @@ cdef inline void dense(
             dense_block(op, run, end, 1, x, x_row, 0)
         dense_row(op, run, p, end, x)
         return
-    # Blocks of rows that stay in L2 while all panels pass.
+    # A block of rows stays in L2 while all panels pass.
     block = max(<Py_ssize_t>4, BLOCK_BYTES // <Py_ssize_t>sizeof(real) // op.inputs // limit)
     blocks = (tiles + block - 1) // block
     for turn in range(blocks):
         t0 = cut(tiles, turn, blocks)
         t1 = cut(tiles, turn + 1, blocks)
-        # Few panels: share pieces of them.
+        # With few panels, threads share pieces of panels.
         chunks = 1
         if threads > 1 and panels < 8 * threads:
             chunks = min(t1 - t0, (8 * threads + panels - 1) // panels)
@@ -169,7 +169,10 @@ cdef inline void dense(
 cdef inline Py_ssize_t row_at(
     const Op *op, Py_ssize_t tile, Py_ssize_t rows, Py_ssize_t tiles
 ) noexcept nogil:
-    """The first row of a tile: lists are full, else the first rows % tiles have one row more."""
+    """Return the first row of a tile.
+
+    Lists are full. Other tiles have equal heights, the first rows % tiles one row more.
+    """
     if op.lists != NULL:
         return min(rows, tile * FM_LIST_ROWS)
     return tile * (rows // tiles) + min(tile, rows % tiles)
@@ -178,7 +181,7 @@ cdef inline Py_ssize_t row_at(
 cdef inline Py_ssize_t unit_at(
     Py_ssize_t weight, Py_ssize_t chunks, Py_ssize_t panels, Py_ssize_t last
 ) noexcept nogil:
-    """The unit (panel * chunks + chunk) that begins at so much of the total weight."""
+    """Return the unit (panel * chunks + chunk) that begins at this part of the total cost."""
     cdef Py_ssize_t full = 2 * chunks * (panels - 1)
     if weight <= full:
         return weight // 2
@@ -190,8 +193,8 @@ cdef inline void dense_backward(
 ) noexcept nogil:
     """dx (rows, I) = dy (rows, O) @ w.T, times the derivative of the activation that made x.
 
-    The samples go through the lanes, from dy transposed; each weight is broadcast from its panel.
-    Also writes dx transposed, for the layer below, if op.dxt. Threads share the inputs, or the
+    The samples are in the lanes, from dy transposed; each weight is broadcast from its panel. If
+    op.dxt, dx is also written transposed, for the layer below. Threads divide the inputs, or the
     samples if op.by_rows.
     """
     cdef Py_ssize_t lanes = lanes_of(scratch)
@@ -202,7 +205,7 @@ cdef inline void dense_backward(
     cdef Py_ssize_t k = min(op.inputs, cut(tiles, thread, threads) * limit)
     cdef Py_ssize_t end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
     cdef Py_ssize_t r0 = 0, r1 = run.rows
-    # Panels of w at a time: the rows of dyt that they meet stay in L1 for all tiles of a chunk.
+    # A block of panels of w meets rows of dyt that stay in L1 for all tiles of a chunk.
     cdef Py_ssize_t block = even_block(panels, BACKWARD_BLOCK // width)
     cdef Py_ssize_t rows, i, count, p
     cdef const real *w = <const real *>op.w
@@ -217,7 +220,7 @@ cdef inline void dense_backward(
         r0 = row_cut(run.rows, thread, threads)
         r1 = row_cut(run.rows, thread + 1, threads)
     if dyt == NULL:
-        # A last layer's gradient is small: every thread transposes it for itself.
+        # The gradient of a last layer is small, so every thread transposes it for itself.
         own = scratch + CHUNK_ROWS * width
         pack_panel(True, op.outputs, r1 - r0, dyt_row, dy + r0 * op.dy_row, op.dy_row, own)
         memset(own + op.outputs * dyt_row, 0,
@@ -245,7 +248,7 @@ cdef inline void dense_backward(
             mask_block(op, run, r1 - r0, rows, dx, op.dx_row, dx, op.dx_row, r0, k)
         if op.activation >= 0 and rows == op.inputs and op.dx_row <= width \
                 and op.dx_row == op.saved_row:
-            # Narrow rows, as in dense_block, all of them this thread's.
+            # Narrow rows, as in dense_block; this thread has all columns of them.
             apply_backward(op.activation, (r1 - r0) * op.dx_row, dx,
                            <const real *>op.saved + r0 * op.saved_row, dx, op.parameter)
         elif op.activation >= 0:
@@ -266,7 +269,7 @@ cdef inline void gradient_rows(
     const Op *op, Run *run, Py_ssize_t p, Py_ssize_t k, Py_ssize_t rows,
     const real *x, Py_ssize_t x_row, real *scratch, bint packed, bint adds, real *to, real alpha,
 ) noexcept nogil:
-    # Rows k .. k + rows of panel p of x.T @ dy: `to` is set to it, or gets alpha times it added.
+    # Rows k .. k + rows of panel p of x.T @ dy: written to `to`, or added, times alpha, if `adds`.
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t width = 2 * lanes
     cdef int vectors = 1 if op.outputs - p * width <= lanes else 2
@@ -286,12 +289,12 @@ cdef inline void listed_update(
     const Op *op, Run *run, int thread, int threads, const real *x, Py_ssize_t x_row, real *scratch
 ) noexcept nogil:
     # The lists of a chunk of inputs are made once for all panels. Inputs that are rarely zero may
-    # lie side by side, so threads take chunks in turn.
+    # be neighbours, so threads take chunks in alternation.
     cdef Py_ssize_t width = 2 * lanes_of(x)
     cdef Py_ssize_t panels = (op.outputs + width - 1) // width
     cdef Py_ssize_t size = CHUNK_ROWS
     cdef Py_ssize_t k, p, rows
-    if op.rule != KEEP_GRADIENT:  # (each chunk has a sum of squares of its own)
+    if op.rule != KEEP_GRADIENT:  # which has one sum of squares per chunk of CHUNK_ROWS
         while size > FM_LIST_ROWS and op.inputs < 4 * threads * size:
             size = size // 2 // FM_LIST_ROWS * FM_LIST_ROWS
     k = thread * size
@@ -315,8 +318,8 @@ cdef inline void update_rows(
     const Op *op, Run *run, Py_ssize_t p, Py_ssize_t k, Py_ssize_t rows,
     const real *x, Py_ssize_t x_row, real *scratch, bint packed,
 ) noexcept nogil:
-    # Rows k .. k + rows of panel p; at most CHUNK_ROWS unless the rule is plain SGD. x, or where
-    # packed the part of it behind the scratch for sums.
+    # Update rows k .. k + rows of panel p, at most CHUNK_ROWS unless the rule is plain SGD. If
+    # `packed`, the rows of x are in the scratch behind the sums.
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t count = min(width, op.outputs - p * width)
@@ -328,7 +331,7 @@ cdef inline void update_rows(
                       <real>(-run.coefficients[0] * op.multiplier))
         return
     if op.rule == KEEP_GRADIENT and op.sums != NULL:
-        # Where there are no outputs it has been zero since the plan was made.
+        # Columns without outputs have been zero since the plan was made.
         kept = <real *>op.s0 + at
         gradient_rows(op, run, p, k, rows, x, x_row, scratch, packed, False, kept, <real>1)
         penalize(op, rows * width, w, kept)
@@ -344,7 +347,7 @@ cdef inline void update_rows(
 cdef inline void update_bias(
     const Op *op, Run *run, Py_ssize_t p, real *scratch
 ) noexcept nogil:
-    # The bias of panel p. The sum over the batch is a product with ones.
+    # Update the bias of panel p. The sum over the batch is a product with ones.
     cdef Py_ssize_t lanes = lanes_of(scratch)
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t count = min(width, op.outputs - p * width)
@@ -361,10 +364,10 @@ cdef inline void update_bias(
 cdef inline void dense_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """w and b, updated by their gradients x.T @ dy and dy.sum(axis=0), as op.rule says.
+    """Update w and b by their gradients x.T @ dy and dy.sum(axis=0), as op.rule says.
 
-    A gradient is never stored: it is subtracted where it is summed (plain SGD) or waits in L1,
-    CHUNK_ROWS rows of a panel at a time, for the rule.
+    A gradient is never stored as a whole. The product subtracts it directly (plain SGD), or
+    CHUNK_ROWS rows of a panel at a time wait in L1 for the rule.
     """
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
@@ -379,12 +382,12 @@ cdef inline void dense_update(
         listed_update(op, run, thread, threads, x, x_row, scratch)
         return
     if op.rule == KEEP_GRADIENT:
-        # Chunks that are the same for any number of threads: each has a sum of squares.
+        # Each chunk has a sum of squares, so chunks are the same for any number of threads.
         limit = CHUNK_ROWS
         tiles = (op.inputs + limit - 1) // limit
     if run.rows >= MANY_SAMPLES and panels >= 4 and (op.rule != KEEP_GRADIENT
                                                      or tiles >= 4 * threads):
-        # Rows of x lie far apart: those of a chunk are packed once for all panels.
+        # Rows of x are far apart: the rows of a chunk are packed once for all panels.
         k = min(op.inputs, cut(tiles, thread, threads) * limit)
         end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
         while k < end:

@@ -1,4 +1,4 @@
-# Dropout and Gaussian noise: what is drawn in every step.
+# Dropout and Gaussian noise.
 
 from dispatch cimport real
 from loops.dropout cimport fm_counter_key, mask_rows, noise_rows
@@ -9,7 +9,7 @@ cdef inline void mask_block(
     const Op *op, const Run *run, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row,
     real *y, Py_ssize_t y_row, Py_ssize_t row, Py_ssize_t at,
 ) noexcept nogil:
-    """y (rows, n) = x with the mask of the operation, from row `row`, column `at` of the batch."""
+    """y (rows, n) = x times the mask of the operation, from (row, at) of the batch on."""
     mask_rows(rows, n, x, x_row, y, y_row, fm_counter_key(op.key, run.step), row, at,
               op.threshold, op.keep_scale)
 
@@ -17,7 +17,7 @@ cdef inline void mask_block(
 cdef inline void dropout(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y (rows, O) = x with the mask of this step; y may be x."""
+    """y (rows, O) = x times the mask of this step; y may be x."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i = row_cut(run.rows, thread, threads)

@@ -1,4 +1,4 @@
-# Embeddings: rows of a weight that the integers of the samples name.
+# Embeddings: the integers of a sample name rows of a weight.
 
 from libc.string cimport memset
 
@@ -12,12 +12,12 @@ from plan.operation cimport Op, Run, apply_gradient, cut, fm_touch, row_cut, sam
 cdef inline void embedding(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """z (rows, I, O), or (rows, O) if they are summed: rows of w; y its activation."""
+    """z (rows, I, O), or their sums (rows, O) = rows of w; y = activation of z."""
     cdef Py_ssize_t i
     cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)
     cdef Py_ssize_t end = row_cut(run.rows, thread + 1, threads)
     if run.order != NULL:
-        for i in range(begin, end):  # cache misses, all at once
+        for i in range(begin, end):  # all cache misses at once
             fm_touch(<const char *>run.source + sample_of(run, i) * op.inputs * op.index_bytes)
     for i in range(begin, end):
         embed(op.inputs, op.outputs, run.source, op.index_bytes, sample_of(run, i) * op.inputs,
@@ -29,9 +29,9 @@ cdef inline void embedding(
 cdef inline void embedding_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """The update of w. Threads share its rows: each looks at all integers for those of its own.
+    """Update w. Threads divide its rows, and each thread scans all integers for its rows.
 
-    A rule that does nothing to a row without a gradient is not asked about it.
+    The rule is applied to all rows, unless it leaves rows without a gradient unchanged.
     """
     cdef Py_ssize_t begin = cut(op.vocabulary, thread, threads)
     cdef Py_ssize_t end = cut(op.vocabulary, thread + 1, threads)

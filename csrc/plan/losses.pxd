@@ -1,9 +1,9 @@
-# Losses as operations of a plan: what each sample adds to the loss of the batch, the gradient of
-# their weighted mean, and how many answers of each sample are right.
+# Losses: the contribution of each sample, the gradient of the weighted mean, and the number of
+# correct answers of each sample.
 #
-# losses[i] = w[i] * l[i], and the loss of the batch is their sum over run.weight, the sum of w:
-# every thread has added that up itself, in the order of the samples. A batch in which nothing has
-# weight has no loss and no gradient.
+# losses[i] = w[i] * l[i]. The loss of the batch is the sum of losses over run.weight, the sum of w.
+# Every thread computes run.weight itself, in the order of the samples. A batch of weight 0 has no
+# loss and no gradient.
 
 from libc.math cimport isfinite
 from libc.string cimport memset
@@ -15,12 +15,15 @@ from loops.rows cimport argmax, row_dot, row_max, row_sum
 from plan.operation cimport Op, Run, fm_flag_set, fm_touch, row_cut, sample_of
 
 cdef enum:
-    FEW_CLASSES = 64           # so many are better computed with a row in each lane
+    FEW_CLASSES = 64           # maximum classes for which a row in each lane is faster
 
 
 cdef inline void fetch_labels(const Run *run, Py_ssize_t begin, Py_ssize_t end) noexcept nogil:
-    """Ask for the labels of rows: of shuffled samples each is a cache miss, and a row too long a
-    wait for the processor to look ahead to the next one's."""
+    """Load the labels of rows early.
+
+    Every label of a shuffled sample is a cache miss. Rows are too long for the processor to reach
+    the next label ahead of time.
+    """
     cdef Py_ssize_t i
     if run.labels != NULL and run.order != NULL:
         for i in range(begin, end):
@@ -28,7 +31,7 @@ cdef inline void fetch_labels(const Run *run, Py_ssize_t begin, Py_ssize_t end) 
 
 
 cdef inline double sum_of_weights(const Run *run) noexcept nogil:
-    """Weight of a batch."""
+    """Return the sum of the sample weights of a batch."""
     cdef Py_ssize_t i
     cdef double total = 0
     if run.weights == NULL:
@@ -49,7 +52,7 @@ cdef inline double share_of(const Run *run, double weight) noexcept nogil:
 cdef inline void weigh_classes(
     const Op *op, Run *run, const real *class_weight
 ) noexcept nogil:
-    """Make run.weight that of the batch when the weights of classes count as those of samples."""
+    """Set run.weight to the sum over the batch of sample weight times class weight."""
     cdef Py_ssize_t i, sample, n = op.inputs
     cdef double of_class
     if class_weight == NULL:
@@ -74,14 +77,14 @@ cdef inline void cross_entropy_lanes(
     const Op *op, Run *run, const real *x, Py_ssize_t x_row, Py_ssize_t begin, Py_ssize_t end,
     real *scratch,
 ) noexcept nogil:
-    # cross_entropy_row of loops/losses.pxd for labels of few classes: `lanes` rows at a time.
+    # cross_entropy_row of loops/losses.pxd for labels of few classes, `lanes` rows at a time.
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t i, j, c, rows, label, sample
     cdef Py_ssize_t n = op.inputs
     cdef Py_ssize_t padded = min((n + 3) // 4 * 4, (n + lanes - 1) // lanes * lanes)
     cdef real *high = scratch + padded * lanes
     cdef real *log_total = high + lanes
-    # Factors of a row: of the softmax, of the smoothed classes, and what the label's loses.
+    # Factors per row: of the softmax, of the smoothed classes, and the share of the label.
     cdef real *factor = log_total + lanes
     cdef real *spread = factor + lanes
     cdef real *at_label = spread + lanes
@@ -126,7 +129,7 @@ cdef inline void cross_entropy_lanes(
                 at_label[j] = <real>(share * own)
             note(run, i + j, loss)
             if run.counts:
-                # The first of the largest: what argmax finds.
+                # Correct if the label is the first of the largest, as argmax finds it.
                 c = label
                 if row[label] == high[j]:
                     c = 0
@@ -143,7 +146,7 @@ cdef inline void cross_entropy_lanes(
             for j in range(rows):
                 scratch[run.labels[sample_of(run, i + j)] * lanes + j] -= at_label[j]
         if op.dy != NULL:
-            # Whole blocks of the transposition: rows of dy have zeros behind them.
+            # The transposition writes whole blocks: rows of dy end in zeros.
             store_sums(padded, rows, scratch, lanes, <real *>op.dy + i * op.dy_row, 1, op.dy_row,
                        <real>1, FM_STORE_SET)
         i += rows
@@ -152,10 +155,10 @@ cdef inline void cross_entropy_lanes(
 cdef inline void cross_entropy(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """cross_entropy_row of loops/losses.pxd of every sample; op.parameter is the smoothing.
+    """Compute cross_entropy_row of loops/losses.pxd for every sample.
 
-    Labels, or targets (N, O) where run.labels is NULL. dy may be x, the logits; dyt is dy
-    transposed, for the layer below, or NULL.
+    op.parameter is the smoothing. If run.labels is NULL, run.targets (N, O) are used. dy may be x,
+    the logits. dyt is dy transposed, for the layer below, or NULL.
     """
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef const real *class_weight = <const real *>op.class_weight
@@ -187,7 +190,7 @@ cdef inline void cross_entropy(
         row = x + i * x_row
         high = row_max(n, row)
         if run.counts and target == NULL:
-            # Equal to the largest, and no equal before it: what argmax finds, and much faster.
+            # Correct if the label is the first maximum, as argmax finds it, but much faster.
             equals = row[label] != high
             for c in range(label):
                 equals |= row[c] == high
@@ -207,7 +210,10 @@ cdef inline void cross_entropy(
 cdef inline void hinge(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """hinge_row of loops/losses.pxd of every sample; op.parameter is the margin. dy may be x."""
+    """Compute hinge_row of loops/losses.pxd for every sample.
+
+    op.parameter is the margin. dy may be x.
+    """
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i, sample, label, n = op.inputs
@@ -226,9 +232,9 @@ cdef inline void hinge(
 cdef inline void element_loss(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """Mean over the outputs of a loss of single values, op.loss, of every sample; dy may be x.
+    """Compute the mean of the elementwise loss op.loss over the outputs of every sample.
 
-    The answers of binary cross-entropy are right where output and target - 1/2 have one sign.
+    dy may be x. An output of binary cross-entropy is correct if it has the sign of target - 1/2.
     """
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row

@@ -1,10 +1,9 @@
-# Operations of a plan of a narrow network: a value is a matrix (columns, samples), with the samples
-# in the lanes of vectors.
+# Operations of narrow networks: a value is a matrix (columns, samples), with samples in the lanes.
 #
-# Rows of samples leave most of a vector empty where a layer has two or ten units. Here vectors are
-# full whatever the widths. Rows are whole blocks of two vectors; what is behind the last sample of
-# a batch is of no meaning. Weights are plain, (I, O). Threads share the samples, block by block,
-# and the rows of a weight in its update.
+# Units in the lanes would leave most of a vector empty in layers of two or ten units. With samples
+# in the lanes vectors are full for any width. Rows are whole blocks of two vectors, and values
+# behind the last sample of a batch are meaningless. Weights are plain, (I, O). Threads divide the
+# samples into blocks; in an update they divide the rows of the weight.
 
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t
@@ -19,10 +18,10 @@ from plan.operation cimport (
 )
 
 cdef enum:
-    ONE_BY_ONE = 6             # values of a sample that are moved one at a time
+    ONE_BY_ONE = 6             # maximum values of a sample that are moved one at a time
 
 
-# The samples of a thread, begin .. end of the batch: blocks of `width`, the last perhaps in part.
+# The samples begin .. end of a thread, in blocks of `width`; the last block may be partial.
 cdef struct Span:
     Py_ssize_t begin, end, width
 
@@ -42,7 +41,7 @@ cdef inline Span span_of(
 cdef inline void copy_row(
     Py_ssize_t n, const Op *op, const Run *run, Py_ssize_t sample, real *to, Py_ssize_t step,
 ) noexcept nogil:
-    # A sample of the call as values of the network, `step` apart.
+    # Write a sample of the call as values of the network, `step` apart.
     cdef Py_ssize_t j
     cdef real scale = <real>op.scale
     cdef const unsigned char *values
@@ -60,7 +59,7 @@ cdef inline void copy_row(
 cdef inline void lane_gather(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y (I, rows) = the samples of this batch, converted and scaled; (x - s0) * w if w is."""
+    """y (I, rows) = the samples of this batch times op.scale; if w is set, (y - s0) * w."""
     cdef Span my = span_of(run, thread, threads, scratch)
     cdef Py_ssize_t n = op.inputs
     cdef Py_ssize_t i = my.begin, j, count
@@ -95,7 +94,7 @@ cdef inline void lane_gather(
 cdef inline void lane_output(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """Copy the outputs (O, rows) to where the caller wants them, sample by sample."""
+    """Copy the outputs (O, rows) to the array of the caller, sample by sample."""
     cdef Span my = span_of(run, thread, threads, scratch)
     cdef Py_ssize_t n = op.inputs
     transpose_rows(n, my.end - my.begin, <const real *>op.x + my.begin, op.x_row,
@@ -105,7 +104,7 @@ cdef inline void lane_output(
 cdef inline void lane_rows(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y (rows, I) = x (I, rows) transposed, for operations on rows."""
+    """y (rows, I) = x (I, rows) transposed, for operations on rows of samples."""
     cdef Span my = span_of(run, thread, threads, scratch)
     transpose_rows(op.inputs, my.end - my.begin, <const real *>op.x + my.begin, op.x_row,
                    <real *>op.y + my.begin * op.y_row, op.y_row)
@@ -123,7 +122,7 @@ cdef inline void lane_product(
 
 
 cdef inline bint is_whole(Span my, Py_ssize_t row) noexcept nogil:
-    """Whether the samples fill rows that lie so far apart."""
+    """Return whether the samples fill rows of this length."""
     return my.begin == 0 and row - my.end < my.width
 
 
@@ -183,9 +182,9 @@ cdef inline void lane_dense_backward(
 cdef inline void lane_dense_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """w and b, updated by their gradients x @ dy.T and dy.sum(axis=1), as op.rule says.
+    """Update w and b by their gradients x @ dy.T and dy.sum(axis=1), as op.rule says.
 
-    Threads share the rows of w; the last has the bias, too.
+    Threads divide the rows of w; the last thread also updates b.
     """
     cdef Py_ssize_t n = op.outputs, j
     cdef Py_ssize_t begin = cut(op.inputs, thread, threads)
@@ -206,7 +205,7 @@ cdef inline void lane_dense_update(
 cdef inline void lane_activation(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y (O, rows) = activation of x, not softmax; y may be x."""
+    """y (O, rows) = activation of x, except softmax. y may be x."""
     cdef Span my = span_of(run, thread, threads, scratch)
     lane_activation_of(op.activation, op.outputs, my, <const real *>op.x, op.x_row, <real *>op.y,
                        op.y_row, op.parameter)
@@ -215,7 +214,7 @@ cdef inline void lane_activation(
 cdef inline void lane_activation_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """dx (O, rows), the gradient by the activation, times its derivative."""
+    """Multiply dx (O, rows), the gradient of the activation's output, by the derivative."""
     cdef Span my = span_of(run, thread, threads, scratch)
     lane_derivative_of(op.activation, op.outputs, my, <real *>op.dx, op.dx_row,
                        <const real *>op.saved, op.saved_row, op.parameter)
@@ -224,7 +223,7 @@ cdef inline void lane_activation_backward(
 cdef inline void lane_targets(
     const Op *op, Run *run, Py_ssize_t begin, Py_ssize_t end, real *scratch
 ) noexcept nogil:
-    # Cross-entropy of targets (N, C), sample by sample: its row, and the gradient behind it.
+    # Cross-entropy of targets (N, C), sample by sample. The scratch holds a row and its gradient.
     cdef Py_ssize_t i, c, sample, n = op.inputs
     cdef const real *x = <const real *>op.x
     cdef const real *target
@@ -250,17 +249,17 @@ cdef inline void lane_targets(
 cdef inline void lane_cross_entropy(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """cross_entropy_row of loops/losses.pxd for every sample of x (C, rows).
+    """Compute cross_entropy_row of loops/losses.pxd for every sample of x (C, rows).
 
-    op.parameter is the smoothing. Labels, or targets (N, C) where run.labels is NULL.
-    dy (C, rows) is not x.
+    op.parameter is the smoothing. If run.labels is NULL, run.targets (N, C) are used. dy (C, rows)
+    must not be x.
     """
     cdef Span my = span_of(run, thread, threads, scratch)
     cdef Py_ssize_t n = op.inputs, begin = my.begin, count = my.end - my.begin
     cdef Py_ssize_t room = (count + my.width - 1) // my.width * my.width
     cdef Py_ssize_t i, c, label, sample, first = run.first + begin
     cdef Py_ssize_t x_row = op.x_row, dy_row = op.dy_row
-    # Locals: the compiler need not think that what is written below changes them.
+    # Local copies: otherwise the compiler assumes that the writes below change the members.
     cdef const int64_t *labels = run.labels
     cdef const int64_t *order = run.order + first if run.order != NULL else NULL
     cdef const double *weights = run.weights
@@ -272,7 +271,7 @@ cdef inline void lane_cross_entropy(
     cdef real *high = scratch
     cdef real *best = high + room
     cdef real *log_total = best + room
-    # Factors of a sample: of the softmax, of the smoothed classes, and what the label's loses.
+    # Factors per sample: of the softmax, of the smoothed classes, and the share of the label.
     cdef real *factor = log_total + room
     cdef real *spread = factor + room
     cdef real *at_label = spread + room
@@ -287,7 +286,7 @@ cdef inline void lane_cross_entropy(
         return
     fetch_labels(run, begin, my.end)
     if op.dy == NULL:
-        # A gradient that nobody wants is made all the same.
+        # The gradient is computed in any case, here into scratch.
         dy = at_label + room
         dy_row = room
     if plain:

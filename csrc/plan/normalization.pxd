@@ -14,10 +14,10 @@ from plan.operation cimport Op, Run, apply_gradient, row_cut
 
 # --- Batch normalisation ------------------------------------------------------------------------
 #
-# The features are the columns of the samples, or, of images, each `inputs` neighbours in a sample
-# are the features at one position. Without positions threads share the columns, and one pass does
-# all; with them the sums of columns come first, and the next operation adds up the positions.
-# `statistics` has the mean (I,) and the variance (I,), `partial` two sums (O,) each.
+# Without positions the features are the columns of the samples: threads divide the columns, and one
+# pass does everything. In images every `inputs` neighbours in a sample are the features at one
+# position: a first operation sums the columns, and the next one adds up the positions.
+# `statistics` contains the mean (I,) and the variance (I,), `partial` two sums (O,).
 
 
 cdef inline double *doubles_of(real *scratch) noexcept nogil:
@@ -25,12 +25,12 @@ cdef inline double *doubles_of(real *scratch) noexcept nogil:
 
 
 cdef inline real *reals_of(const Op *op, real *scratch) noexcept nogil:
-    # Behind 4 doubles for each feature.
+    # The scratch behind 4 doubles per feature.
     return <real *>(doubles_of(scratch) + 4 * op.inputs)
 
 
 cdef inline void repeat(Py_ssize_t times, Py_ssize_t n, real *x) noexcept nogil:
-    # x (times, n), of which the first row is there.
+    # Copy the first row of x (times, n) to the other rows.
     cdef Py_ssize_t i
     for i in range(1, times):
         memcpy(x + i * n, x, n * sizeof(real))
@@ -39,7 +39,7 @@ cdef inline void repeat(Py_ssize_t times, Py_ssize_t n, real *x) noexcept nogil:
 cdef inline void batch_moments(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """partial = mean, and squares of distances from it, of each column of x (rows, O)."""
+    """partial = the mean and the sum of squared deviations of each column of x (rows, O)."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t c = row_cut(op.outputs, thread, threads)
@@ -52,7 +52,7 @@ cdef inline void batch_moments(
 cdef inline void batch_norm(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """z (rows, O) = x normalised by its own moments, times w, plus b; y its activation."""
+    """z (rows, O) = x normalised over the batch, times w, plus b; y = activation of z."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t n = op.inputs, width = op.outputs, positions = op.outputs // op.inputs
@@ -76,7 +76,7 @@ cdef inline void batch_norm(
         begin = row_cut(run.rows, thread, threads)
         end = row_cut(run.rows, thread + 1, threads)
         if thread > 0:
-            # Each for itself; those of thread 0 stay for the way back.
+            # Every thread computes all moments; the backward pass uses the result of thread 0.
             mean = doubles_of(scratch)
             variance = mean + n
         fold_moments(positions, n, run.rows, op.partial, op.partial + width, mean, variance)
@@ -94,14 +94,14 @@ cdef inline void batch_norm(
 cdef inline void batch_products(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """partial = sums over the rows of dy (rows, O), and of dy * (x - mean)."""
+    """partial = sums over the rows of dy (rows, O) and of dy * (x - mean)."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t c = row_cut(op.outputs, thread, threads)
     cdef Py_ssize_t end = row_cut(op.outputs, thread + 1, threads)
     cdef Py_ssize_t n = op.inputs, stop
     while c < end:
-        # The means are those of one position.
+        # All positions have the same means.
         stop = min(end, (c // n + 1) * n)
         column_products(run.rows, stop - c, <const real *>op.dy + c, op.dy_row, x + c, x_row,
                         op.statistics + c % n, op.partial + c, op.partial + op.outputs + c)
@@ -111,7 +111,7 @@ cdef inline void batch_products(
 cdef inline void fold_sums(
     const Op *op, Py_ssize_t begin, Py_ssize_t end, double *sums, double *dots
 ) noexcept nogil:
-    """Sums of features begin .. end from those of columns."""
+    """Sum the columns of features begin .. end over the positions."""
     cdef Py_ssize_t n = op.inputs, p, j
     for j in range(begin, end):
         sums[j - begin] = 0
@@ -142,7 +142,7 @@ cdef inline void batch_update_features(
     for j in range(n):
         gradient[j] = <real>(dots[j] / sqrt(variance[j] + op.epsilon))
     if op.b == NULL:
-        return  # they are frozen
+        return  # w and b are frozen
     apply_gradient(op, run, False, c, n, gradient)
     for j in range(n):
         gradient[j] = <real>sums[j]
@@ -152,7 +152,7 @@ cdef inline void batch_update_features(
 cdef inline void batch_norm_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """dx (rows, O), if wanted, from dy; without positions also the updates."""
+    """dx (rows, O) from dy, unless op.dx is NULL; without positions also update w and b."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t n = op.inputs, width = op.outputs, positions = op.outputs // op.inputs
@@ -195,7 +195,7 @@ cdef inline void batch_norm_backward(
 cdef inline void batch_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """The updates of w, b and the running statistics, from sums of columns."""
+    """Update w, b and the running statistics from sums of columns."""
     cdef Py_ssize_t c = row_cut(op.inputs, thread, threads)
     cdef Py_ssize_t end = row_cut(op.inputs, thread + 1, threads)
     cdef double *sums = doubles_of(scratch)
@@ -208,7 +208,7 @@ cdef inline void batch_update(
 cdef inline void scale_shift(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """z (rows, O) = (x - s0) * w + b of every sample, y its activation; z may be x."""
+    """z (rows, O) = (x - s0) * w + b of every sample; y = activation of z. z may be x."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i
@@ -226,9 +226,9 @@ cdef inline void scale_shift(
 cdef inline void layer_norm(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """z (rows, O) = each I neighbours of x normalised, times w, plus b; y its activation.
+    """z (rows, O) = every I neighbours of x normalised, times w, plus b; y = activation of z.
 
-    `statistics` has the moments (rows, O / I, 2).
+    `statistics` receives the moments (rows, O / I, 2).
     """
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
@@ -262,7 +262,7 @@ cdef inline void layer_norm_backward(
 cdef inline void layer_norm_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """The updates of w and b."""
+    """Update w and b."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i, j, positions = op.outputs // op.inputs

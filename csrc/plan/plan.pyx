@@ -1,4 +1,4 @@
-"""Plans: a list of operations over one block of memory, run for many batches without the GIL."""
+"""Plans: lists of operations over one block of memory, run for many batches without the GIL."""
 
 cimport cython
 from libc.math cimport isfinite
@@ -46,11 +46,10 @@ cdef extern from "fm_team.h" nogil:
 
 import_tables()
 
-# Members of an operation by name: `activation`, in both directions; `rule`; `loss`.
+# Values of Op.activation (forward and backward), Op.rule and Op.loss by name.
 ACTIVATIONS = {
     "linear": NO_ACTIVATION, "softmax": SOFTMAX, **numbers_of(fm_unary_names, FM_ACTIVATION_COUNT),
 }
-FORWARD = BACKWARD = ACTIVATIONS
 UPDATE_RULES = numbers_of(fm_update_names, FM_UPDATE_COUNT)
 ELEMENT_LOSSES = numbers_of(fm_loss_names, FM_LOSS_COUNT)
 STORE = STORE_GRADIENT
@@ -61,12 +60,12 @@ LIST_ROWS = FM_LIST_ROWS
 
 
 def lanes():
-    """Values in a vector, for float32 and float64."""
+    """Return the number of values in a vector, for float32 and float64."""
     return fm_f32.lanes, fm_f64.lanes
 
 
 cdef Window _window(values) except *:
-    """A window from the twelve numbers of fastmlp.layers.window.Window."""
+    """Return a window from the numbers of fastmlp.layers.window.Window."""
     cdef Window w
     (w.height, w.width, w.channels, w.kernel_height, w.kernel_width, w.stride_y, w.stride_x,
      w.pad_top, w.pad_bottom, w.pad_left, w.pad_right, w.out_height, w.out_width) = values
@@ -74,7 +73,7 @@ cdef Window _window(values) except *:
 
 
 def list_memory(Py_ssize_t inputs, Py_ssize_t rows, bint double_precision):
-    """Elements of the lists of a tile of samples, and of a tile of inputs of so many samples."""
+    """Return the elements of the lists of a tile of samples, and of a tile of inputs of `rows`."""
     if double_precision:
         return (sample_lists_size(inputs, <const double *>NULL),
                 list_size(rows, <const double *>NULL))
@@ -82,10 +81,10 @@ def list_memory(Py_ssize_t inputs, Py_ssize_t rows, bint double_precision):
 
 
 def listed_share(source, Py_ssize_t count, Py_ssize_t features, int groups):
-    """The share of features that a list of some samples has, in the mean over so many lists.
+    """Return the mean share of features in a list of samples, estimated from `groups` lists.
 
-    source: C-contiguous samples of uint8, float32 or float64, told by their size. Those that are
-    looked at are evenly spread over all.
+    source contains C-contiguous samples of uint8, float32 or float64, recognized by their size.
+    The samples in the estimate are spread evenly over the source.
     """
     cdef Py_buffer view
     cdef Py_ssize_t found = 0, group, i
@@ -110,7 +109,7 @@ def listed_share(source, Py_ssize_t count, Py_ssize_t features, int groups):
 
 
 def convolution_memory(window, Py_ssize_t filters, Py_ssize_t lanes):
-    """Elements of scratch, of a transposed filter and of a chunk's gradients."""
+    """Return the elements of scratch, of a transposed filter and of a chunk's gradients."""
     cdef Window w = _window(window)
     return (convolution.image_scratch(&w, filters, lanes), patch_of(&w, lanes),
             convolution.parts_size(&w, filters, lanes))
@@ -124,7 +123,7 @@ cdef int put(
 
 
 cdef dict functions_of(const real *tag):
-    """The functions of one dtype by kind of operation.
+    """Return the functions of one dtype by kind of operation.
 
     A kind is the name of its function. "python" has none, and the elementwise losses share one.
     """
@@ -201,7 +200,7 @@ cdef int _set_function(Op *op, str kind, bint double_precision) except -1:
 
 # --- A run --------------------------------------------------------------------------------------
 
-# Where a thread is in a run.
+# The position of a thread in a run.
 cdef struct Place:
     Py_ssize_t epoch, first, step
     const int64_t *order
@@ -210,36 +209,36 @@ cdef struct Place:
 
 # One call of Program.run, shared by its threads.
 cdef struct Job:
-    Pace *pace                  # NULL: all threads take all steps
-    Place place                 # where a thread goes on that has rested
+    Pace *pace                  # NULL: all threads work on all steps
+    Place place                 # where a thread continues that has rested
     const Op *ops
     int count
-    Run run                     # what stays the same from batch to batch
-    bint in_place               # batches are read where the caller has them
+    Run run                     # members that are the same for every batch
+    bint in_place               # batches are read from the array of the caller
     Py_ssize_t sample_bytes
     Py_ssize_t total, batch, epochs
-    uint64_t first_step         # in the life of the network
+    uint64_t first_step         # number of the first step, over the life of the network
     const double *coefficients  # (steps, coefficient_count)
     Py_ssize_t coefficient_count
-    const double *penalties     # what operations before the loss find that is to be added to it
+    const double *penalties     # summands of the loss that operations compute before it
     Py_ssize_t penalty_count
     char *scratch               # of all threads
     Py_ssize_t scratch_bytes    # of each
-    # The step after which all end, the turn at which a Python operation failed; 0: none. Numbers,
-    # because a thread may look after thread 0 has gone on and come to the next one: all must leave
-    # at the same place, or some would wait for ever.
+    # The step after which all threads end, and the turn at which a Python operation failed; 0 means
+    # none. They are numbers because thread 0 may be a step ahead of the thread that reads them. All
+    # threads must leave at the same place, or some would wait forever.
     fm_flag stop, failed
     void *program               # borrowed
-    bint stops                  # before a loss that is not finite
+    bint stops                  # before the updates of a loss that is not finite
     bint polls
     bint every_step
     double interval
     Py_ssize_t steps_between
-    Py_ssize_t watched          # steps between two looks at the weights; 0: nobody looks
-    Py_ssize_t steps_before     # number of steps before the run, for the number of a step
-    Py_ssize_t start            # samples of the first epoch that are done already
+    Py_ssize_t watched          # steps between two calls of `watch`; 0: no calls
+    Py_ssize_t steps_before     # steps of the network before the run
+    Py_ssize_t start            # samples of the first epoch that are already done
     const double *python_weight  # weight of a batch whose loss is computed in Python
-    # Results, written by thread 0: of the last batch, of the epoch so far, of each whole epoch.
+    # Results, written by thread 0: for the last batch, the epoch so far, and each complete epoch.
     double loss
     double loss_sum, weight_sum
     Py_ssize_t correct, done
@@ -252,7 +251,7 @@ cdef struct Job:
 cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noexcept with gil:
     """Run a Python operation; False if it raised."""
     cdef Program p = <Program>program
-    fm_flush_restore(0)  # Python has its subnormal numbers
+    fm_flush_restore(0)  # Python code computes with subnormal numbers
     try:
         p.functions[index](rows, first)
         return True
@@ -266,7 +265,7 @@ cdef bint _call(void *program, int index, Py_ssize_t rows, Py_ssize_t first) noe
 cdef bint _poll(
     void *program, Py_ssize_t done, double loss, Py_ssize_t correct
 ) noexcept with gil:
-    """Tell Python how far the run is; False if it is to end."""
+    """Report progress to Python; False if the run is to end."""
     cdef Program p = <Program>program
     fm_flush_restore(0)
     try:
@@ -279,7 +278,7 @@ cdef bint _poll(
 
 
 cdef bint _watch(void *program, const Job *job) noexcept with gil:
-    """Let Python look at the weights after a step; False if the run is to end."""
+    """Call `watch` after a step; False if the run is to end."""
     cdef Program p = <Program>program
     fm_flush_restore(0)
     try:
@@ -322,7 +321,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
         run.first = first
         run.step = job.first_step + <uint64_t>step
         run.rows = min(job.batch, job.total - first)
-        # One batch is all there is, in its order. (Who looks between steps may write to it.)
+        # The samples are one batch in a fixed order, and no call between steps may change them.
         run.again = step > 0 and run.rows == job.total and run.order == NULL and job.watched == 0
         run.weight = losses.sum_of_weights(&run)
         if job.in_place:
@@ -376,7 +375,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                         fm_flag_set(&job.stop, step)
                     next_poll = fm_seconds() + job.interval
         if job.watched > 0 and (job.steps_before + step) % job.watched == 0:
-            # All must have updated their parts before anybody looks, and wait while he does.
+            # All threads must have updated their parts before the call, and wait during it.
             fm_team_barrier(team)
             if thread == 0 and not _watch(job.program, job):
                 fm_flag_set(&job.stop, step)
@@ -404,7 +403,7 @@ cdef void _body(fm_team *team, int thread, void *context) noexcept nogil:
                 job.place.turn = turn
                 job.place.order = run.order
             fm_team_choose(team, threads)
-        # The last operation of a list has no barrier of its own: this is it.
+        # The barrier after the last operation.
         fm_team_barrier(team)
 
 
@@ -412,7 +411,7 @@ cdef int _shaken = 0
 
 
 def change_threads(int every):
-    """For tests: the number of threads changes after so many steps; 0: as it should."""
+    """Change the number of threads every `every` steps, for tests; 0: by time."""
     global _shaken
     _shaken = every
 
@@ -420,18 +419,18 @@ def change_threads(int every):
 @cython.auto_pickle(False)
 @cython.final
 cdef class Program:
-    """A list of operations over buffers that the caller keeps alive.
+    """A list of operations over buffers whose owners it keeps alive.
 
     Parameters
     ----------
     double_precision : bool
-        float64, else float32.
+        float64 if true, else float32.
     capacity : int
-        Rows of the largest batch.
+        Maximum rows of a batch.
     threads : int
-        Of a run, at most.
+        Maximum threads of a run.
     scratch : int
-        Elements of scratch memory that a thread needs.
+        Elements of scratch memory per thread.
     """
 
     cdef Op *ops
@@ -447,7 +446,7 @@ cdef class Program:
     cdef int *correct_at
     cdef public double weight
     cdef list functions, kept
-    # Of the last run, also if Python raised: complete epochs, samples done of the one after them.
+    # Complete epochs, and samples of the next one, of the last run; also set if Python raised.
     cdef readonly tuple progress
     cdef object poll, watch, error
     cdef Pace pace
@@ -461,11 +460,11 @@ cdef class Program:
         self.threads = threads
         self.functions = []
         self.kept = []
-        # A page between the threads' parts, against false sharing.
+        # A page between the parts of the threads prevents false sharing.
         self.scratch_bytes = (scratch * item + 8191) // 4096 * 4096
         self.memory = calloc(1, threads * self.scratch_bytes + capacity * 12 + 4096)
         if self.memory == NULL:
-            raise MemoryError(f"no memory for the scratch of {threads} threads.")
+            raise MemoryError(f"cannot allocate scratch memory for {threads} threads.")
         start = <char *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
         self.scratch = start
         self.losses_at = <double *>(start + threads * self.scratch_bytes)
@@ -473,15 +472,15 @@ cdef class Program:
 
     @property
     def losses(self):
-        """What each sample of a batch adds to its loss, (capacity,), for losses in Python.
+        """Contributions of the samples to the loss, (capacity,), written by losses in Python.
 
-        They set `weight`, too: the sum is divided by it.
+        Such a loss also sets `weight`, by which the sum is divided.
         """
         return <double[:self.capacity]> self.losses_at
 
     @property
     def correct(self):
-        """How many answers of each sample are right, (capacity,) int32, likewise."""
+        """Correct answers of each sample, (capacity,) int32, written by losses in Python."""
         return <int[:self.capacity]> self.correct_at
 
     def __dealloc__(self):
@@ -505,14 +504,14 @@ cdef class Program:
             size_t running_mean=0, size_t running_variance=0, int index_bytes=0,
             bint sums_rows=False, Py_ssize_t vocabulary=0, size_t row_gradients=0, size_t marks=0,
             size_t lists=0, Py_ssize_t lists_row=0, bint listed=False):
-        """Append an operation; buffers are given by address, `keep` holds what owns them."""
+        """Append an operation. Buffers are given by address; `keep` contains their owners."""
         cdef Op *grown
         cdef Op *op
         cdef int i
         if self.count == self.room:
             grown = <Op *>calloc(2 * self.room + 8, sizeof(Op))
             if grown == NULL:
-                raise MemoryError("no memory for the list of operations.")
+                raise MemoryError("cannot allocate the list of operations.")
             for i in range(self.count):
                 grown[i] = self.ops[i]
             free(self.ops)
@@ -563,7 +562,7 @@ cdef class Program:
         self.count += 1
 
     def add_penalties(self, const double[::1] penalties not None):
-        """Let the loss of every batch have the sum of these numbers, which operations write."""
+        """Add the sum of these numbers, which operations write, to the loss of every batch."""
         self.kept.append(penalties)
         self.penalties = &penalties[0]
         self.penalty_count = penalties.shape[0]
@@ -579,24 +578,24 @@ cdef class Program:
             int64_t[::1] epoch_correct not None):
         """Run all batches of `total` samples, once for every element of `epoch_loss`.
 
-        The first time it begins in the middle if there are `sums` of what is done: samples (whole
-        batches, and fewer than all), the sum of their losses, of their weights, right answers.
-        `watch` is called with these four and the loss of the batch after every step whose number,
-        counted from `steps_before`, is a multiple of `watched`; meanwhile nothing else runs. If
-        its answer is true the run ends there.
+        With `sums` the first epoch continues after the samples that are done. The four sums are
+        the samples (whole batches, fewer than all), their losses, their weights and their correct
+        answers. `watch` is called with these four and the loss of the batch after every step whose
+        number, counted from `steps_before`, is a multiple of `watched`. All threads wait during the
+        call. The run ends if it returns true.
 
         Returns
         -------
         mean, loss : float
-            Mean loss of the samples of the last epoch, and of the last batch.
+            Mean loss over the samples of the last epoch, and loss of the last batch.
         correct, done : int
-            Right answers, and samples of complete batches, in the last epoch.
+            Correct answers and samples of complete batches in the last epoch.
         bad : bool
-            Whether a loss was not finite; if the run `stops` there, its batch is not among those
-            done.
+            Whether a loss was not finite. If the run `stops` there, its batch is not counted in
+            `done`.
         epochs : int
-            Complete epochs; the three arrays have the mean loss, the time and the right answers of
-            each.
+            Complete epochs. The three arrays contain the mean loss, the time and the correct
+            answers of each.
         """
         cdef Job job
         cdef fm_flag bad
@@ -604,7 +603,7 @@ cdef class Program:
         cdef bint has_source = False, has_targets = False, has_out = False
         cdef int active
         if self.running:
-            raise RuntimeError("this plan is running already; use one model in each thread.")
+            raise RuntimeError("this model is already running; use another model in each thread.")
         if batch > self.capacity or batch < 1:
             raise ValueError(f"batch must be from 1 to {self.capacity}, got {batch}.")
         memset(&job, 0, sizeof(Job))
@@ -694,14 +693,14 @@ cdef class Program:
                 PyBuffer_Release(&out_view)
 
     def one(self, source, out, Py_ssize_t sample_bytes, bint in_place, Py_ssize_t x_row):
-        """Predict one sample, with no more ado: the shortest way through a plan."""
+        """Predict one sample: `run` without its options, which is faster."""
         cdef Job job
         cdef fm_flag bad
         cdef Py_buffer source_view, out_view
         cdef double loss, seconds
         cdef int64_t correct
         if self.running:
-            raise RuntimeError("this plan is running already; use one model in each thread.")
+            raise RuntimeError("this model is already running; use another model in each thread.")
         memset(&job, 0, sizeof(Job))
         PyObject_GetBuffer(source, &source_view, PyBUF_C_CONTIGUOUS)
         try:

@@ -1,4 +1,4 @@
-# Pooling of images. Threads share the samples.
+# Pooling of images. Threads divide the samples.
 
 from dispatch cimport real
 from loops.pooling cimport (
@@ -9,14 +9,14 @@ from plan.operation cimport Op, Run, apply_backward, cut
 
 
 cdef inline char *index_of(const Op *op, Py_ssize_t sample, const real *tag) noexcept nogil:
-    """Where the places of a sample's maxima are; NULL if nobody wants them."""
+    """Return the places of a sample's maxima, or NULL if they are not needed."""
     return op.index + sample * op.index_row * <Py_ssize_t>sizeof(real) if op.index != NULL else NULL
 
 
 cdef inline void max_pool(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """y = the largest of each window of x."""
+    """y = the maximum of each window of x."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t i
@@ -28,7 +28,7 @@ cdef inline void max_pool(
 cdef inline void max_pool_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """dx = dy where the largest came from, times the derivative of what made x."""
+    """dx = dy at the place of each maximum, times the derivative of the activation of x."""
     cdef Py_ssize_t i
     cdef real *dx
     for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):
@@ -54,7 +54,7 @@ cdef inline void average_pool(
 cdef inline void average_pool_backward(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """dx = dy shared by the places of each window, times the derivative of what made x."""
+    """dx = dy spread over each window, times the derivative of the activation of x."""
     cdef Py_ssize_t i
     cdef real *dx
     for i in range(cut(run.rows, thread, threads), cut(run.rows, thread + 1, threads)):

@@ -1,4 +1,4 @@
-# Samples on their way through a plan: into it, out of it, as lists of nonzeros, and transposed.
+# Samples: into a plan, out of a plan, as lists of nonzeros, and transposed.
 
 from libc.string cimport memcpy
 
@@ -13,7 +13,7 @@ from plan.operation cimport Op, Run, row_cut, sample_of
 cdef inline void gather(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """x (rows, I) = the samples of this batch, converted and scaled; (x - s0) * w + b if w is."""
+    """y (rows, I) = the samples of this batch times op.scale; if w is set, (y - s0) * w + b."""
     cdef Py_ssize_t i, j, row, n = op.inputs
     cdef real scale = <real>op.scale
     cdef real *to
@@ -37,7 +37,7 @@ cdef inline void gather(
 cdef inline void output(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """Copy the outputs (rows, O) to where the caller wants them."""
+    """Copy the outputs (rows, O) to the array of the caller."""
     cdef Py_ssize_t i, n = op.inputs
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
@@ -48,7 +48,7 @@ cdef inline void output(
 cdef inline void nonzeros(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """The lists of x (rows, I), without what is zero in all samples of a tile."""
+    """Make the lists of x (rows, I): one per tile of samples, without columns that are zero."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t begin = row_cut(run.rows, thread, threads)

@@ -1,46 +1,46 @@
-# How many threads of a team share the steps of a run, chosen from what the steps take.
+# The number of threads that work on the steps of a run, chosen by the time that steps take.
 #
-# Where processors are all ours, as many as there are. Where another program wants one, a thread
-# that waits for it holds all others up at the next barrier, and fewer threads may be faster. Time
-# that threads slept at barriers is the sign of it; then half as many are tried, and kept if steps
-# take less time. From time to time twice as many are tried again. Each trial without a gain doubles
-# the time to the next. Results do not depend on it: their bits are those of any number of threads.
+# On an idle machine all threads work. If another program needs a processor, the thread that waits
+# for it holds up all others at the next barrier, and fewer threads may be faster. Time that threads
+# slept at barriers indicates this. Then a trial halves the number of threads, and keeps the lower
+# number if steps take less time. Later trials double the number again. Each trial without a gain
+# doubles the pause before the next one. The number of threads does not change the bits of results.
 
 cdef extern from "fm_team.h" nogil:
     double fm_seconds()
 
 cdef enum:
-    # A stretch is what is timed: so many steps and milliseconds at least, some slices of the
-    # scheduler.
+    # A stretch is the unit of timing: at least STRETCH_STEPS steps and STRETCH milliseconds, a few
+    # time slices of the scheduler.
     STRETCH_STEPS = 4
     STRETCH = 20
-    # So many stretches, one after the other, in which the other threads slept so many percent of
-    # the time, are worth a trial. Less cannot make half as many threads faster.
+    # A trial follows DISTURBED consecutive stretches in which the other threads slept at least
+    # SLEPT percent of the time. With less sleep, half the threads cannot be faster.
     DISTURBED = 2
     SLEPT = 25
-    SHORTEST_PAUSE = 100        # milliseconds without a trial
+    SHORTEST_PAUSE = 100        # milliseconds between trials
     LONGEST_PAUSE = 2000
 
 
-# Only thread 0 reads and writes it; it lasts from run to run.
+# Only thread 0 reads and writes it. It lasts from run to run.
 cdef struct Pace:
-    int active                  # threads that work now
-    int trial_of                # threads that worked before a trial of others; 0: no trial
-    double kept                 # seconds a step, with those
-    int disturbed               # stretches, the last ones
-    double taken                # seconds a step in them
-    double began                # of this stretch
-    double slept                # until then, on the clock of this run
-    double seen                 # the same after the last step
-    Py_ssize_t steps            # in it
+    int active                  # number of threads that work now
+    int trial_of                # number of threads before a trial; 0: no trial
+    double kept                 # seconds per step with that number
+    int disturbed               # number of consecutive disturbed stretches
+    double taken                # seconds per step in them
+    double began                # start of this stretch
+    double slept                # time slept before this stretch, on the clock of this run
+    double seen                 # time slept up to the last step
+    Py_ssize_t steps            # steps of this stretch
     double pause                # milliseconds
     double next_trial
-    double ended                # of the run before
-    int shaken                  # for tests: steps after which the number changes; 0: by time
+    double ended                # end of the previous run
+    int shaken                  # for tests: steps between two changes; 0: changes by time
 
 
 cdef inline void begin_pace(Pace *pace, int most) noexcept nogil:
-    """At the start of a run with so many threads: a stretch goes on from the run before."""
+    """Start a run of at most `most` threads. A stretch continues from the previous run."""
     cdef double now = fm_seconds()
     if not 1 <= pace.active <= most or pace.trial_of > most:
         pace.active = most
@@ -60,7 +60,7 @@ cdef inline void _try(Pace *pace, int active, double seconds) noexcept nogil:
 
 
 cdef inline int next_pace(Pace *pace, int most, double slept) noexcept nogil:
-    """After a step: how many threads take the next one."""
+    """Return the number of threads for the next step, after a step."""
     cdef double now, seconds, lost
     pace.steps += 1
     pace.seen = slept

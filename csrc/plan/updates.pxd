@@ -1,7 +1,7 @@
-# Operations of a plan on whole parameters: penalties, and updates with the norm of all gradients.
+# Operations on whole parameters: penalties, and updates clipped by the norm of all gradients.
 #
-# Sums are of chunks that the size of the parameter alone fixes, each by one thread; who needs the
-# total adds the chunks up from the first.
+# A parameter is summed in chunks whose size depends only on the size of the parameter. One thread
+# sums a chunk; users of the total add up the chunks from the first on.
 
 from libc.math cimport sqrt
 
@@ -24,7 +24,7 @@ cdef inline double sum_magnitudes(Py_ssize_t n, const real *x) noexcept nogil:
 cdef inline void penalty(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """sums[c] = l1 sum |x| + l2 sum x^2 of chunk c of the I values of x."""
+    """sums[c] = l1 sum |x| + l2 sum x^2 over chunk c of the I values of x."""
     cdef const real *x = <const real *>op.x
     cdef Py_ssize_t c, n, chunks = (op.inputs + SUM_CHUNK - 1) // SUM_CHUNK
     for c in range(cut(chunks, thread, threads), cut(chunks, thread + 1, threads)):
@@ -39,7 +39,7 @@ cdef inline void penalty(
 cdef inline void gradient_norm(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """sums[c] = the sum of the squares of chunk c of the I values of x."""
+    """sums[c] = sum of squares over chunk c of the I values of x."""
     cdef const real *x = <const real *>op.x
     cdef Py_ssize_t c, chunks = (op.inputs + SUM_CHUNK - 1) // SUM_CHUNK
     for c in range(cut(chunks, thread, threads), cut(chunks, thread + 1, threads)):
@@ -50,9 +50,9 @@ cdef inline void gradient_norm(
 cdef inline void clipped_update(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """w, of I values, updated by its gradient x, scaled so that the norm of all is at most LIMIT.
+    """Update w (I values) by its gradient x, scaled so that the norm of all gradients is clipped.
 
-    sums: O sums of squares, of all chunks of all gradients.
+    sums contains O sums of squares: all chunks of all gradients.
     """
     cdef const double *p
     cdef double own[FM_MAX_COEFFICIENTS]
@@ -65,7 +65,7 @@ cdef inline void clipped_update(
     cdef real *s1 = <real *>op.s1
     for i in range(op.outputs):
         total += op.sums[i]
-    # As PyTorch's clip_grad_norm_; a norm that is NaN clips too, so that the weights show it.
+    # As PyTorch's clip_grad_norm_. A NaN norm also scales, so that NaN reaches the weights.
     total = run.coefficients[LIMIT] / (sqrt(total) + 1e-6)
     p = coefficients_of(op, run, own)
     for i in range(cut(chunks, thread, threads), cut(chunks, thread + 1, threads)):

@@ -1,5 +1,5 @@
-/* AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes; up to 28 accumulators. With 9 x 3 of them gcc 12
- * keeps some in memory. */
+/* AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes; up to 28 accumulators. gcc 12 spills some of
+ * 9 x 3 accumulators to memory. */
 #if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #define FM_LEVEL_AVX512
 #define FM_VECTOR_BYTES 64

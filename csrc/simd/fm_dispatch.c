@@ -35,7 +35,7 @@ int fm_level_supported(int level)
 {
     if (!fm_level_built(level)) return 0;
 #if FM_X86
-    /* These ask the operating system too, whether it saves the wide registers. */
+    /* These also check that the operating system saves the wide registers. */
     __builtin_cpu_init();
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (level == FM_AVX2) return avx2;

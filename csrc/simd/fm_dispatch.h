@@ -1,4 +1,4 @@
-/* Which levels were built, which of them this machine can run, and their tables. */
+/* The levels that were built, the levels that this machine can run, and their tables. */
 #ifndef FM_DISPATCH_H
 #define FM_DISPATCH_H
 
@@ -6,13 +6,13 @@
 
 enum fm_level { FM_GENERIC, FM_AVX2, FM_AVX512, FM_NEON, FM_LEVEL_COUNT };
 
-/* 1 where the level's code is in this build (x86-64 and AArch64 with gcc or clang). */
+/* 1 if this build contains the level (x86-64 and AArch64 with gcc or clang). */
 FM_HIDDEN int fm_level_built(int level);
-/* 1 where it is built and this processor and operating system can run it. */
+/* 1 if the level is built and this processor and operating system can run it. */
 FM_HIDDEN int fm_level_supported(int level);
 FM_HIDDEN const fm_table_f32 *fm_level_table_f32(int level);
 FM_HIDDEN const fm_table_f64 *fm_level_table_f64(int level);
-/* Compiler and version that built this. */
+/* The compiler of this build and its version. */
 FM_HIDDEN const char *fm_compiler(void);
 
 #endif

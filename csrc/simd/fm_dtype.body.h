@@ -1,4 +1,4 @@
-/* Included once per dtype by fm_level.h: every body, in the order of use, then the table. */
+/* Included once per dtype by fm_level.h: all bodies, in the order of use, then the table. */
 #include "fm_vec.body.h"
 #include "fm_math.body.h"
 #include "fm_elementwise.body.h"

@@ -1,8 +1,8 @@
-/* Included once per dtype: functions of single elements over n of them.
+/* Included once per dtype: elementwise functions over n values.
  *
- * Each is a loop over whole vectors and one part vector that computes the same, so an
- * element's result depends neither on its position nor on n. Outputs may be any of the inputs
- * (same start, or apart); no other overlap. Any alignment; n = 0 does nothing.
+ * Each function is a loop over whole vectors and one part vector. Both compute the same, so the
+ * result of an element depends neither on its position nor on n. An output may be one of the
+ * inputs, but must not overlap an input otherwise. Any alignment; n = 0 does nothing.
  */
 
 /* y[i] = value of x, p */
@@ -45,7 +45,7 @@
 #define ZERO FM(v_set)(0)
 #define ONE FM(v_set)(1)
 
-/* x sigmoid(x). The product's x is bounded so that silu(-inf) is 0, not inf * 0. */
+/* x sigmoid(x). x is bounded in the product, so that silu(-inf) is 0, not inf * 0. */
 FM_INLINE V FM(v_silu)(V x) { return FM(v_max)(FM(v_set)(-1000), x) * FM(v_sigmoid)(x); }
 
 /* Derivative of silu: s (1 + x (1 - s)), s = sigmoid(x); 0 and 1 at -inf and inf. */
@@ -63,9 +63,9 @@ FM_INLINE V FM(v_softplus)(V x)
     return FM(v_max)(x, ZERO) + FM(v_log1p)(FM(v_exp)(-FM(v_abs)(x)));
 }
 
-/* Computes  the activation functions. p: slope of leaky_relu, alpha of elu.
+/* Computes  the activations. p is the slope of leaky_relu, alpha of elu.
  * Range     all x; NaN gives NaN.
- * Error     exp, log, tanh, sigmoid, gelu as in fm_math.body.h; elu 2.5 ulp, softplus 2.5 ulp,
+ * Error     exp, log, tanh, sigmoid, gelu: see fm_math.body.h; elu 2.5 ulp, softplus 2.5 ulp,
  *           silu 3 ulp (below 2^-119, 2^-1012 of the unit in the last place there). */
 FM_UNARY(exp, FM(v_exp)(x))
 FM_UNARY(log, FM(v_log)(x))
@@ -78,8 +78,8 @@ FM_UNARY(softplus, FM(v_softplus)(x))
 FM_UNARY(tanh, FM(v_tanh)(x))
 FM_UNARY(sigmoid, FM(v_sigmoid)(x))
 
-/* Computes  dy f'(.); s is the output of f, or its input for gelu, silu and softplus.
- * Range     relu and leaky_relu take a NaN in s as not above 0; otherwise NaN gives NaN.
+/* Computes  dy f'(.); s is the output of f, or the input for gelu, silu and softplus.
+ * Range     relu and leaky_relu treat a NaN in s as not above 0; otherwise NaN gives NaN.
  *           The derivatives of gelu, silu and softplus are 0 at -inf and 1 at inf.
  * Error     f' of gelu and silu 2 ulp of 1, absolute. */
 FM_BACKWARD(relu_backward, FM(v_select)(FM(v_lt)(ZERO, s), dy, ZERO))

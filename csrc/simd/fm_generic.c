@@ -1,5 +1,5 @@
-/* The level every machine has: the compiler's baseline (SSE2 on x86-64) through 16-byte vectors,
- * or plain scalar C where there are none (FM_PLAIN_C forces that). No fused multiply-add. */
+/* The level of every machine: the compiler's baseline (SSE2 on x86-64) with 16-byte vectors, or
+ * scalar C if the compiler has no vectors (FM_PLAIN_C forces that). No fused multiply-add. */
 #if (defined(__GNUC__) || defined(__clang__)) && !defined(FM_PLAIN_C)
 #define FM_VECTOR_BYTES 16
 #else

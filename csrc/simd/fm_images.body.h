@@ -1,15 +1,16 @@
-/* Included once per dtype: what convolution and pooling need beside the tile. */
+/* Included once per dtype: sparse rows for convolution, and pooling. */
 
-/* A sparse row times a dense matrix, a part of whose columns stays in registers:
+/* A sparse row times a dense matrix. The sums of some columns stay in registers.
  *
  * Computes   c[s * c_block + i] += sum_j values[j] * rows[index[j] * step + s * block + i]
- * Shapes     j < count, s < segments, i < vectors * FM_LANES; the last two compile-time constants
+ * Shapes     j < count, s < segments, i < vectors * FM_LANES; segments and vectors are compile-time
+ *            constants
  * Layout     whole vectors of rows and c are read and written, unaligned
- * Aliasing   c overlaps nothing else, and its segments not each other
- * Order      j ascends, in one accumulator, or in two (even and odd j) where there are few
+ * Aliasing   c overlaps nothing else, and its segments do not overlap each other
+ * Order      j ascends, in one accumulator per sum; with few sums in two (even and odd j)
  *
- * The gradient of a convolution's output is mostly zero behind a relu or a max-pool: of 64 channels
- * by 2 x 2 pixels at most a quarter is not. Both products with it are of this form. */
+ * Behind a relu or a max-pool most of the gradient of a convolution's output is zero: behind a
+ * 2 x 2 pool at least three quarters. Both products with this gradient have this form. */
 FM_INLINE void FM(sparse_step)(const int segments, const int vectors, V acc[][12], REAL value,
                                const REAL *row, ptrdiff_t block)
 {
@@ -28,7 +29,7 @@ FM_INLINE void FM(sparse_rows)(const int segments, const int vectors, ptrdiff_t 
                                const REAL *rows, ptrdiff_t block, REAL *c, ptrdiff_t c_block)
 {
     V even[12][12], odd[12][12];
-    const int two = segments * vectors <= 5; /* one chain of each sum would wait for itself */
+    const int two = segments * vectors <= 5; /* a single chain per sum would wait for itself */
     ptrdiff_t j = 0;
     FM_UNROLL
     for (int s = 0; s < segments; s++) {
@@ -67,7 +68,7 @@ FM_INLINE void FM(sparse_rows)(const int segments, const int vectors, ptrdiff_t 
 FM_SPARSE_SHAPES(FM_SPARSE_ROWS)
 #undef FM_SPARSE_ROWS
 
-/* values[m] = x[i], index[m] = i for the i with x[i] != 0; returns how many. May write n of each. */
+/* values[m] = x[i], index[m] = i for every x[i] != 0; returns their number. May write n of each. */
 static ptrdiff_t FM(nonzero)(ptrdiff_t n, const REAL *x, REAL *values, int32_t *index)
 {
     ptrdiff_t m = 0;
@@ -79,7 +80,7 @@ static ptrdiff_t FM(nonzero)(ptrdiff_t n, const REAL *x, REAL *values, int32_t *
     return m;
 }
 
-/* The places of the maxima of a vector: a byte each, or int32 where a window has more than 256. */
+/* Stores the places of a vector of maxima: bytes, or int32 if a window has more than 256 places. */
 FM_INLINE void FM(store_places)(VI at, ptrdiff_t n, int wide, void *index)
 {
     UINT places[FM_LANES];
@@ -105,7 +106,7 @@ FM_INLINE void FM(store_places)(VI at, ptrdiff_t n, int wide, void *index)
         for (ptrdiff_t j = 0; j < n; j++) ((uint8_t *)index)[j] = bytes[j];
 }
 
-/* One more value of each of the windows: the first of equal ones, the first NaN. */
+/* Takes one more value of each window: the first of equal values and the first NaN win. */
 FM_INLINE void FM(pool_step)(const int indexed, V a, UINT place, V *best, VI *at)
 {
     VI better = FM(v_lt)(*best, a) | (FM(v_nan)(a) & ~FM(v_nan)(*best));
@@ -113,7 +114,7 @@ FM_INLINE void FM(pool_step)(const int indexed, V a, UINT place, V *best, VI *at
     if (indexed) *at = (better & FM(v_seti)(place)) | (~better & *at);
 }
 
-/* `small`: rows and columns are constants of at most 3. */
+/* If `small`, rows and columns are constants of at most 3. */
 FM_INLINE void FM(pool_window)(const int indexed, const int small, ptrdiff_t channels,
                                const ptrdiff_t rows, const ptrdiff_t columns, const REAL *x,
                                ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index)
@@ -153,10 +154,10 @@ FM_INLINE void FM(pool_window)(const int indexed, const int small, ptrdiff_t cha
     }
 }
 
-/* y[i] = largest x[r * row + q * pixel + i] of a window of rows x columns; its place r * columns + q
- * goes to index: a byte, or int32 where the window has more than 256 places (NULL: not wanted).
- * The first of equal values; the first NaN, if there is one. i < channels.
- * Layout    x has whole pixels: what lies behind a pixel's last channel may be read */
+/* y[i] = the maximum of x[r * row + q * pixel + i] over a window of rows x columns, i < channels.
+ * The first of equal values wins, and the first NaN wins over numbers. Unless index is NULL, it
+ * receives the place r * columns + q: a byte, or int32 if the window has more than 256 places.
+ * Layout    values behind the last channel of a pixel may be read */
 static void FM(max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,
                          ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index)
 {

@@ -1,12 +1,12 @@
 /* Included once per dtype: narrow layers, with samples in the lanes.
  *
- * A value of a narrow network is a matrix (columns, samples): a row for each of its few columns,
- * `row` elements apart. Two vectors of samples are a block; rows are whole blocks, and what is
- * behind the last sample is read and written by products, but never added to another sample or to
- * a sum over samples.
+ * A value of a narrow network is a matrix (columns, samples) with few columns; its rows are `row`
+ * elements apart. Two vectors of samples are a block, and rows are whole blocks. Products read and
+ * write values behind the last sample, but never add them to another sample or to a sum over
+ * samples.
  */
 
-/* R rows of y, one block of samples: the rows of a against the block of x. */
+/* R rows of y for one block of samples: R rows of a against the block of x. */
 FM_INLINE void FM(lane_tile)(int R, ptrdiff_t k_count, const REAL *a, ptrdiff_t a_row,
                              ptrdiff_t a_col, const REAL *x, ptrdiff_t x_row, const REAL *init,
                              REAL *y, ptrdiff_t y_row, int relu)
@@ -35,9 +35,9 @@ FM_INLINE void FM(lane_tile)(int R, ptrdiff_t k_count, const REAL *a, ptrdiff_t 
     }
 }
 
-/* Computes   y[m][s] = init[m] + sum_k a[m * a_row + k * a_col] * x[k][s], the larger of that and 0
- *            if relu
- * Shapes     m < rows, k < k_count, s < samples; init may be NULL: 0
+/* Computes   y[m][s] = init[m] + sum_k a[m * a_row + k * a_col] * x[k][s]; if relu, its maximum
+ *            with 0
+ * Shapes     m < rows, k < k_count, s < samples; if init is NULL, it is 0
  * Order      of the sum: k ascends
  * Precondition  rows of x and y are whole blocks of 2 * FM_LANES samples; y is not x */
 static void FM(lane_product)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t k_count, const REAL *a,
@@ -65,7 +65,7 @@ static void FM(lane_product)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t k_coun
     }
 }
 
-/* c[r * c_row] = v_sum(acc[r][column]), r < R: the same sums, Q_SIDE of them at once. */
+/* c[r * c_row] = v_sum(acc[r][column]), r < R, with the same bits, Q_SIDE sums at once. */
 FM_INLINE void FM(lane_totals)(int R, V acc[4][2], int column, REAL *c, ptrdiff_t c_row)
 {
 #if FM_VECTOR_BYTES
@@ -101,7 +101,7 @@ FM_INLINE void FM(lane_totals)(int R, V acc[4][2], int column, REAL *c, ptrdiff_
 #endif
 }
 
-/* R x C sums over the samples of products of a row of x and a row of y. */
+/* R x C sums over the samples: products of a row of x and a row of y. */
 FM_INLINE void FM(lane_sums_tile)(int R, int C, ptrdiff_t samples, const REAL *x, ptrdiff_t x_row,
                                   const REAL *y, ptrdiff_t y_row, REAL *g, ptrdiff_t g_row)
 {
@@ -135,7 +135,7 @@ FM_INLINE void FM(lane_sums_tile)(int R, int C, ptrdiff_t samples, const REAL *x
 
 /* Computes   g[i][j] = sum_s x[i][s] * y[j][s]
  * Shapes     i < rows, j < columns, s < samples
- * Order      of the sum: FM_LANES partial sums, added up as v_sum does */
+ * Order      of the sum: FM_LANES partial sums, added as in v_sum */
 static void FM(lane_sums)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,
                           ptrdiff_t x_row, const REAL *y, ptrdiff_t y_row, REAL *g,
                           ptrdiff_t g_row)
@@ -168,13 +168,13 @@ static void FM(lane_sums)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t columns, 
 #undef FM_TILE
 }
 
-/* Classes that lane_classes has in registers, at most, and samples of lane_block. */
+/* Maximum classes that lane_classes keeps in registers, and samples of lane_block. */
 #undef FM_FEW_CLASSES
 #undef FM_LANE_BLOCK
 #define FM_FEW_CLASSES 3
 #define FM_LANE_BLOCK (8 * FM_LANES)
 
-/* Softmax over the few rows of x for one vector of samples; total = sum exp(x - high). */
+/* Softmax over the rows of x for one vector of samples; total = sum exp(x - high). */
 FM_INLINE void FM(lane_softmax)(ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REAL scale, REAL *p,
                                 ptrdiff_t p_row, V *high, V *best, V *total)
 {
@@ -200,11 +200,11 @@ FM_INLINE void FM(lane_softmax)(ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REA
     *total = sum;
 }
 
-/* Softmax and what cross-entropy needs of it, each sample in a lane of its own.
+/* Softmax and the terms of cross-entropy, with one sample per lane.
  *
- * Computes   p[c][s] = exp(x[c][s] - high[s]) * (scale / total[s]), where total[s] is their sum,
- *            high[s] the largest x[c][s] (NaN if any is), log_total[s] = log(total[s]), best[s]
- *            the first c with the largest (-1 if any is NaN)
+ * Computes   p[c][s] = exp(x[c][s] - high[s]) * (scale / total[s]), where high[s] is the maximum of
+ *            x[c][s] (NaN if any is NaN), total[s] the sum of the exponentials, log_total[s] =
+ *            log(total[s]), and best[s] the first c of the maximum (-1 if any x[c][s] is NaN)
  * Shapes     s < samples, c < n; high, best, log_total: whole vectors of samples
  * Order      of the sums: c ascends
  * Aliasing   p may be x */
@@ -221,9 +221,9 @@ static void FM(lane_softmax_n)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, pt
     }
 }
 
-/* The classes of one vector of samples: high, best and total of lane_softmax, the value of the
- * label; p as lane_cross_entropy leaves it. `few`: n, or 0 if it is no constant; then all stays in
- * registers. */
+/* The classes of one vector of samples: high, best and total of lane_softmax, own = the value of
+ * the label, and p of lane_cross_entropy. `few` is n if n is a constant; all classes stay in
+ * registers then. Otherwise it is 0. */
 FM_INLINE void FM(lane_classes)(const int few, ptrdiff_t n, const REAL *x, ptrdiff_t x_row, V label,
                                 REAL scale, REAL *p, ptrdiff_t p_row, V *high, V *best, V *total,
                                 V *own)
@@ -268,7 +268,7 @@ FM_INLINE void FM(lane_classes)(const int few, ptrdiff_t n, const REAL *x, ptrdi
     *total = sum;
 }
 
-/* wrong: an element stays zero while losses are finite. */
+/* An element of wrong stays zero as long as its losses are finite. */
 FM_INLINE void FM(lane_losses)(const int n, const REAL *high, const REAL *own,
                                const REAL *log_total, double *losses, double *wrong)
 {
@@ -278,9 +278,8 @@ FM_INLINE void FM(lane_losses)(const int n, const REAL *high, const REAL *own,
     }
 }
 
-/* At most FM_LANE_BLOCK samples, in passes over few values each: a processor overlaps the many
- * steps of a short loop, but not those of a long one, whose exp waits for a maximum and whose log
- * for that exp. */
+/* At most FM_LANE_BLOCK samples, in several short passes. A processor overlaps the iterations of a
+ * short loop. In one long loop exp would wait for the maximum, and log would wait for exp. */
 FM_INLINE void FM(lane_block)(const int few, const int samples, ptrdiff_t n, const REAL *x,
                               ptrdiff_t x_row, const int64_t *labels, const int64_t *order,
                               REAL scale, REAL *p, ptrdiff_t p_row, double *losses, int *correct,
@@ -328,14 +327,14 @@ FM_INLINE int FM(lane_blocks)(const int few, ptrdiff_t samples, ptrdiff_t n, con
     return bad;
 }
 
-/* Softmax with cross-entropy, each sample in a lane of its own.
+/* Softmax with cross-entropy, with one sample per lane.
  *
- * Computes   losses[s] = high[s] - x[label][s] + log_total[s], p[c][s] = scale * (softmax - 1 at the
- *            label), correct[s] whether the label is best[s]; the names as in lane_softmax_n
- * Returns    whether a loss is not finite
+ * Computes   losses[s] = high[s] - x[label][s] + log_total[s], p[c][s] = scale * (softmax - 1 at
+ *            the label), correct[s] = (label == best[s]), with the names of lane_softmax_n
+ * Returns    1 if a loss is not finite, else 0
  * Shapes     s < samples, c < n; the label of s is labels[order[s]], or labels[s] if order is NULL;
  *            correct may be NULL
- * Aliasing   p may not be x */
+ * Aliasing   p must not be x */
 static int FM(lane_cross_entropy)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,
                                   const int64_t *labels, const int64_t *order, REAL scale, REAL *p,
                                   ptrdiff_t p_row, double *losses, int *correct)
@@ -348,11 +347,12 @@ static int FM(lane_cross_entropy)(ptrdiff_t samples, ptrdiff_t n, const REAL *x,
 #undef FM_BATCH
 }
 
-/* Softmax and its cross-entropy for at most FM_LANES rows at once, a row in each lane: for few
- * classes, where a vector along the row would be half empty.
+/* Softmax of at most FM_LANES rows at once, one row per lane, for few classes: a vector along such
+ * a row would be half empty.
  *
- * Computes   t[c][i] = exp(x[i][c] - high[i]) * (scale / total[i]), where total[i] is their sum,
- *            high[i] the largest x[i][c] (NaN if any is), log_total[i] = log(total[i])
+ * Computes   t[c][i] = exp(x[i][c] - high[i]) * (scale / total[i]), where high[i] is the maximum of
+ *            x[i][c] (NaN if any is NaN), total[i] the sum of the exponentials, log_total[i] =
+ *            log(total[i])
  * Shapes     i < rows <= FM_LANES, c < n; t has FM_LANES columns; high, log_total FM_LANES values
  * Order      of the sums: c ascends */
 static void FM(softmax_lanes)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,

@@ -1,10 +1,10 @@
-/* One instruction set, both dtypes: what fm_generic.c, fm_avx2.c, ... consist of.
+/* One instruction set, both dtypes: the content of fm_generic.c, fm_avx2.c, ...
  *
- * Each of those files defines FM_LEVEL (the suffix of its exported tables), one FM_LEVEL_<NAME>
- * where intrinsics are wanted, FM_VECTOR_BYTES and the tile limits, and includes this header.
- * The build compiles each with its own flags (setup.py), so nothing outside these files may use
- * more than the baseline of the machine. All functions are static: a copy compiled
- * for AVX2 can never be picked up by the linker for a baseline caller.
+ * Each of these files defines FM_LEVEL (the suffix of its exported tables), FM_LEVEL_<NAME> if it
+ * uses intrinsics, FM_VECTOR_BYTES and the tile limits, and includes this header. The build
+ * compiles each file with its own flags (setup.py), so no other file may use more than the baseline
+ * of the machine. All functions are static, so the linker can never give a copy compiled for AVX2
+ * to a baseline caller.
  */
 #include <float.h>
 #include <math.h>
@@ -18,8 +18,8 @@
 #include <arm_neon.h>
 #endif
 
-/* GCC would make a second copy of the tile's loop for unit strides, and spoil the one for others:
- * 66 % of the speed. */
+/* Without this GCC makes a second copy of the tile's loop for unit strides, and the copy for other
+ * strides runs at 66 % of the speed. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-version-loops-for-strides")
 #endif
@@ -39,7 +39,7 @@
 #define FM_RESTRICT
 #endif
 
-/* A loop whose outputs are inputs of the same turn at most, also where they may be the same array. */
+/* A loop whose iterations are independent, even if an output is one of the inputs. */
 #if defined(__clang__)
 #define FM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #elif defined(__GNUC__)
@@ -49,7 +49,7 @@
 #endif
 
 #if defined(__clang__)
-#define FM_UNROLL _Pragma("clang loop unroll(full)") /* early enough that arrays become registers */
+#define FM_UNROLL _Pragma("clang loop unroll(full)") /* early, so that arrays become registers */
 #elif defined(__GNUC__)
 #define FM_UNROLL _Pragma("GCC unroll 24")
 #else
@@ -58,8 +58,8 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define FM_PREFETCH(address) __builtin_prefetch(address)
-#define FM_OPAQUE(variable) __asm__("" : "+m"(variable)) /* what it holds is forgotten here */
-#define FM_KEEP(pointer) __asm__("" : "+r"(pointer)) /* counted on, not computed anew or ahead */
+#define FM_OPAQUE(variable) __asm__("" : "+m"(variable)) /* the compiler forgets its value here */
+#define FM_KEEP(pointer) __asm__("" : "+r"(pointer)) /* incremented, never recomputed */
 #else
 #define FM_PREFETCH(address) ((void)0)
 #define FM_KEEP(pointer) ((void)0)

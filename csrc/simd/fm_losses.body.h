@@ -1,11 +1,12 @@
 /* Included once per dtype: losses with their gradients.
  *
- * Values are made in REAL and added in double, in FM_LANES sums added up from the first, so the
- * order depends on n only. What comes out may be any of the inputs. Any alignment; n = 0 gives 0.
+ * Values are computed in REAL and summed in double, in FM_LANES sums that are added from the first
+ * on, so the order depends only on n. The output may be one of the inputs. Any alignment; n = 0
+ * gives 0.
  */
 
-/* The loss of x[i], t[i] is `term` of the doubles u and v, its derivative by x[i] is slope, p a
- * parameter; at_zero says whether the loss of zeros, which fill the last vector, is not 0.
+/* The loss of x[i], t[i] is `term` of the doubles u and v, its derivative by x[i] is slope, p is a
+ * parameter. at_zero is set if the loss of zeros, which fill the last vector, is not 0.
  * Computes  dx[i] = a * slope; returns the sum of the losses. */
 #define FM_LOSS(name, at_zero, u, v, term, slope)                                                  \
     FM_INLINE void FM(name##_v)(V x, V t, V p, V *one, V *two, V *dx)                              \
@@ -45,23 +46,23 @@
 #define ZERO FM(v_set)(0)
 #define ONE FM(v_set)(1)
 
-/* -1, 0 or 1; NaN where d is. */
+/* -1, 0 or 1; NaN if d is NaN. */
 FM_INLINE V FM(v_sign)(V d)
 {
     return FM(v_select)(FM(v_lt)(ZERO, d), ONE, FM(v_select)(FM(v_lt)(d, ZERO), -ONE, d));
 }
 
-/* d within -p .. p; NaN where d is. */
+/* d clipped to -p .. p; NaN if d is NaN. */
 FM_INLINE V FM(v_clip)(V d, V p) { return FM(v_min)(p, FM(v_max)(-p, d)); }
 
-/* log(1 + exp(x)) - x t, without the cancellation of large x: t in [0, 1]. */
+/* log(1 + exp(x)) - x t, without cancellation for large x; t in [0, 1]. */
 FM_INLINE V FM(v_cross_entropy)(V x, V t)
 {
     V linear = FM(v_fma)(-x, t, FM(v_max)(ZERO, x));
     return linear + FM(v_log1p)(FM(v_exp)(-FM(v_abs)(x)));
 }
 
-/* sigmoid(x) - t, exact to the last places where t is 0 or 1. */
+/* sigmoid(x) - t, accurate to the last places if t is 0 or 1. */
 FM_INLINE V FM(v_cross_entropy_slope)(V x, V t)
 {
     V s, rest;
@@ -69,10 +70,10 @@ FM_INLINE V FM(v_cross_entropy_slope)(V x, V t)
     return FM(v_fma)(s, ONE - t, -(rest * t));
 }
 
-/* Computes  with d = x - t, rounded to REAL: d^2; |d|, of slope 0 at 0; c (d - c / 2) with c = d
- *           within -p .. p (Huber); the cross-entropy of sigmoid(x) and t.
- * Range     all x; t of the last in [0, 1]; NaN gives NaN.
- * Error     of the sum, 3 ulp of the largest term for each term of the cross-entropy, else 1. */
+/* Computes  with d = x - t, rounded to REAL: d^2; |d|, with slope 0 at 0; c (d - c / 2), where c is
+ *           d clipped to -p .. p (Huber); the cross-entropy of sigmoid(x) and t.
+ * Range     all x; t of the cross-entropy in [0, 1]; NaN gives NaN.
+ * Error     of the sum, per term: 3 ulp of the largest term for the cross-entropy, else 1. */
 #define FM_FIRST(u, v) (u)
 #define FM_SQUARE(u, v) ((u) * (u))
 #define FM_PRODUCT(u, v) ((u) * (v))
@@ -88,8 +89,8 @@ FM_LOSS(binary_cross_entropy, 1, FM(v_cross_entropy)(x, t), x, FM_FIRST,
 #undef FM_LOSS
 
 /* Computes  the multi-class hinge loss of a row, with m[j] = (x[j] - picked) + margin:
- *           dx[j] = a where m[j] > 0, else 0; returns the sum of max(0, m[j]), and in *count how
- *           many are above 0. The label's own margin is among them: the caller takes it out.
+ *           dx[j] = a if m[j] > 0, else 0; returns the sum of max(0, m[j]), and in *count the
+ *           number of m[j] above 0. Both include the margin of the label, which the caller removes.
  * Aliasing  dx may be x.
  * Range     all x; NaN gives NaN. */
 static double FM(hinge)(ptrdiff_t n, REAL a, const REAL *x, REAL picked, REAL margin, REAL *dx,

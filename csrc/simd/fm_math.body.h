@@ -1,8 +1,8 @@
 /* Included once per dtype: exp, log, tanh, ... of a vector.
  *
- * Every function is branch-free: lanes that need another formula compute both and select. All
- * rely on IEEE arithmetic to the nearest, subnormal numbers included, and on no more: with and
- * without a fused multiply-add they stay within the same bounds. NaN in, NaN out.
+ * Every function is branch-free: if lanes need different formulas, all lanes compute both and
+ * select. The functions rely only on IEEE arithmetic, rounded to nearest, with subnormal numbers:
+ * with and without a fused multiply-add they stay within the same bounds. NaN in, NaN out.
  * Coefficients: make_coefficients.py. Error bounds: tests/c/test_math.c measures them.
  */
 #include "fm_coefficients.h"
@@ -28,8 +28,8 @@
 #define FM_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 #define FM_POLY(x, x2, name) FM(v_poly)(x, x2, FM(name), FM_COUNT(FM(name)))
 
-/* sum of c[i] * x^i, i < n: pairs c[i] + c[i + 1] x by Horner's rule in x2 = x * x, half the
- * chain of dependent operations for as many of them. Unrolls: n is a constant. */
+/* The sum of c[i] * x^i, i < n, from pairs c[i] + c[i + 1] x by Horner's rule in x2 = x * x: the
+ * same number of operations in a chain of half the length. n is a constant: the loop unrolls. */
 FM_INLINE V FM(v_poly)(V x, V x2, const REAL *c, int n)
 {
     V y = FM(v_set)(c[n - 1]);
@@ -54,8 +54,8 @@ FM_INLINE V FM(v_signed)(V y, V x)
     return FM(v_real)(FM(v_bits)(y) | sign);
 }
 
-/* Returns n = x / ln(2) to the nearest; the low bits of *power hold n + 2 FM_BIAS, those from
- * FM_MANTISSA_BITS - 1 on something else. Garbage beyond |x| = 2^20. */
+/* Returns n = x / ln(2), rounded to nearest. The bits of *power below FM_MANTISSA_BITS - 1 hold
+ * n + 2 FM_BIAS. The results are undefined for |x| > 2^20. */
 FM_INLINE V FM(v_exp_round)(V x, VI *power)
 {
     const V round = FM(v_set)((REAL)(FM_ROUND + 2 * FM_BIAS));
@@ -64,7 +64,7 @@ FM_INLINE V FM(v_exp_round)(V x, VI *power)
     return t - round;
 }
 
-/* x - n ln(2), the product with the high part exact. */
+/* x - n ln(2); the product with the high part is exact. */
 FM_INLINE V FM(v_exp_rest)(V x, V n)
 {
     V r = FM(v_fma)(n, FM(v_set)(-FM(fm_ln2_high)), x);
@@ -84,8 +84,8 @@ FM_INLINE V FM(v_power)(VI power)
     return FM(v_real)((power - FM(v_seti)(FM_BIAS)) << FM_MANTISSA_BITS);
 }
 
-/* 2^n = first * second of v_exp_round, both normal, -2 FM_BIAS < n <= 2 FM_BIAS: p * first is
- * exact, the product with second is rounded once if it is subnormal and infinite if too large. */
+/* 2^n = first * second of v_exp_round, both normal, -2 FM_BIAS < n <= 2 FM_BIAS. p * first is
+ * exact; the product with second is rounded once if subnormal, and infinite if too large. */
 FM_INLINE V FM(v_power_halves)(VI power, V *second)
 {
     VI half = power >> 1;
@@ -173,8 +173,8 @@ FM_INLINE V FM(v_log1p)(V u)
     return FM(v_log_parts)(f, FM(v_real)(FM(v_bits)(FM(v_set)(1)) & large));
 }
 
-/* Computes  tanh(x): x + x z p(z) / q(z) with z = x^2 where |x| < tanh_edge, else
- *           1 - 2 / (exp(2 |x|) + 1) with the sign of x. One division serves both.
+/* Computes  tanh(x): x + x z p(z) / q(z) with z = x^2 if |x| < tanh_edge, else
+ *           1 - 2 / (exp(2 |x|) + 1) with the sign of x. Both use the same division.
  * Range     all x; odd, tanh(-0) = -0, +-1 from 9.02 (f32), 19.1 (f64) on.
  * Error     1.5 ulp. */
 FM_INLINE V FM(v_tanh)(V x)
@@ -201,8 +201,8 @@ FM_INLINE V FM(v_tanh)(V x)
 }
 
 /* Computes  y = 1 / (1 + exp(-x)) and rest = 1 - y = 1 / (1 + exp(x)), each to full precision:
- *           with e = exp(-|x|) and q = e / (1 + e), the one above 1/2 is 1 - q, the other
- *           e - e q, more exact than q: the rounding of 1 + e counts e times less.
+ *           with e = exp(-|x|) and q = e / (1 + e), the larger one is 1 - q and the smaller
+ *           one e - e q, which is more accurate than q: it scales the rounding of 1 + e by e.
  * Range     all x; relative accuracy down to subnormal results, 0 below -104 (f32), -746.
  * Error     1.7 ulp with a fused multiply-add, 1.9 without. */
 FM_INLINE void FM(v_sigmoid_pair)(V x, V *y, V *rest)
@@ -226,9 +226,8 @@ FM_INLINE V FM(v_sigmoid)(V x)
 }
 
 /* The normal distribution at -a: with v = 2^n (first * second), Phi(-a) = g v and
- * exp(-a^2 / 2) = v; returns v / second.
- * a^2 / 2 needs more than the dtype's precision: a is split so that the square of its upper
- * half is exact. 0 <= a <= cdf_limit. */
+ * exp(-a^2 / 2) = v; returns v / second. a^2 / 2 needs more precision than the dtype has, so a is
+ * split, and the square of its upper half is exact. 0 <= a <= cdf_limit. */
 FM_INLINE V FM(v_normal_tail)(V a, V *g, V *second)
 {
     const V half = FM(v_set)((REAL)-0.5);
@@ -250,7 +249,7 @@ FM_INLINE V FM(v_normal_tail)(V a, V *g, V *second)
 
 /* Computes  x Phi(x) = max(x, 0) - |x| Phi(-|x|), Phi the normal distribution function.
  * Range     all x; gelu(-inf) = 0.
- * Error     8 ulp in the negative tail, relative down to subnormal results; 3 ulp for x > 0. */
+ * Error     8 ulp in the negative tail, down to subnormal results; 3 ulp for x > 0. */
 FM_INLINE V FM(v_gelu)(V x)
 {
     V g, second;

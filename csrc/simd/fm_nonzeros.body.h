@@ -1,20 +1,20 @@
 /* Included once per dtype: products that leave out the zeros of one operand.
  *
- * Images, counts and one-hot codes are mostly zero, and so are whole columns of a few samples of
- * them: of four MNIST digits 61 % of the pixels. A *list* is a tile of FM_LIST_ROWS rows of an
- * operand with the columns only in which one of them is not zero:
+ * Images, counts and one-hot codes are mostly zero, and often a whole column is zero in a few
+ * samples: 61 % of the pixels in four MNIST digits. A *list* is a tile of FM_LIST_ROWS rows of an
+ * operand without the columns that are zero in all of them.
  *
- * Layout     values: FM_LIST_ROWS a column, side by side; room for `most` columns
- *            then int32: where each column's row of the other operand begins, `most` of them,
- *            and their number. list_size(most) of loops/nonzeros.pxd values in all
+ * Layout     values: FM_LIST_ROWS per column, contiguous; room for `most` columns
+ *            then int32: the start of each column's row in the other operand, room for `most`,
+ *            and the number of columns. list_size(most) of loops/nonzeros.pxd values in all
  *
- * A sum with a list has the terms of the whole sum in the same order, but those that are zero. */
+ * A sum with a list has the nonzero terms of the full sum, in the same order. */
 FM_INLINE int32_t *FM(list_index)(REAL *list, ptrdiff_t most)
 {
     return (int32_t *)(list + FM_LIST_ROWS * most);
 }
 
-/* The bits of four values without their signs: 0 if all are zero. */
+/* The bits of four values, or-ed without the signs: 0 if all values are zero. */
 FM_INLINE uint64_t FM(any_of_four)(const REAL *x)
 {
     uint64_t words[FM_LIST_ROWS * sizeof(REAL) / 8], any = 0;
@@ -24,7 +24,8 @@ FM_INLINE uint64_t FM(any_of_four)(const REAL *x)
     return any & (FM_F64 ? 0x7fffffffffffffff : 0x7fffffff7fffffff);
 }
 
-/* The list of at most FM_LIST_ROWS rows of x (rows, n); column k goes with `step` * k. */
+/* Makes the list of at most FM_LIST_ROWS rows of x (rows, n). Column k belongs to the row of the
+ * other operand at `step` * k. */
 static void FM(list_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row, int32_t step,
                           REAL *list)
 {
@@ -64,8 +65,8 @@ static void FM(list_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t 
     index[n] = count;
 }
 
-/* The list of the transpose of x (n, columns), at most FM_LIST_ROWS columns; row k goes with
- * `step` * k. */
+/* Makes the list of the transpose of x (n, columns), at most FM_LIST_ROWS columns. Row k belongs to
+ * the row of the other operand at `step` * k. */
 static void FM(list_columns)(ptrdiff_t columns, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,
                              int32_t step, REAL *list)
 {
@@ -122,7 +123,7 @@ FM_INLINE void FM(listed_tile)(const int rows, const int vectors, const FM(fm_li
     }
 }
 
-/* Lists below one another against one panel of b: `rows` rows of c, FM_LIST_ROWS a list. */
+/* Consecutive lists against one panel of b: `rows` rows of c, FM_LIST_ROWS per list. */
 #define FM_LISTED_COLUMN(vectors)                                                                  \
     static void FM(listed_column_##vectors)(const FM(fm_listed) *t)                                \
     {                                                                                              \
@@ -143,9 +144,9 @@ FM_LISTED_COLUMN(1)
 FM_LISTED_COLUMN(2)
 #undef FM_LISTED_COLUMN
 
-/* One list against `panels` panels of b, two vectors wide, for as many of c, c_panel values apart.
- * Short lists: their length is known to the branch predictor after the first panel, and the c of
- * a later panel is on its way from memory meanwhile. At 8 samples half of the time of columns. */
+/* One list against `panels` panels of b, two vectors wide, for `panels` panels of c, c_panel values
+ * apart. The branch predictor knows the length of a short list after the first panel, and c of a
+ * later panel is prefetched meanwhile. At 8 samples this takes half the time of columns. */
 static void FM(listed_strip)(const FM(fm_listed) *t, ptrdiff_t panels, ptrdiff_t c_panel)
 {
     const REAL *b = t->b;

@@ -1,13 +1,13 @@
-/* Included once per dtype: what batch and layer normalisation are made of.
+/* Included once per dtype: batch and layer normalisation.
  *
- * Sums are in double. Those of columns run down the rows, so they do not depend on which columns a
- * call has; those of a row have an order that its length fixes. Loops are plain, with nothing
- * fused: compilers vectorise them.
+ * Sums are in double. Sums of columns run down the rows, so they do not depend on the other columns
+ * of a call. The order of a sum along a row depends only on its length. Loops are plain, without
+ * fused operations: compilers vectorise them.
  */
 
 #define FM_COLUMN_BLOCK 32
 
-/* mean and squares of m columns; m is a constant where the caller can make it one */
+/* mean and squares of m columns; m is a constant for full blocks */
 FM_INLINE void FM(moments_block)(ptrdiff_t rows, ptrdiff_t m, const REAL *x, ptrdiff_t x_row,
                                  double *mean, double *squares)
 {
@@ -24,8 +24,8 @@ FM_INLINE void FM(moments_block)(ptrdiff_t rows, ptrdiff_t m, const REAL *x, ptr
     for (ptrdiff_t j = 0; j < m; j++) squares[j] = sum[j];
 }
 
-/* Computes  the mean of each of n columns of x (rows, n), rows >= 1, and the sum of the squares
- *           of the distances from it. */
+/* Computes  the mean of each of n columns of x (rows, n), rows >= 1, and the sum of the squared
+ *           deviations from it. */
 static void FM(column_moments)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,
                                double *mean, double *squares)
 {
@@ -53,7 +53,7 @@ FM_INLINE void FM(products_block)(ptrdiff_t rows, ptrdiff_t m, const REAL *dy, p
     }
 }
 
-/* Computes  the sum of each of n columns of dy (rows, n), and that of dy * (x - mean). */
+/* Computes  the sums of n columns of dy (rows, n), and of n columns of dy * (x - mean). */
 static void FM(column_products)(ptrdiff_t rows, ptrdiff_t n, const REAL *dy, ptrdiff_t dy_row,
                                 const REAL *x, ptrdiff_t x_row, const double *mean, double *sum,
                                 double *dot)
@@ -89,8 +89,7 @@ static void FM(standardize_backward)(ptrdiff_t n, const REAL *dy, const REAL *x,
 
 #define FM_ROW_LANES 8
 
-/* Computes  to[0] = the mean of x (n,), n >= 1, to[1] = the sum of the squares of the distances
- *           from it. */
+/* Computes  to[0] = the mean of x (n,), n >= 1, to[1] = the sum of the squared deviations. */
 static void FM(row_moments)(ptrdiff_t n, const REAL *x, double *to)
 {
     double sum[FM_ROW_LANES] = {0}, total = 0, mean;
@@ -115,8 +114,8 @@ static void FM(row_moments)(ptrdiff_t n, const REAL *x, double *to)
     to[1] = total;
 }
 
-/* Computes  y = t * gamma + beta, t = (x - mean) * factor + offset: one row, whose mean and factor
- *           are numbers. Aliasing: y may be x. */
+/* Computes  y = t * gamma + beta, t = (x - mean) * factor + offset, for one row: mean, factor and
+ *           offset are numbers. Aliasing: y may be x. */
 static void FM(row_standardize)(ptrdiff_t n, const REAL *x, REAL mean, REAL factor, REAL offset,
                                 const REAL *gamma, const REAL *beta, REAL *y)
 {
@@ -125,7 +124,7 @@ static void FM(row_standardize)(ptrdiff_t n, const REAL *x, REAL mean, REAL fact
         y[j] = ((x[j] - mean) * factor + offset) * gamma[j] + beta[j];
 }
 
-/* Computes  to[0] = the sum of dy * gamma, to[1] = that of dy * gamma * t, t as above. */
+/* Computes  to[0] = the sum of dy * gamma, to[1] = the sum of dy * gamma * t, t as above. */
 static void FM(row_products)(ptrdiff_t n, const REAL *dy, const REAL *x, REAL mean, REAL factor,
                              REAL offset, const REAL *gamma, double *to)
 {

@@ -1,12 +1,12 @@
-/* Included once per dtype: masks of dropout and noise, drawn again wherever they are needed.
+/* Included once per dtype: dropout masks and noise, which are computed again for every use.
  *
- * Element (i, j) of a row-major block draws the word of row `row + i` and column `column + j`
- * (fm_random.h), so it is the same wherever the block begins. y may be x; no other overlap. The
- * loops are plain: compilers vectorise them, and no operation is fused, so every level and numpy
- * have the same bits.
+ * Element (i, j) of a row-major block takes the word of row `row + i` and column `column + j`
+ * (fm_random.h), so the word does not depend on where the block begins. y may be x; no other
+ * overlap. The loops are plain, and compilers vectorise them. No operation is fused, so every level
+ * and numpy compute the same bits.
  */
 
-/* Computes  y = x * scale where the word is at least `threshold`, else 0 (also for NaN). */
+/* Computes  y = x * scale if the word is at least `threshold`, else 0 (also for NaN). */
 static void FM(mask)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REAL *y,
                      ptrdiff_t y_row, uint64_t key, uint32_t row, uint32_t column,
                      uint32_t threshold, REAL scale)
@@ -23,13 +23,13 @@ static void FM(mask)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row
 }
 
 #if !FM_F64
-/* Natural logarithm of x in (0, 1), as _log of fastmlp/_random.py: the series of atanh. */
+/* Natural logarithm of x in (0, 1), like _log in fastmlp/_random.py, by the series of atanh. */
 FM_INLINE double fm_exact_log(double x)
 {
     uint64_t bits;
     double mantissa, exponent, s, square, series = 0;
     memcpy(&bits, &x, sizeof bits);
-    /* the exponent to the low bits of 2^52, which makes it a number */
+    /* the exponent in the low bits of 2^52 is a number */
     const uint64_t biased = (bits >> 52) | 0x4330000000000000u;
     memcpy(&exponent, &biased, sizeof exponent);
     exponent -= 4503599627370496.0 + 1022.0;
@@ -45,12 +45,12 @@ FM_INLINE double fm_exact_log(double x)
     return 2.0 * s * series + exponent * 0.6931471805599453;
 }
 
-/* A value of N(0, 1) from a word, by inversion (Wichura 1988, AS 241, PPND16): operations that
- * are exactly rounded, in the order of `normal_of` in fastmlp/_random.py. Words of 32 bits lie
- * within 6.4 deviations, so the formula for the far tail is not needed. */
+/* A value of N(0, 1) from a word, by inversion (Wichura 1988, AS 241, PPND16). All operations are
+ * correctly rounded, in the order of `normal_of` in fastmlp/_random.py. Words of 32 bits give at
+ * most 6.4 standard deviations, so the formula for the far tail is not needed. */
 FM_INLINE double fm_normal_of(uint32_t word)
 {
-    /* in two exact halves: vectors convert signed integers only */
+    /* in two exact halves: vector instructions convert only signed integers */
     const double p = ((double)(int32_t)(word >> 16) * 65536.0 + (double)(int32_t)(word & 0xffff) + 0.5)
                      * 0x1p-32;
     const double q = p - 0.5, distance = fabs(q);

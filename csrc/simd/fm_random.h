@@ -1,7 +1,7 @@
-/* Random words that are a pure function of counters: a 64-bit key for each row of a batch, made by
- * the finalizer of SplitMix64 (Steele, Lea and Flood 2014), and from that a 32-bit word for each
- * column, by an invertible mix of 32 bits (C. Wellons' hash-prospector) with the other half of the
- * key between its two products. The twin is fastmlp/_random.py.
+/* Random words that are a pure function of counters. The finalizer of SplitMix64 (Steele, Lea and
+ * Flood 2014) makes a 64-bit key for each row of a batch. An invertible 32-bit mix (C. Wellons'
+ * hash-prospector), with the other half of the key between its two products, makes a 32-bit word
+ * for each column. The twin in Python is fastmlp/_random.py.
  */
 #ifndef FM_RANDOM_H
 #define FM_RANDOM_H
@@ -17,13 +17,13 @@ static inline uint64_t fm_mix(uint64_t z)
     return z ^ (z >> 31);
 }
 
-/* The key of step number `step` of a stream, and the key of a row of that step. */
+/* The key of a step from the key of a stream, or the key of a row from the key of a step. */
 static inline uint64_t fm_counter_key(uint64_t key, uint64_t counter)
 {
     return fm_mix(key + (counter + 1) * FM_GOLDEN);
 }
 
-/* The word of a column, from the key of its row. */
+/* The word of a column, from the halves of the key of its row. */
 static inline uint32_t fm_word(uint32_t low, uint32_t high, uint32_t column)
 {
     uint32_t h = low + column * 0x9e3779b9u;

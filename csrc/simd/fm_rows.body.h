@@ -1,19 +1,19 @@
 /* Included once per dtype: reductions and maps of one row (softmax, means, dot products).
  *
- * Rows are short (10 classes) as often as long: the rest of a row is one part vector, whose
- * lanes beyond the row hold the neutral element. Sums run in an order that n alone fixes: four
- * vectors of partial sums over blocks of four vectors, ((0 + 1) + (2 + 3)), the remaining
- * vectors onto that, then the halves of the vector onto each other. Any alignment.
+ * Rows are often short (10 classes). The rest of a row is one part vector, whose lanes beyond the
+ * row hold the neutral element. The order of a sum depends only on n: four vectors of partial sums
+ * over blocks of four vectors, added as ((0 + 1) + (2 + 3)); then the remaining vectors; then the
+ * halves of the vector, one onto the other. Any alignment.
  */
 
-/* Set where the lane's number is less than n. */
+/* The mask of the lanes whose number is less than n. */
 FM_INLINE VI FM(v_first)(ptrdiff_t n)
 {
     static const REAL lane[FM_MAX_LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return FM(v_lt)(FM(v_load)(lane), FM(v_set)((REAL)n));
 }
 
-/* The sum of all lanes, the upper half added onto the lower until one is left. */
+/* The sum of all lanes: the upper half is added onto the lower half until one lane is left. */
 FM_INLINE REAL FM(v_sum)(V a)
 {
     REAL lanes[FM_LANES];
@@ -26,8 +26,8 @@ FM_INLINE REAL FM(v_sum)(V a)
     return lanes[0];
 }
 
-/* A sum over the row: full(s, i) adds the vector of terms from i on to s, part(s, i, m) the last
- * m < FM_LANES terms. */
+/* A sum over the row: full(s, i) adds the vector of terms from i on to s, part(s, i, m) adds the
+ * last m < FM_LANES terms. */
 #define FM_ROW_SUM(n, full, part)                                                                  \
     ptrdiff_t i = 0;                                                                               \
     V s0 = FM(v_set)(0);                                                                           \
@@ -45,7 +45,7 @@ FM_INLINE REAL FM(v_sum)(V a)
     if (i < (n)) s0 = part(s0, i, (n)-i);                                                          \
     return FM(v_sum)(s0);
 
-/* Computes  the largest x[i], n >= 1. NaN if any is. */
+/* Computes  the maximum of x[i], n >= 1. NaN if any x[i] is NaN. */
 static REAL FM(row_max)(ptrdiff_t n, const REAL *x)
 {
     const V least = FM(v_set)((REAL)-INFINITY);
@@ -58,7 +58,7 @@ static REAL FM(row_max)(ptrdiff_t n, const REAL *x)
         nan |= FM(v_nan)(a);
     }
     if (i < n) {
-        V a = n >= FM_LANES ? FM(v_load)(x + n - FM_LANES) /* some twice: the same largest */
+        V a = n >= FM_LANES ? FM(v_load)(x + n - FM_LANES) /* some twice: same maximum */
                             : FM(v_select)(FM(v_first)(n), FM(v_load_part)(x, n), least);
         largest = FM(v_max)(a, largest);
         nan |= FM(v_nan)(a);
@@ -74,7 +74,7 @@ static REAL FM(row_max)(ptrdiff_t n, const REAL *x)
     return lanes[0] + FM(v_sum)(FM(v_real)(nan)); /* lanes of nan are NaN or 0 */
 }
 
-/* row_exp_sum; keep: write y. Whole vectors go to two partial sums in turn. */
+/* row_exp_sum; keep: write y. Whole vectors are added to two partial sums in alternation. */
 FM_INLINE REAL FM(exp_sum)(ptrdiff_t n, const REAL *x, REAL shift, REAL *y, int keep)
 {
     const V b = FM(v_set)(shift);
@@ -96,8 +96,8 @@ FM_INLINE REAL FM(exp_sum)(ptrdiff_t n, const REAL *x, REAL shift, REAL *y, int 
 }
 
 /* Computes  y[i] = exp(x[i] - shift) and their sum.
- * Aliasing  y may be x; y may be NULL: the sum only.
- * Range     x[i] - shift as v_exp; -inf gives 0. */
+ * Aliasing  y may be x; if y is NULL, only the sum is computed.
+ * Range     x[i] - shift as for v_exp; -inf gives 0. */
 static REAL FM(row_exp_sum)(ptrdiff_t n, const REAL *x, REAL shift, REAL *y)
 {
     return y != NULL ? FM(exp_sum)(n, x, shift, y, 1) : FM(exp_sum)(n, x, shift, y, 0);
@@ -135,7 +135,7 @@ static REAL FM(row_sum)(ptrdiff_t n, const REAL *x)
 }
 #undef FM_ROW_SUM
 
-/* Computes  dx[i] = y[i] * (dy[i] - shift), shift the dot product of dy and y.
+/* Computes  dx[i] = y[i] * (dy[i] - shift), where shift is the dot product of dy and y.
  * Aliasing  dx may be dy or y. */
 static void FM(row_softmax_backward)(ptrdiff_t n, const REAL *dy, const REAL *y, REAL shift,
                                      REAL *dx)
@@ -150,7 +150,7 @@ static void FM(row_softmax_backward)(ptrdiff_t n, const REAL *dy, const REAL *y,
     }
 }
 
-/* Computes  dx[i] = dy[i] - exp(y[i]) * total, total the sum of dy.
+/* Computes  dx[i] = dy[i] - exp(y[i]) * total, where total is the sum of dy.
  * Aliasing  dx may be dy or y. */
 static void FM(row_log_softmax_backward)(ptrdiff_t n, const REAL *dy, const REAL *y, REAL total,
                                          REAL *dx)

@@ -1,7 +1,7 @@
-/* The function table: everything that Cython calls, one per (dtype, instruction set).
+/* The function table: all functions that Cython calls, one table per (dtype, instruction set).
  *
- * Lengths are ptrdiff_t, strides count elements. Preconditions are the callers' business
- * (fastmlp/kernels checks; kernels cannot fail).
+ * Lengths are ptrdiff_t, strides count elements. Callers check the preconditions (fastmlp/kernels);
+ * the functions themselves cannot fail.
  */
 #ifndef FM_TABLE_H
 #define FM_TABLE_H
@@ -17,15 +17,15 @@
 #define FM_HIDDEN
 #endif
 
-/* The lists of names. Each name stands here once: the enums, the tables, the arrays of names below
- * and the dictionaries that Python sees are made from these lists. */
+/* Lists of names. A name appears only here: enums, tables, the arrays of names below and the
+ * dictionaries that Python sees are made from these lists. */
 #define FM_ENUMERATOR(NAME, name) FM_##NAME,
 #define FM_STRING(NAME, name) #name,
 #define FM_PLUS_ONE(NAME, name) +1
 
-/* Activations: y[i] = f(x[i]), y may be x; and dx[i] = dy[i] * f'(.), dx may be dy or s, which is
- * the output y of f, or its input x for gelu, silu and softplus. csrc/simd/fm_elementwise.body.h
- * has the formulas. p: negative_slope of leaky_relu, alpha of elu. */
+/* Activations: csrc/simd/fm_elementwise.body.h has the formulas. Forward, y[i] = f(x[i]); y may be
+ * x. Backward, dx[i] = dy[i] * f'(.), computed from s, the output y of f, or from the input x for
+ * gelu, silu and softplus; dx may be dy or s. p is negative_slope of leaky_relu, alpha of elu. */
 #define FM_ACTIVATIONS(X)     \
     X(RELU, relu)             \
     X(LEAKY_RELU, leaky_relu) \
@@ -35,17 +35,18 @@
     X(SOFTPLUS, softplus)     \
     X(TANH, tanh)             \
     X(SIGMOID, sigmoid)
-/* The same and functions without a derivative. */
+/* Activations, and functions without a derivative. */
 #define FM_UNARIES(X) FM_ACTIVATIONS(X) X(EXP, exp) X(LOG, log)
 enum fm_unary { FM_UNARIES(FM_ENUMERATOR) FM_UNARY_COUNT };
 enum { FM_ACTIVATION_COUNT = FM_ACTIVATIONS(FM_PLUS_ONE) };
 static const char *const fm_unary_names[] = {FM_UNARIES(FM_STRING)};
 
-/* One step of an optimizer on n weights: csrc/simd/fm_updates.body.h has the formulas. Of a rule,
- * the states s0 and s1 and the coefficients p[2], p[3], ... of this step. Of all rules p[0] is the
- * learning rate, p[1] the weight decay and p[7] what plans clip gradients to. ADAM and ADAMW take
- * p[5] = p[0] / (1 - beta1^t) and p[6] = 1 / sqrt(1 - beta2^t) in step t, from 1. Plans multiply
- * p[0] and p[5] of every rule by the learning-rate multiplier of a parameter. */
+/* Update rules: one step of an optimizer on n weights, with states s0 and s1 and coefficients p.
+ * csrc/simd/fm_updates.body.h has the formulas. p[0] is the learning rate and p[1] the weight decay
+ * of every rule; p[2], p[3], ... are listed below. ADAM and ADAMW take p[5] = p[0] / (1 - beta1^t)
+ * and p[6] = 1 / sqrt(1 - beta2^t) in step t, counted from 1. Plans multiply p[0] and p[5] of every
+ * rule by the learning-rate multiplier of a parameter, and clip gradients to p[7].
+ * fm_updates.body.h relies on the order: from ADAGRAD on p[2] is eps, from ADAM on there is s1. */
 #define FM_UPDATES(X)                                          \
     X(SGD, sgd)                                                \
     X(MOMENTUM, momentum) /* s0 velocity        momentum    */ \
@@ -58,7 +59,7 @@ enum fm_update { FM_UPDATES(FM_ENUMERATOR) FM_UPDATE_COUNT };
 static const char *const fm_update_names[] = {FM_UPDATES(FM_STRING)};
 #define FM_MAX_COEFFICIENTS 8
 
-/* Elementwise losses: csrc/simd/fm_losses.body.h. p: delta of huber. */
+/* Elementwise losses: csrc/simd/fm_losses.body.h has the formulas. p is delta of huber. */
 #define FM_LOSSES(X) \
     X(MSE, mse)      \
     X(MAE, mae)      \
@@ -67,7 +68,7 @@ static const char *const fm_update_names[] = {FM_UPDATES(FM_STRING)};
 enum fm_loss { FM_LOSSES(FM_ENUMERATOR) FM_LOSS_COUNT };
 static const char *const fm_loss_names[] = {FM_LOSSES(FM_STRING)};
 
-/* What a tile does with its sums (acc) at C; flags. */
+/* How a tile stores its sums (acc) at C; flags. */
 enum fm_store {
     FM_STORE_SET = 0,  /* C = alpha * acc         */
     FM_STORE_ADD = 1,  /* C += alpha * acc        */
@@ -77,19 +78,19 @@ enum fm_store {
 #define FM_MAX_TILE_VECTORS 3
 #define FM_MAX_TILE_ROWS 24
 #define FM_MAX_LANES 16
-#define FM_LIST_ROWS 4 /* of a tile that leaves out zeros: csrc/simd/fm_nonzeros.body.h */
+#define FM_LIST_ROWS 4 /* rows of a list of nonzeros: csrc/simd/fm_nonzeros.body.h */
 
 #define FM_DECLARE_TABLE(REAL, SUFFIX)                                                             \
-    /* One row tile of csrc/simd/fm_tile.body.h against `panels` panels of b. */                  \
+    /* One row tile against `panels` panels of b: csrc/simd/fm_tile.body.h. */                     \
     typedef void (*fm_strip_##SUFFIX)(                                                             \
         ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, ptrdiff_t a_row, ptrdiff_t a_col,      \
         const REAL *b, ptrdiff_t b_row, ptrdiff_t b_panel, const REAL *init, ptrdiff_t init_row,   \
         REAL *c, ptrdiff_t c_row, REAL alpha, int store, REAL *pack);                              \
-    /* c += a @ b, a few rows of b for `panels` panels of c: csrc/simd/fm_tile.body.h. */          \
+    /* c += a @ b for a few rows of b and `panels` panels of c: csrc/simd/fm_tile.body.h. */       \
     typedef void (*fm_sweep_##SUFFIX)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a,          \
                                       ptrdiff_t a_row, const REAL *b, ptrdiff_t b_row, REAL *c,    \
                                       ptrdiff_t c_row);                                            \
-    /* Row tiles below one another, a_tile values of a apart: csrc/simd/fm_tile.body.h. */         \
+    /* Consecutive row tiles, a_tile values of a apart: csrc/simd/fm_tile.body.h. */               \
     typedef struct {                                                                               \
         ptrdiff_t tiles, blocks, k_count;                                                          \
         const REAL *a;                                                                             \
@@ -103,7 +104,7 @@ enum fm_store {
         REAL alpha;                                                                                \
         int store;                                                                                 \
     } fm_column_##SUFFIX;                                                                          \
-    /* The same without zeros, lists list_step values apart: csrc/simd/fm_nonzeros.body.h. */         \
+    /* The same without zeros; lists are list_step values apart: csrc/simd/fm_nonzeros.body.h. */  \
     typedef struct {                                                                               \
         ptrdiff_t rows, most;                                                                      \
         const REAL *lists;                                                                         \
@@ -117,7 +118,7 @@ enum fm_store {
     } fm_listed_##SUFFIX;                                                                          \
     typedef struct {                                                                               \
         int lanes;                                                                                 \
-        int tile_rows[FM_MAX_TILE_VECTORS + 1]; /* largest row count, by vectors */                \
+        int tile_rows[FM_MAX_TILE_VECTORS + 1]; /* maximum rows, by vectors */                \
         fm_strip_##SUFFIX strip[FM_MAX_TILE_VECTORS + 1][FM_MAX_TILE_ROWS + 1];                    \
         fm_strip_##SUFFIX packing_strip[FM_MAX_TILE_ROWS + 1]; /* of two vectors */                \
         fm_sweep_##SUFFIX sweep[2][FM_MAX_TILE_ROWS + 1]; /* [fetching][rows], of two vectors */   \
@@ -129,7 +130,7 @@ enum fm_store {
                           int32_t step, REAL *list);                                               \
         void (*list_columns)(ptrdiff_t columns, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,       \
                              int32_t step, REAL *list);                                            \
-        /* c = init + a @ B (then relu, as store says): one row a, whole panels of two vectors */   \
+        /* c = init + a @ B, stored as `store` says: one row a, whole panels of two vectors */     \
         void (*row_product)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, const REAL *b,     \
                             ptrdiff_t b_panel, const REAL *init, REAL *c, int store);              \
         void (*store_sums)(ptrdiff_t rows, ptrdiff_t lanes, const REAL *sums, ptrdiff_t width,     \
@@ -143,18 +144,18 @@ enum fm_store {
         void (*pack_rows)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width, const REAL *from,   \
                           ptrdiff_t from_row, REAL *to);                                           \
         /* to[k * count + i] = from[k * from_row + i], i < count <= FM_MAX_TILE_ROWS; may          \
-         * write up to lanes - 1 values behind the last */                                         \
+         * write up to lanes - 1 values behind the end */                                          \
         void (*pack_columns)(ptrdiff_t k_count, ptrdiff_t count, const REAL *from,                 \
                              ptrdiff_t from_row, REAL *to);                                        \
         void (*unary[FM_UNARY_COUNT])(ptrdiff_t n, const REAL *x, REAL *y, REAL p);                \
         void (*backward[FM_ACTIVATION_COUNT])(ptrdiff_t n, const REAL *dy, const REAL *s,         \
                                               REAL *dx, REAL p);                                   \
-        /* p has as many of the FM_MAX_COEFFICIENTS as the kind reads */                           \
+        /* p has the coefficients that the rule reads, at most FM_MAX_COEFFICIENTS */              \
         void (*update[FM_UPDATE_COUNT])(ptrdiff_t n, const REAL *g, REAL *w, REAL *s0, REAL *s1,   \
                                         const double *p);                                          \
         /* g[i] += l1 * sign(w[i]) + l2 * w[i] */                                                  \
         void (*penalize)(ptrdiff_t n, REAL l1, REAL l2, const REAL *w, REAL *g);                   \
-        /* y[i] = x[i] brought to [-limit, limit]; y may be x */                                   \
+        /* y[i] = x[i] clipped to [-limit, limit]; y may be x */                                   \
         void (*clamp)(ptrdiff_t n, REAL limit, const REAL *x, REAL *y);                            \
         /* sums of x[i]^2 and of |x[i]|, in double */                                              \
         double (*sum_squares)(ptrdiff_t n, const REAL *x);                                         \
@@ -170,10 +171,10 @@ enum fm_store {
         ptrdiff_t (*nonzero)(ptrdiff_t n, const REAL *x, REAL *values, int32_t *index);            \
         void (*max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,     \
                          ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index);                    \
-        /* dx[i] = a * derivative by x[i]; returns the sum of the losses of x[i], t[i] in double */ \
+        /* dx[i] = a * derivative by x[i]; returns the sum of the losses of x[i], t[i] */          \
         double (*loss[FM_LOSS_COUNT])(ptrdiff_t n, REAL a, REAL p, const REAL *x, const REAL *t,   \
                                       REAL *dx);                                                   \
-        /* of a row, the label's own margin included: csrc/simd/fm_losses.body.h */                \
+        /* one row, including the margin of the label: csrc/simd/fm_losses.body.h */               \
         double (*hinge)(ptrdiff_t n, REAL a, const REAL *x, REAL picked, REAL margin, REAL *dx,    \
                         REAL *count);                                                              \
         /* softmax of at most `lanes` rows, transposed: csrc/simd/fm_lanes.body.h */               \
@@ -192,9 +193,9 @@ enum fm_store {
         int (*lane_cross_entropy)(ptrdiff_t samples, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,  \
                                   const int64_t *labels, const int64_t *order, REAL scale,         \
                                   REAL *p, ptrdiff_t p_row, double *losses, int *correct);         \
-        /* largest value (NaN if any is), n >= 1 */                                                \
+        /* the maximum (NaN if any value is NaN), n >= 1 */                                        \
         REAL (*row_max)(ptrdiff_t n, const REAL *x);                                               \
-        /* y[i] = exp(x[i] - shift); returns their sum. y may be x; y may be NULL: sum only */     \
+        /* y[i] = exp(x[i] - shift); returns the sum. y may be x, or NULL for the sum only */      \
         REAL (*row_exp_sum)(ptrdiff_t n, const REAL *x, REAL shift, REAL *y);                      \
         /* y[i] = a * x[i] + b; y may be x */                                                      \
         void (*row_affine)(ptrdiff_t n, REAL a, const REAL *x, REAL b, REAL *y);                   \

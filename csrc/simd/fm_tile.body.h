@@ -1,18 +1,18 @@
-/* Included once per dtype: the register tile, the one building block of every product.
+/* Included once per dtype: the register tile, the building block of every product.
  *
  * Computes   acc[m][n] = init[m][n] + sum_k a[m * a_row + k * a_col] * b[k * b_row + n],
  *            then stores it at c as enum fm_store says
  * Shapes     m < rows, n < vectors * FM_LANES, compile-time constants of each instance
- * Layout     a is read one value at a time (any strides), b in whole vectors, unaligned
+ * Layout     a is read value by value (any strides), b in whole vectors, unaligned
  * Aliasing   init may be c (continue a sum); c must not overlap a, b or pack
- * Order      k ascends, one accumulator an element: the bits of a result depend neither on the
- *            tile's shape, nor on its neighbours, nor on where a sum was interrupted
+ * Order      k ascends, with one accumulator per element: the bits of a result depend neither on
+ *            the shape of the tile, nor on its neighbours, nor on where a sum was interrupted
  * Source     the batch-reduce matrix multiply of Georganas et al. 2019, arXiv:1906.06440
  */
 
 /* One k: acc += a_k * b_k. The packing form also copies b_k to the panel that the next row tiles
- * will read: its stores are free beside the multiply-adds. Short prefetch: rows of
- * b that lie a power of two apart share few cache sets, and would evict each other. */
+ * read; its stores are free beside the multiply-adds. The prefetch is short: rows of b that are a
+ * power of two apart share few cache sets, and would evict each other. */
 FM_INLINE void FM(tile_step)(const int rows, const int vectors, const int packing,
                              V acc[][FM_MAX_TILE_VECTORS], const REAL **a_m, ptrdiff_t a_row,
                              ptrdiff_t a_col, const REAL **b, ptrdiff_t b_row, REAL **pack)
@@ -75,7 +75,7 @@ FM_INLINE void FM(tile)(const int rows, const int vectors, const int packing, pt
         for (int p = 0; p < (rows + 2) / 3; p++) a_m[p] += a_jump;
     }
 
-    FM_OPAQUE(alpha); /* keeps its broadcast out of the loop's registers */
+    FM_OPAQUE(alpha); /* keeps its broadcast out of the registers of the loop */
     if (store & FM_STORE_ADD) {
         FM_UNROLL
         for (int m = 0; m < rows; m++) {
@@ -133,10 +133,10 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_PACKING_STRIP, 2)
 #undef FM_PLAIN_STRIP
 #undef FM_PACKING_STRIP
 
-/* A sweep continues the sums in c by a few rows of b, all of them from the first column to the
- * last: b is read in the order of memory, and c and those rows stay in L1. a lies row by row. The
- * fetching form is for the first row tile: each step fetches what it will read of the next panel.
- * A tile of so few steps has no time for anything else, not even for offsets that were spilled. */
+/* A sweep adds a few rows of b to the sums in c, from the first column to the last. b is read in
+ * memory order, and c and these rows stay in L1. a is stored by rows. The fetching form is for the
+ * first row tile: each step prefetches its row of the next panel. A tile of so short a sum cannot
+ * afford anything else, not even reloading spilled offsets. */
 #define FM_SWEEP(rows, vectors, name, fetching)                                                    \
     static void FM(name##_##rows##x##vectors)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a,  \
                                               ptrdiff_t a_row, const REAL *b, ptrdiff_t b_row,     \
@@ -178,8 +178,8 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_FETCHING_SWEEP, 2)
 #undef FM_PLAIN_SWEEP
 #undef FM_FETCHING_SWEEP
 
-/* A column: row tiles one below the other against one panel of b. The sum may run over blocks of
- * a, a_block values apart, while b goes on: a weight in panels is such an a. */
+/* A column: consecutive row tiles against one panel of b. The sum may run over blocks of a, a_block
+ * values apart, while b is contiguous: a weight in panels is such an a. */
 #define FM_COLUMN(rows, vectors)                                                                   \
     static void FM(column_##rows##x##vectors)(const FM(fm_column) *t)                              \
     {                                                                                              \
@@ -194,8 +194,8 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_FETCHING_SWEEP, 2)
             if (init) init += rows * t->init_row;                                                  \
         }                                                                                          \
     }
-/* The same for a weight's gradient, with what is known of it: no blocks, no init, rows of a side by
- * side, c a panel of two vectors, the product added to it. At 8 samples a sixth faster. */
+/* The same for the gradient of a weight, where more is known: no blocks, no init, rows of a are
+ * neighbours, c is a panel of two vectors, the product is added. At 8 samples a sixth faster. */
 #define FM_UPDATE_COLUMN(rows, vectors)                                                            \
     static void FM(update_column_##rows##x##vectors)(const FM(fm_column) *t)                       \
     {                                                                                              \
@@ -219,9 +219,9 @@ FM_ROWS(FM_TILE_ROWS_2)(FM_UPDATE_COLUMN, 2)
 #undef FM_COLUMN
 #undef FM_UPDATE_COLUMN
 
-/* One row of a against several panels at once: the tile of a single row would wait for its two sums.
- * A product with zero is left out where all values of b are finite: inputs of images and outputs of
- * relu are zero more often than not, and each costs a line of b. */
+/* One row of a against several panels at once: a tile of one row would wait for its two sums. Zeros
+ * of a are skipped (the values of b must be finite): most inputs of images and outputs of relu are
+ * zero, and each would cost a cache line of b. */
 FM_INLINE void FM(row_panels)(const int panels, ptrdiff_t k_count, const REAL *a, const REAL *b,
                               ptrdiff_t b_panel, const REAL *init, REAL *c, int store)
 {
@@ -272,7 +272,7 @@ static void FM(row_product)(ptrdiff_t panels, ptrdiff_t k_count, const REAL *a, 
     }
 }
 
-/* The shapes of this level, for the table. */
+/* The instances of this level, for the table. */
 #ifndef FM_STRIPS
 #define FM_COLUMN_ENTRY(rows, vectors) [rows] = FM(column_##rows##x##vectors),
 #define FM_UPDATE_COLUMN_ENTRY(rows, vectors) [rows] = FM(update_column_##rows##x##vectors),
@@ -319,9 +319,8 @@ static void FM(pack_rows)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width, c
     }
 }
 
-/* to[k * count + i] = from[k * from_row + i]: a few columns side by side, for broadcasting.
- * Rows are copied in whole vectors where that stays inside `from`; what is written too much, the
- * next row overwrites. */
+/* to[k * count + i] = from[k * from_row + i]: a few columns side by side, for broadcasting. Rows
+ * are copied in whole vectors, except the last; the next row overwrites the excess. */
 static void FM(pack_columns)(ptrdiff_t k_count, ptrdiff_t count, const REAL *from,
                              ptrdiff_t from_row, REAL *to)
 {
@@ -335,7 +334,7 @@ static void FM(pack_columns)(ptrdiff_t k_count, ptrdiff_t count, const REAL *fro
 
 #if FM_VECTOR_BYTES
 
-/* Blocks of Q_SIDE x Q_SIDE values, transposed in registers of 16 bytes on every level. */
+/* Blocks of Q_SIDE x Q_SIDE values are transposed in registers of 16 bytes on every level. */
 #define Q FM(Q)
 #define Q_SIDE (16 / (int)sizeof(REAL))
 typedef REAL Q __attribute__((vector_size(16)));
@@ -392,8 +391,8 @@ static void FM(pack_transposed)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t en
     }
 }
 
-/* c[m * c_row + n * c_lane] from sums[m * width + n], m < rows, n < lanes: what a tile cannot
- * store itself, part of its lanes or its transpose. */
+/* Stores sums[m * width + n] at c[m * c_row + n * c_lane], m < rows, n < lanes, in the cases that a
+ * tile cannot store itself: some of the lanes, or the transpose. */
 static void FM(store_sums)(ptrdiff_t rows, ptrdiff_t lanes, const REAL *FM_RESTRICT sums,
                            ptrdiff_t width, REAL *FM_RESTRICT c, ptrdiff_t c_row,
                            ptrdiff_t c_lane, REAL alpha, int store)

@@ -1,7 +1,7 @@
-/* Included once per dtype: the optimizers' updates of weights, in place.
+/* Included once per dtype: the update rules of optimizers, in place.
  *
  * Computes  one step, elementwise, in three parts:
- *           decay      g += wd w                        w *= 1 - lr wd (ADAMW alone, first)
+ *           decay      g += wd w                        w *= 1 - lr wd (only ADAMW, first)
  *           state      MOMENTUM, NESTEROV               s0 = mu s0 + g
  *                      ADAGRAD                          s0 += g^2
  *                      RMSPROP                          s0 = rho s0 + (1 - rho) g^2
@@ -12,26 +12,26 @@
  *                      NESTEROV                         w -= lr (g + mu s0)
  *                      ADAGRAD, RMSPROP                 w -= lr g / (sqrt(s0) + eps)
  *                      ADAM, ADAMW                      w -= p[5] s0 / (sqrt(s1) p[6] + eps)
- * Shapes    g, w, s0, s1 of n values; those of s0 and s1 that an update has not may be NULL.
- *           p: see enum fm_update. 1 - rho, 1 - b1, 1 - b2 and 1 - lr wd are formed in double;
- *           then every coefficient is rounded to REAL, once a call.
+ * Shapes    g, w, s0, s1 have n values; s0 and s1 may be NULL if the rule has no such state.
+ *           p: see FM_UPDATES. 1 - rho, 1 - b1, 1 - b2 and 1 - lr wd are computed in double;
+ *           then every coefficient is rounded to REAL, once per call.
  * Aliasing  g may be w; no other overlap. Any alignment; n = 0 does nothing.
- * Range     s0 (s1 of ADAM) not negative where its root is taken. The decay is computed for
- *           wd = 0 too, so a weight that is not finite becomes NaN; finite ones keep their bits.
+ * Range     s0 (s1 of ADAM) must not be negative if its root is taken. The decay is computed even
+ *           for wd = 0, so an infinite weight becomes NaN; finite weights keep their bits.
  * Error     exact square roots and quotients: a few roundings.
  *
- * Whole vectors and the part vector compute the same, so an element's result depends neither on
- * its position nor on n. Robbins and Monro 1951; Polyak 1964; Sutskever et al. 2013; Duchi et
+ * Whole vectors and the part vector compute the same, so the result of an element depends neither
+ * on its position nor on n. Robbins and Monro 1951; Polyak 1964; Sutskever et al. 2013; Duchi et
  * al. 2011; Tieleman and Hinton 2012; Kingma and Ba 2015; Loshchilov and Hutter 2019.
  */
 
-/* A step's coefficients; those an update does not have are not set. */
+/* The coefficients of a step. A coefficient that the rule does not use is not set. */
 typedef struct {
-    V minus_rate;               /* of the last subtraction: -lr, or -p[5] */
+    V minus_rate;               /* factor of the last subtraction: -lr, or -p[5] */
     V decay;                    /* wd, or 1 - lr wd */
     V keep, take;               /* of the first moment: mu or b1, and 1 - b1 */
     V keep_square, take_square; /* of the second moment: rho or b2, and 1 - it */
-    V scale, eps;               /* of its root: p[6], and what is added */
+    V scale, eps;               /* factor and summand of the root: p[6] and eps */
 } FM(step);
 
 FM_INLINE FM(step) FM(step_of)(int kind, const double *p)
@@ -88,7 +88,7 @@ FM_INLINE V FM(update_v)(int kind, const FM(step) *c, V g, V w, V *s0, V *s1)
     return FM(v_fma)(c->minus_rate, g, w);
 }
 
-/* The first n lanes; a constant n = FM_LANES leaves a plain load or store. */
+/* The first n lanes. With the constant n = FM_LANES it is a plain load or store. */
 FM_INLINE V FM(load_lanes)(const REAL *p, ptrdiff_t n)
 {
     return n == FM_LANES ? FM(v_load)(p) : FM(v_load_part)(p, n);
@@ -139,7 +139,7 @@ FM_UPDATES(FM_UPDATE)
 #undef FM_UPDATE
 
 /* Computes  g[i] += l1 sign(w[i]) + l2 w[i], sign(0) = 0: the gradient of a penalty.
- * Range     NaN goes through. */
+ * Range     NaN gives NaN. */
 static void FM(penalize)(ptrdiff_t n, REAL l1, REAL l2, const REAL *w, REAL *g)
 {
     const V a = FM(v_set)(l1), b = FM(v_set)(l2), zero = FM(v_set)(0);
@@ -152,9 +152,9 @@ static void FM(penalize)(ptrdiff_t n, REAL l1, REAL l2, const REAL *w, REAL *g)
     }
 }
 
-/* Computes  y[i] = x[i] brought to [-limit, limit].
+/* Computes  y[i] = x[i] clipped to [-limit, limit].
  * Aliasing  y may be x.
- * Range     limit > 0; NaN stays. */
+ * Range     limit > 0; NaN stays NaN. */
 static void FM(clamp)(ptrdiff_t n, REAL limit, const REAL *x, REAL *y)
 {
     const V high = FM(v_set)(limit), low = FM(v_set)(-limit);
@@ -166,7 +166,7 @@ static void FM(clamp)(ptrdiff_t n, REAL limit, const REAL *x, REAL *y)
 }
 
 /* Computes  the sum of f(x[i]) in double, f(x) = x^2 or |x|.
- * Error     the order of the sum depends on n alone: 4 FM_LANES sums, added up from the first. */
+ * Order     of the sum, which depends only on n: 4 FM_LANES sums, added from the first on. */
 #define FM_SUM(name, f)                                                                            \
     static double FM(name)(ptrdiff_t n, const REAL *x)                                             \
     {                                                                                              \

@@ -1,9 +1,9 @@
 /* Included once per dtype: the vector layer. Needs REAL, UINT, FM_F64 and the level's macros.
  *
- * V is a vector of FM_LANES reals, VI the unsigned integers of the same width (also the type of
- * masks: all bits set where true). Arithmetic is written with the C operators, which GNU C
- * defines on vectors and plain C on scalars; everything else has a name here, so one text
- * compiles for AVX-512, AVX2, NEON, the baseline of any machine and compilers without vectors.
+ * V is a vector of FM_LANES reals. VI is a vector of unsigned integers of the same width, and the
+ * type of masks (all bits set if true). Arithmetic uses the C operators, which GNU C defines for
+ * vectors and plain C for scalars. Everything else has a name here, so one source compiles for
+ * AVX-512, AVX2, NEON, the baseline of any machine and compilers without vectors.
  */
 
 #if FM_VECTOR_BYTES
@@ -28,7 +28,7 @@ FM_INLINE VI FM(v_le)(V a, V b) { return (VI)(a <= b); }
 FM_INLINE VI FM(v_equal)(V a, V b) { return (VI)(a == b); }
 FM_INLINE VI FM(v_nan)(V a) { return (VI)(a != a); }
 
-#else /* plain C: vectors of one */
+#else /* plain C: vectors of one lane */
 
 #define FM_LANES 1
 
@@ -58,7 +58,7 @@ FM_INLINE VI FM(v_nan)(V a) { return (UINT)0 - (UINT)(a != a); }
 
 #endif
 
-/* a where the mask is set, else b */
+/* a if the mask is set, else b */
 FM_INLINE V FM(v_select)(VI mask, V a, V b)
 {
 #if defined(FM_LEVEL_AVX2) && FM_F64
@@ -70,8 +70,8 @@ FM_INLINE V FM(v_select)(VI mask, V a, V b)
 #endif
 }
 
-/* a * b + c: fused where the level has it. Nothing else in csrc/ is contracted
- * (-ffp-contract=off), so each level computes what is written. */
+/* a * b + c, fused if the level has such an instruction. Nothing else in csrc/ is contracted
+ * (-ffp-contract=off), so each level computes what the code says. */
 FM_INLINE V FM(v_fma)(V a, V b, V c)
 {
 #if defined(FM_LEVEL_AVX512) && FM_F64
@@ -91,7 +91,7 @@ FM_INLINE V FM(v_fma)(V a, V b, V c)
 #endif
 }
 
-/* The larger of a and b; b where a or b is NaN. */
+/* The maximum of a and b; b if a or b is NaN. */
 FM_INLINE V FM(v_max)(V a, V b)
 {
 #if defined(FM_LEVEL_AVX512) && FM_F64
@@ -107,7 +107,7 @@ FM_INLINE V FM(v_max)(V a, V b)
 #endif
 }
 
-/* The smaller of a and b; b where a or b is NaN. */
+/* The minimum of a and b; b if a or b is NaN. */
 FM_INLINE V FM(v_min)(V a, V b)
 {
 #if defined(FM_LEVEL_AVX512) && FM_F64
@@ -147,7 +147,7 @@ FM_INLINE V FM(v_sqrt)(V a)
 #endif
 }
 
-/* The first n lanes from p, the others zero; 0 <= n <= FM_LANES. Reads nothing beyond them. */
+/* Loads n lanes from p, 0 <= n <= FM_LANES, and zeros the others. Reads nothing beyond them. */
 FM_INLINE V FM(v_load_part)(const REAL *p, ptrdiff_t n)
 {
 #if defined(FM_LEVEL_AVX512) && FM_F64
@@ -167,7 +167,7 @@ FM_INLINE V FM(v_load_part)(const REAL *p, ptrdiff_t n)
 #endif
 }
 
-/* The first n lanes to p; 0 <= n <= FM_LANES. Halves, quarters, ... of the vector: masked
+/* Stores the first n lanes to p, 0 <= n <= FM_LANES, as halves, quarters, ... of the vector: masked
  * stores of AVX2 are slow on some processors. */
 FM_INLINE void FM(v_store_part)(REAL *p, V a, ptrdiff_t n)
 {

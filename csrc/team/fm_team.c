@@ -9,7 +9,7 @@
 #include <signal.h>
 #define FM_THREADS 1
 #else
-#define FM_THREADS 0 /* one thread: the same results, by the promise of the plan */
+#define FM_THREADS 0 /* one thread: plans give the same results with any number */
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -40,7 +40,7 @@ unsigned long fm_flush_subnormals(void)
 void fm_flush_restore(unsigned long before)
 {
 #if defined(__x86_64__) || defined(_M_X64)
-    /* Only the mode: flags that were raised meanwhile stay. */
+    /* Restores only the mode; exception flags stay. */
     _mm_setcsr((_mm_getcsr() & ~0x8040u) | ((unsigned int)before & 0x8040u));
 #elif defined(__aarch64__) && (defined(__GNUC__) || defined(__clang__))
     __asm__ volatile("msr fpcr, %0" : : "r"(before));
@@ -68,20 +68,20 @@ long long fm_flag_get(const fm_flag *flag) { return __atomic_load_n(&flag->value
 #define FM_LINE 128 /* bytes: processors fetch two lines of 64 at a time */
 #define FM_MAX_TEAM 256
 #define FM_SPIN_SECONDS 30e-6
-#define FM_SPINS 64 /* looks at the clock after so many */
+#define FM_SPINS 64 /* spins between two looks at the clock */
 
 struct fm_team {
     _Alignas(FM_LINE) int arrived; /* threads at the barrier */
     _Alignas(FM_LINE) unsigned generation; /* barriers passed */
     int active; /* threads that a barrier waits for; changes with the generation */
-    int next; /* what it changes to */
+    int next; /* value of `active` after the next barrier */
     _Alignas(FM_LINE) int sleepers;
     long long slept; /* nanoseconds */
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    int most; /* threads; 0 until all are started */
+    int most; /* number of threads; 0 until all are started */
     int ended; /* thread 0 has left */
-    /* Whether each is to rest: set before the barrier ends, taken back by the thread itself. */
+    /* Whether each thread is to rest: set before a barrier ends, reset by the thread itself. */
     char out[FM_MAX_TEAM];
     fm_team_body body;
     void *context;
@@ -108,7 +108,7 @@ double fm_team_slept(const fm_team *team)
 
 int fm_team_rest(fm_team *team, int thread)
 {
-    /* Not the number of active threads: it may have been lowered and raised since the barrier. */
+    /* `active` does not tell: it may have been lowered and raised since the barrier. */
     if (!team->out[thread]) return FM_TEAM_ACTIVE;
     int active;
     pthread_mutex_lock(&team->mutex);
@@ -131,8 +131,8 @@ void fm_team_barrier(fm_team *team)
         __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
         for (int thread = next; thread < active; thread++) team->out[thread] = 1;
         __atomic_store_n(&team->active, next, __ATOMIC_RELEASE);
-        /* In one total order with the sleeper's two steps below: either it sees the new
-         * generation, or it is seen here. */
+        /* This and the two steps of the sleeper below have one total order: either the sleeper sees
+         * the new generation, or this thread sees the sleeper. */
         __atomic_add_fetch(&team->generation, 1, __ATOMIC_SEQ_CST);
         if (more || __atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST) > 0) {
             if (!more) pthread_mutex_lock(&team->mutex);
@@ -183,7 +183,7 @@ void fm_team_run(int threads, int active, fm_team_body body, void *context)
 
     if (threads > FM_MAX_TEAM) threads = FM_MAX_TEAM;
     if (threads > 1) {
-        /* Signals belong to the thread that called: Python's handlers run there. */
+        /* Signals go to the calling thread, where Python's handlers run. */
         sigset_t all, kept;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &kept);

@@ -1,9 +1,8 @@
-"""Names in code become links: `fm.Dense` in a page leads to the entry of fastmlp.Dense.
+"""Links from names in code to their entries: `fm.Dense` on a page links to fastmlp.Dense.
 
-A name in a page that begins with ``fm.`` or ``fastmlp.`` and has no entry is a warning, so that a
-page cannot speak of what is not there. `model.fit` and its like mean the methods of Sequential.
-A ```text block right below a ```python block is what that prints, and looks so.
-Figures in tables do not break.
+A name on a page that begins with ``fm.`` or ``fastmlp.`` and has no entry causes a warning, so that
+no page mentions a name that does not exist. `model.fit` means the method of Sequential. A ```text
+block directly below a ```python block is styled as printed output. Numbers in tables do not wrap.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ logger = logging.getLogger(__name__)
 
 
 class NameLinks(SphinxPostTransform):
-    """Turns literals that name an object of the API into links to it."""
+    """Turns literals that name an object of the API into links to its entry."""
 
     default_priority = 5
 
     def run(self, **kwargs: Any) -> None:
-        """Look at every literal of the page."""
+        """Visit every literal of the page."""
         objects = self.env.domains["py"].data["objects"]
         page = self.env.docname
         written = str(self.env.doc2path(page)).endswith(".md") and not page.startswith("api/")
@@ -46,7 +45,7 @@ class NameLinks(SphinxPostTransform):
             match, named = _NAME.fullmatch(text), _CLASS.fullmatch(text)
             if isinstance(literal.parent, nodes.reference) or not (match or named):
                 continue
-            if match is None:  # in docstrings a class goes without its module
+            if match is None:  # docstrings name a class without its module
                 name = f"fastmlp.{named[1]}"
                 if written or name not in objects:
                     continue
@@ -64,12 +63,12 @@ class NameLinks(SphinxPostTransform):
 
 
 class PrintedBlocks(SphinxTransform):
-    """Marks blocks of text that stand right below code: they are what the code prints."""
+    """Marks text blocks directly below code as printed output."""
 
     default_priority = 900
 
     def apply(self, **kwargs: Any) -> None:
-        """Look at every block of the page."""
+        """Visit every block of the page."""
         for block in self.document.findall(nodes.literal_block):
             index = block.parent.index(block)
             before = block.parent[index - 1] if index else None
@@ -79,12 +78,12 @@ class PrintedBlocks(SphinxTransform):
 
 
 class Figures(SphinxTransform):
-    """Keeps "1 078" and "66 %" in the cell of a table on one line."""
+    """Keeps numbers such as "1 078" and "66 %" in table cells on one line."""
 
     default_priority = 900
 
     def apply(self, **kwargs: Any) -> None:
-        """Look at every cell of the page."""
+        """Visit every table cell of the page."""
         for cell in self.document.findall(nodes.entry):
             for text in list(cell.findall(nodes.Text)):
                 if _FIGURE.fullmatch(text):

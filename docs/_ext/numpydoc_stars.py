@@ -1,4 +1,4 @@
-"""Shapes such as (N, *input_shape) in docstrings: the star is a star, not the start of italics."""
+"""Escapes the star of shapes such as (N, *input_shape) in docstrings: it starts no italics."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def _escape(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: li
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Look at docstrings before napoleon does."""
+    """Process docstrings before napoleon does."""
     app.connect("autodoc-process-docstring", _escape, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,7 @@
-"""Draws the pictures of the site when it is built, with fastmlp itself.
+"""Draws pictures of the site with fastmlp when the site is built.
 
-So they show what it does now, and no binary file is in the repository. Each function here draws one
-into docs/_pictures, which git ignores.
+The pictures therefore show the current behaviour and need no binary file in the repository. Each
+function here draws one picture to docs/_pictures, which git ignores.
 """
 
 from __future__ import annotations
@@ -76,6 +76,6 @@ def _draw(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Draw before the pages are read."""
+    """Draw the pictures before Sphinx reads the pages."""
     app.connect("builder-inited", _draw)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

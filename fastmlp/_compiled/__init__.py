@@ -1,4 +1,4 @@
-"""The compiled modules: thin checked-nowhere wrappers of the loop nests in csrc/.
+"""The compiled modules: thin wrappers of the loop nests in csrc/, without checks.
 
-The only door to them; users call :mod:`fastmlp.kernels`, which checks its arguments.
+Users call :mod:`fastmlp.kernels`, which checks its arguments.
 """

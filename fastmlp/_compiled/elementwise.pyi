@@ -11,32 +11,6 @@ class _MultiplyAdds(Protocol):
 
 UNARY: dict[str, int]
 UPDATE_RULES: dict[str, int]
-EXP: int
-LOG: int
-RELU: int
-LEAKY_RELU: int
-ELU: int
-GELU: int
-SILU: int
-SOFTPLUS: int
-TANH: int
-SIGMOID: int
-RELU_BACKWARD: int
-LEAKY_RELU_BACKWARD: int
-ELU_BACKWARD: int
-GELU_BACKWARD: int
-SILU_BACKWARD: int
-SOFTPLUS_BACKWARD: int
-TANH_BACKWARD: int
-SIGMOID_BACKWARD: int
-SGD: int
-MOMENTUM: int
-NESTEROV: int
-ADAGRAD: int
-RMSPROP: int
-ADAM: int
-ADAMW: int
-UPDATES: tuple[str, ...]
 
 multiply_adds: _MultiplyAdds
 

@@ -6,10 +6,6 @@ from typing import Any
 from fastmlp._types import Array
 
 ELEMENT_LOSSES: dict[str, int]
-MSE: int
-MAE: int
-HUBER: int
-BINARY_CROSS_ENTROPY: int
 
 def softmax(x: Array, out: Array | None) -> Array | Any: ...
 def log_softmax(x: Array, out: Array | None) -> Array | Any: ...

@@ -5,8 +5,6 @@ import numpy as np
 import numpy.typing as npt
 
 ACTIVATIONS: dict[str, int]
-FORWARD: dict[str, int]
-BACKWARD: dict[str, int]
 UPDATE_RULES: dict[str, int]
 ELEMENT_LOSSES: dict[str, int]
 STORE: int

@@ -1,4 +1,7 @@
-"""Runs networks layer by layer, in Python on plain numpy: the definition of what plans compute."""
+"""Networks layer by layer, in Python, on plain numpy: the definition of what a plan computes.
+
+Read ``ReferenceEngine.train`` to see what happens in a training step.
+"""
 
 from __future__ import annotations
 
@@ -175,7 +178,7 @@ class ReferenceEngine:
     def gradients(
         self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
     ) -> tuple[float, dict[str, Array]]:
-        """Return the mean loss and its gradients with respect to all parameters, by name."""
+        """Return the mean loss of one batch of all samples, and its gradient by parameter name."""
         network = self._network
         network.to_plain()
         training = Training(network.seed, updates=False)
@@ -187,7 +190,7 @@ class ReferenceEngine:
         return value, {name: store.gradients[name] for name in network.named_parameters}
 
     def _chunks(self, total: int) -> Iterator[tuple[slice, Workspace]]:
-        """Yield the rows of each chunk with a workspace, which the next chunk may reuse."""
+        """Yield the rows of each chunk, with buffers that all chunks of this call share."""
         size = min(CHUNK, total)
         workspace = Workspace(self._network, size)
         for start in range(0, total, size):

@@ -25,7 +25,7 @@ def activate(builder: Builder, layer: Layer, x: Value, activation: ActivationFun
         before = None
     if name != "softmax" and before is not None and x.activation is None:
         x.activation, x.saved = activation, x.buffer
-        before.arguments["activation"] = compiled.FORWARD[name]
+        before.arguments["activation"] = compiled.ACTIVATIONS[name]
         before.arguments["parameter"] = activation.parameter
         before.fused.append(name)
         if activation.saves == "input":
@@ -48,7 +48,7 @@ def activate(builder: Builder, layer: Layer, x: Value, activation: ActivationFun
         outputs=x.columns,
         x=x.buffer,
         y=y,
-        activation=compiled.FORWARD[name],
+        activation=compiled.ACTIVATIONS[name],
         parameter=activation.parameter,
     ).fused.append(name)
     saved = x.buffer if activation.saves == "input" else y
@@ -71,7 +71,7 @@ def derive(builder: Builder, layer: Layer, y: Value, gradient: Gradient) -> Grad
         dy=gradient.buffer,
         dx=gradient.buffer,
         saved=y.saved,
-        activation=compiled.BACKWARD[y.activation.name],
+        activation=compiled.ACTIVATIONS[y.activation.name],
         parameter=y.activation.parameter,
     ).fused.append(y.activation.name + "'")
     return Gradient(gradient.buffer, True)
@@ -88,7 +88,7 @@ def fuse_derivative(operation: Operation, x: Value) -> bool:
     if x.activation.name == "softmax" or x.uses > 1:
         return False
     operation.arguments |= {
-        "activation": compiled.BACKWARD[x.activation.name],
+        "activation": compiled.ACTIVATIONS[x.activation.name],
         "parameter": x.activation.parameter,
         "saved": x.saved,
     }

@@ -14,7 +14,6 @@ from fastmlp._compiled import plan as compiled
 from fastmlp._plan.builder import Builder
 from fastmlp._plan.operation import Operation
 from fastmlp._types import Array
-from fastmlp.optimizers.base import KINDS
 from fastmlp.parameter import Parameter
 
 __all__ = ["finish", "keep_gradient", "penalties", "update", "wanted"]
@@ -122,7 +121,7 @@ def _apply_rule(
     if builder.state is None:
         raise ValueError("the plan has no optimizer.")
     arguments = operation.arguments
-    arguments["rule"] = KINDS[builder.state.optimizer.kind]
+    arguments["rule"] = compiled.UPDATE_RULES[builder.state.optimizer.kind]
     arguments["multiplier"] = parameter.learning_rate_multiplier
     for index, slot in enumerate(builder.state.optimizer.slots):
         stored = builder.state.of(parameter)[slot]

@@ -1,7 +1,7 @@
 """Data sets: loaders for real files, toy data, and the digits that come with the package.
 
-Files are read without running anything in them. A file that is damaged, too large or not what
-its name says raises :class:`fastmlp.errors.FastmlpFormatError`.
+Loading a file never runs code from it. A file that is damaged, too large or of the wrong format
+raises :class:`fastmlp.errors.FastmlpFormatError`.
 """
 
 from ._cifar10 import load_cifar10

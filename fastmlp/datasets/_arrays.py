@@ -1,8 +1,8 @@
-"""What every reader shares: the size limit, the number types, the error message.
+"""Size limit, number types and error message shared by all readers.
 
-A reader learns (number code, byte order, shape, bytes) from its own file format and comes here
-to have it checked and made into an array. Nothing else in ``datasets`` turns bytes of a file
-into numpy arrays.
+A reader extracts (number code, byte order, shape, bytes) from its file format. The functions here
+check the four and build the array. No other module in ``datasets`` turns bytes of a file into
+numpy arrays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastmlp.errors import FastmlpFormatError
 __all__ = ["ITEM_SIZES", "MAX_BYTES", "array_from_bytes", "byte_count", "format_error"]
 
 MAX_BYTES = 4 * 2**30
-"""Default limit on what one file may declare or unpack to: 4 GiB."""
+"""Default limit on the size that one file may declare or unpack to: 4 GiB."""
 
 MAX_DIMENSIONS = 32
 
@@ -36,31 +36,31 @@ ITEM_SIZES = {
     "f4": 4,
     "f8": 8,
 }
-"""Bytes of one number, by numpy's code: the only types read. Objects cannot be spelled."""
+"""Bytes of one number, by numpy's code. No other type is read; there is no code for objects."""
 
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
 def format_error(name: str, expected: str, got: str) -> FastmlpFormatError:
-    """Return the one error of all readers: the file, what was expected, what came."""
+    """Return the error that all readers raise: the file, what was expected, what it has."""
     return FastmlpFormatError(f"{name}: expected {expected}, got {got}.")
 
 
 def byte_count(name: str, code: str, shape: Sequence[object], max_bytes: int) -> int:
-    """Return the bytes that an array of ``code`` and ``shape`` takes, after checking both.
+    """Check ``code`` and ``shape``; return the size of the array in bytes.
 
-    A length of 0 does not excuse the others: (2**40, 0) holds nothing, yet is refused, because
-    a loop over its first axis would not end.
+    For the limit, an axis of length 0 counts as 1. An array of shape (2**40, 0) holds no numbers
+    but is refused, because a loop over its first axis would not end.
     """
     if code not in ITEM_SIZES:
-        raise format_error(name, f"a number type of {', '.join(ITEM_SIZES)}", repr(code)[:40])
+        raise format_error(name, f"a number type ({', '.join(ITEM_SIZES)})", repr(code)[:40])
     if len(shape) > MAX_DIMENSIONS:
         raise format_error(name, f"at most {MAX_DIMENSIONS} dimensions", str(len(shape)))
     span = ITEM_SIZES[code]
     empty = False
     for length in shape:
         if type(length) is not int or not 0 <= length < 2**63:
-            raise format_error(name, "lengths of axes from 0 to 2**63 - 1", _short(length))
+            raise format_error(name, "axis lengths from 0 to 2**63 - 1", _short(length))
         empty = empty or length == 0
         span *= max(length, 1)
     if span > max_bytes:
@@ -78,9 +78,9 @@ def array_from_bytes(
     fortran: bool = False,
     max_bytes: int = MAX_BYTES,
 ) -> Array:
-    """Return a writeable array of native byte order made of ``data``.
+    """Return ``data`` as a writeable array in native byte order.
 
-    ``data`` must be exactly as long as the shape says. A bytearray becomes the memory of the
+    The length of ``data`` must match the shape exactly. A bytearray becomes the memory of the
     array; bytes are copied.
     """
     need = byte_count(name, code, shape, max_bytes)
@@ -96,12 +96,12 @@ def array_from_bytes(
     if ITEM_SIZES[code] > 1 and byte_order != _NATIVE:
         flat.byteswap(inplace=True)
     if code == "b1" and flat.size and flat.view(np.uint8).max() > 1:
-        raise format_error(name, "booleans stored as 0 or 1", "another byte")
+        raise format_error(name, "booleans stored as 0 or 1", "another value")
     return flat.reshape(tuple(shape), order="F" if fortran else "C")
 
 
 def _short(value: object) -> str:
-    """Return ``value`` for a message; only numbers are shown, nested values are named."""
+    """Return ``value`` as text for a message: integers in full, other values by type."""
     if type(value) is int and abs(value) < 2**70:
         return str(value)
     return f"a value of type {type(value).__name__}"

@@ -1,8 +1,8 @@
-"""Files as one checked stream of bytes, plain or gzip.
+"""Checked streams of bytes from plain or gzip files.
 
-Gzip is recognised by its first bytes, never by the name, and is unpacked as it is read, so that
-a reader which knows how much it needs never holds more. Everything that is wrong with the bytes
-raises FastmlpFormatError; a missing or unreadable file raises the usual OSError.
+Gzip is recognised by its first bytes, never by the file name. It is unpacked while it is read, so
+a reader never holds more bytes than it asks for. Invalid bytes raise FastmlpFormatError; a missing
+or unreadable file raises OSError as usual.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class ByteStream:
     Parameters
     ----------
     file : binary file object
-        Read from its present position on.
+        Read from its current position.
     name : str
-        What messages call the file.
+        Name of the file in messages.
     max_bytes : int
-        Reading past this many (unpacked) bytes is refused.
+        Limit on the unpacked bytes read in total.
     """
 
     def __init__(self, file: BinaryIO, name: str, max_bytes: int = MAX_BYTES) -> None:
@@ -51,7 +51,7 @@ class ByteStream:
         return data
 
     def read_large(self, n: int) -> bytearray:
-        """Return exactly ``n`` bytes; memory grows with what is there, not with what is said."""
+        """Return exactly ``n`` bytes; memory grows with the bytes present, not with ``n``."""
         self._spend(n)
         data = bytearray()
         while len(data) < n:
@@ -62,7 +62,7 @@ class ByteStream:
         return data
 
     def read_line(self, max_length: int) -> bytes:
-        """Return the bytes up to the next newline, which is read and dropped."""
+        """Read the next line; return it without its newline."""
         line = self._file.readline(max_length + 1)
         self._spend(len(line))
         if not line.endswith(b"\n"):
@@ -74,15 +74,15 @@ class ByteStream:
         return line[:-1]
 
     def read_some(self, n: int) -> bytes:
-        """Return up to ``n`` bytes; none at the end."""
+        """Return up to ``n`` bytes; no bytes at the end."""
         data = self._file.read(n)
         self._spend(len(data))
         return data
 
     def check_end(self) -> None:
-        """Raise if anything follows, or if the checksum of a gzip file does not hold."""
+        """Raise if more data follow, or if the checksum of a gzip file is wrong."""
         if self._file.read(1):
-            raise format_error(self.name, f"the end after {self.position} bytes", "more data")
+            raise format_error(self.name, f"the end after {self.position} bytes", "more bytes")
 
     def _spend(self, n: int) -> int:
         self.position += n
@@ -95,13 +95,13 @@ class ByteStream:
     def _truncated(self, n: int, present: int) -> Exception:
         start = self.position - n
         return format_error(
-            self.name, f"{n} bytes at position {start}", f"a truncated file with {present}"
+            self.name, f"{n} bytes at position {start}", f"{present}: the file is truncated"
         )
 
 
 @contextmanager
 def open_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Iterator[ByteStream]:
-    """Open a plain or gzip file; refuse an empty file and a web page saved under its name."""
+    """Open a plain or gzip file; refuse an empty file and a web page saved in its place."""
     name = os.fspath(path)
     with open(path, "rb") as file:
         stream: BinaryIO = file
@@ -114,13 +114,13 @@ def open_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Iter
             raise format_error(name, "data", "an empty file")
         if start[:64].lstrip().lower().startswith(_WEB_PAGE_STARTS):
             raise format_error(
-                name, "data", "a web page (HTML or XML): the download failed, fetch it again"
+                name, "data", "a web page (HTML or XML): the download failed, download it again"
             )
         yield ByteStream(stream, name, max_bytes)
 
 
 class _GzipMember(io.RawIOBase):
-    """The unpacked bytes of a gzip file of one member, with nothing after it."""
+    """The unpacked bytes of a gzip file with exactly one member and no data after it."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file = file
@@ -136,7 +136,7 @@ class _GzipMember(io.RawIOBase):
         while not data and not self._inflate.eof:
             packed = self._input or self._file.read(_CHUNK)
             if not packed:
-                raise format_error(self._name, "a whole gzip file", "a truncated one")
+                raise format_error(self._name, "a complete gzip file", "a truncated one")
             try:
                 data = self._inflate.decompress(packed, len(buffer))
             except zlib.error as error:

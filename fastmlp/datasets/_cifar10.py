@@ -1,4 +1,4 @@
-"""CIFAR-10, from any of the forms that its files are found in."""
+"""CIFAR-10, from any of the formats it is distributed in."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Split = tuple[Array, Array]
 
 _SIDE, _CHANNELS = 32, 3
 _PIXELS = _SIDE * _SIDE * _CHANNELS
-_RECORD = 1 + _PIXELS  # of the binary version: the label, then the three planes
-_MAX_BATCH_BYTES = 2**25  # a batch has 10 000 images, 31 MB in either version
-_MAX_BYTES = 2**28  # all six have 186 MB
+_RECORD = 1 + _PIXELS  # one image of the binary version: the label, then the three planes
+_MAX_BATCH_BYTES = 2**25  # a batch of 10 000 images takes 31 MB in either version
+_MAX_BYTES = 2**28  # all six batches take 186 MB
 
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 _BINARY = tuple(name + ".bin" for name in _BATCHES)
@@ -43,28 +43,28 @@ _NPZ_KEYS = (
 def load_cifar10(
     path: str | os.PathLike[str] | None = None, *, dtype: Literal["float32", "uint8"] = "float32"
 ) -> tuple[Split, Split]:
-    """Load the CIFAR-10 photographs: 32 x 32 pixels of three colours, 10 classes.
+    """Load the CIFAR-10 photographs: 32 x 32 pixels, three colours, 10 classes.
 
     Reads the "python version" (``data_batch_1`` to ``5`` and ``test_batch``), the "binary version"
-    (the same names with ``.bin``), either of them as ``.tar`` or ``.tar.gz``, or an npz file. No
-    code in a file is run and nothing is extracted to the disk.
+    (the same names with ``.bin``), a ``.tar`` or ``.tar.gz`` archive of either version, or an npz
+    file. No code in a file is run and nothing is extracted to the disk.
 
     Parameters
     ----------
     path : str or path, optional
-        An archive, an npz file, or the folder of the batches (or one with a folder
-        ``cifar-10-batches-py``, ``cifar-10-batches-bin``, ``cifar10`` or ``cifar-10``). By default
-        the folder ``$FASTMLP_DATA`` and then the user's cache are looked in.
+        An archive, an npz file, the folder of the batches, or a folder that contains a folder
+        ``cifar-10-batches-py``, ``cifar-10-batches-bin``, ``cifar10`` or ``cifar-10``. The default
+        searches the folder ``$FASTMLP_DATA`` and then the user's cache.
     dtype : {"float32", "uint8"}, default="float32"
-        "uint8" leaves the pixels bytes, 0 to 255, in a quarter of the memory: for a model with
-        ``scale=1/255``.
+        With "uint8" the pixels stay bytes, 0 to 255, and take a quarter of the memory. Use it with
+        a model that has ``scale=1/255``.
 
     Returns
     -------
     (x_train, y_train) : arrays of shape (50000, 32, 32, 3) and (50000,) int64
-        Images, red, green and blue last, float32 in [0, 1] (the bytes divided by 255) unless
-        ``dtype="uint8"``; labels 0 to 9: airplane, automobile, bird, cat, deer, dog, frog, horse,
-        ship, truck. Files with fewer images give fewer.
+        Images, with red, green and blue on the last axis: float32 in [0, 1] (the bytes divided by
+        255), or uint8. Labels 0 to 9: airplane, automobile, bird, cat, deer, dog, frog, horse,
+        ship, truck. Files with fewer images give smaller arrays.
     (x_test, y_test) : arrays of shape (10000, 32, 32, 3) and (10000,) int64
 
     Raises
@@ -78,9 +78,9 @@ def load_cifar10(
 
     Notes
     -----
-    An npz file has arrays x_train, y_train, x_test, y_test (as Keras names them) or train_images,
-    train_labels, test_images, test_labels; its images are bytes of shape (n, 32, 32, 3),
-    (n, 3, 32, 32) or (n, 3072), the last as three planes, as in the batches.
+    An npz file has arrays x_train, y_train, x_test, y_test (Keras's names) or train_images,
+    train_labels, test_images, test_labels. Its images are bytes of shape (n, 32, 32, 3),
+    (n, 3, 32, 32) or (n, 3072). A row of 3072 bytes holds three planes, as in the batches.
 
     References
     ----------
@@ -99,14 +99,14 @@ def load_cifar10(
                 return _finish(_read_batches(folder, names, read), dtype)
     raise not_found(
         "load_cifar10",
-        f"{', '.join(_SINGLE_FILES)} and no full set of batches ({', '.join(_BATCHES)}, or each "
-        "with .bin)",
+        f"{', '.join(_SINGLE_FILES)} and no complete set of batches ({', '.join(_BATCHES)}, or "
+        "the same names with .bin)",
         path,
     )
 
 
 def _read_file(path: Path) -> tuple[Split, Split]:
-    """Return the splits from a single file; its bytes tell the format."""
+    """Return the splits from a single file, whose first bytes determine the format."""
     with open_bytes(path, _MAX_BYTES) as stream:
         start = stream.read(2)
         if start == b"PK":
@@ -115,7 +115,7 @@ def _read_file(path: Path) -> tuple[Split, Split]:
             raise format_error(
                 str(path),
                 "an archive, an npz file or a folder",
-                "one batch; give the folder that holds all six",
+                "one batch; pass the folder with all six",
             )
     with open_bytes(path, _MAX_BYTES) as stream:
         return _from_tar(stream)
@@ -149,7 +149,8 @@ def _from_tar(stream: ByteStream) -> tuple[Split, Split]:
                 splits.append(read(ByteStream(io.BytesIO(data), inside, _MAX_BATCH_BYTES)))
             return _joined(splits)
     found = ", ".join(members) or "none of them"
-    raise format_error(stream.name, f"members {', '.join(_BATCHES)}, or with .bin", found)
+    wanted = f"members {', '.join(_BATCHES)}, or the same names with .bin"
+    raise format_error(stream.name, wanted, found)
 
 
 def _read_batches(folder: Path, names: tuple[str, ...], read: _Reader) -> tuple[Split, Split]:
@@ -167,7 +168,7 @@ def _joined(splits: list[Split]) -> tuple[Split, Split]:
 
 
 def _python_batch(stream: ByteStream) -> Split:
-    """Return images and labels of a pickled dictionary, of Python 2 (keys of bytes) or 3."""
+    """Return images and labels from a dictionary pickled by Python 2 (bytes as keys) or 3."""
     value = pickle_value(stream)
     if not isinstance(value, dict):
         raise format_error(stream.name, "a dictionary", f"a {type(value).__name__}")
@@ -178,15 +179,15 @@ def _python_batch(stream: ByteStream) -> Split:
             stream.name, "entries data and labels", ", ".join(map(repr, entries))[:200] or "none"
         )
     if isinstance(labels, list):
-        # Compared one by one: a list may be anything, and numpy would make objects of it.
+        # The list may hold any values, so check each one before numpy sees the list.
         if not all(type(label) is int and 0 <= label <= 9 for label in labels):
-            raise format_error(stream.name, "labels 0 to 9", "others")
+            raise format_error(stream.name, "labels 0 to 9", "other values")
         labels = np.array(labels, np.int64)
     return _check(stream.name, entries["data"], labels)
 
 
 def _binary_batch(stream: ByteStream) -> Split:
-    """Return images and labels of records of a label and three planes of 1024 bytes."""
+    """Return images and labels from records of one label and three planes of 1024 bytes."""
     data = bytearray()
     while chunk := stream.read_some(_RECORD * 100):
         data += chunk
@@ -209,9 +210,9 @@ def _check(name: str, x: Any, y: Any) -> Split:
     ):
         raise format_error(name, "images of 3 x 32 x 32 pixels", f"shape {x.shape}")
     if x.dtype != np.uint8:
-        raise format_error(name, "pixels of uint8", str(x.dtype))
+        raise format_error(name, "uint8 pixels", str(x.dtype))
     if y.shape not in ((n,), (n, 1)) or y.dtype.kind not in "iu":
-        raise format_error(name, f"{n} whole numbers as labels", f"{y.shape} of {y.dtype}")
+        raise format_error(name, f"{n} integer labels", f"shape {y.shape} of {y.dtype}")
     if y.min() < 0 or y.max() > 9:
         raise format_error(name, "labels 0 to 9", f"{y.min()} to {y.max()}")
     if x.shape[1:] != (_SIDE, _SIDE, _CHANNELS):

@@ -1,4 +1,4 @@
-"""Tables of numbers as text: one sample a line, one column of them the target."""
+"""Tables of numbers as text: one sample per line, one column per feature or target."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ._bytestream import ByteStream, open_bytes
 
 __all__ = ["load_csv"]
 
-_BLOCK = 2**20  # bytes that are parsed at once
+_BLOCK = 2**20  # bytes parsed at a time
 _MAX_LINE = 2**22
 _MAX_FIELDS = 2**16
-_MAX_EMPTY = 1024  # lines without anything in a row
+_MAX_EMPTY = 1024  # consecutive newlines
 _DELIMITERS = (",", ";", "\t")
-_CLASSES = "; if these are classes, number them from 0: np.unique(y, return_inverse=True)[1]"
+_CLASSES = "; if the column holds class names, number them: np.unique(y, return_inverse=True)[1]"
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -33,45 +33,45 @@ def load_csv(
     delimiter: str | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> tuple[Array, Array | None]:
-    r"""Load a table of numbers: features and the target of each line.
+    r"""Load a table of numbers: one sample per line, features and a target as columns.
 
     Parameters
     ----------
     path : str or path
         Text in UTF-8, plain or gzip.
     target : int or str or None, default=-1
-        Which column is the target: its number (negative ones count from the end) or, with a
-        header, its name. None if there is none.
+        The target column: its index (negative indices count from the end) or, with a header, its
+        name. None if the table has no target.
     header : bool, optional
-        Whether the first line has the names of the columns. By default it is one if any of its
-        fields is not a number.
+        Whether the first line holds the column names. By default it does if any of its fields is
+        not a number.
     delimiter : str, optional
-        What stands between fields, one character. By default the one of comma, semicolon and tab
-        that the first line has most of.
+        The character between fields. By default comma, semicolon or tab, whichever occurs most
+        often in the first line.
     max_bytes : int, default=4 GiB
-        Limit on the (unpacked) size of the file.
+        Limit on the unpacked size of the file.
 
     Returns
     -------
     x : array of shape (N, columns - 1), or (N, columns) without a target, float64
     y : array of shape (N,), or None without a target
-        int64 if all values are whole numbers, which serve as labels; else float64.
+        int64 if all values are whole numbers, so that they serve as labels; otherwise float64.
 
     Raises
     ------
     FastmlpFormatError
-        If a field is empty or not a finite number, or a line has more or fewer fields than the
-        first; the message has the line and the column. If the file is damaged, too large, or has
-        no line of numbers.
+        If a field is empty or not a finite number, or if the number of fields differs between
+        lines; the message names the line and the column. Also if the file is damaged, too large,
+        or has no line of numbers.
     ValueError, TypeError
-        If there is no such target, or another argument is not as above.
+        If there is no such target column, or another argument is invalid.
     OSError
         If the file cannot be opened or read.
 
     Notes
     -----
-    Numbers are written as Python reads them, with a decimal point. Empty lines count as lines and
-    are passed over. Fields may be in double quotes, and end with their line.
+    Numbers follow Python's syntax, with a decimal point. Empty lines are skipped but count in line
+    numbers. Fields may be in double quotes, but cannot contain a newline.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def load_csv(
     if header not in (None, True, False):
         raise TypeError(f"load_csv: header must be True, False or None, got {header!r}.")
     if isinstance(target, bool) or not (target is None or isinstance(target, (int, str))):
-        raise TypeError(f"load_csv: target must be a column's number or name, got {target!r}.")
+        raise TypeError(f"load_csv: target must be the index or name of a column, got {target!r}.")
     with open_bytes(path, max_bytes) as stream:
         table = _Table(stream.name, delimiter)
         column: int | None = None
@@ -106,7 +106,7 @@ def load_csv(
         stream.check_end()
     rows = np.concatenate(blocks) if blocks else np.empty((0, 0))
     if not len(rows):
-        raise format_error(table.name, "lines of numbers", "none")
+        raise format_error(table.name, "at least one line of numbers", "none")
     if column is None:
         return rows, None
     y = rows[:, column].copy()
@@ -116,14 +116,15 @@ def load_csv(
 
 
 def _blocks(stream: ByteStream) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield lists of whole lines, each with the number of its first line."""
+    """Yield lists of complete lines, each with the number of its first line."""
     number, rest = 1, b""
     while data := stream.read_some(_BLOCK):
         if number == 1 and not rest and data.startswith(_BOM):
             data = data[len(_BOM) :]
         text = (rest + data).replace(b"\r\n", b"\n")
         if b"\n" * _MAX_EMPTY in text:
-            raise format_error(stream.name, f"at most {_MAX_EMPTY - 2} empty lines on end", "more")
+            wanted = f"at most {_MAX_EMPTY - 2} consecutive empty lines"
+            raise format_error(stream.name, wanted, "more")
         lines = text.split(b"\n")
         rest = lines.pop()
         if len(rest) > _MAX_LINE:
@@ -137,16 +138,26 @@ def _blocks(stream: ByteStream) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _column(target: int | str | None, table: _Table) -> int | None:
-    """Return the number of the target's column, 0 or more."""
+    """Return the index of the target column, at least 0, or None without a target."""
     names = table.names
     if target is None:
         return None
     if isinstance(target, str):
         if not table.has_header or target not in names:
-            known = ", ".join(names)[:200] if table.has_header else "the file has no header"
-            raise ValueError(f"load_csv: target must be a column's name ({known}), got {target!r}.")
+            if not table.has_header:
+                raise ValueError(
+                    f"load_csv: target must be the index of a column, got {target!r}: the file has "
+                    "no header with names."
+                )
+            known = ", ".join(names)[:200]
+            raise ValueError(
+                f"load_csv: target must be the name of a column ({known}), got {target!r}."
+            )
         if names.count(target) > 1:
-            raise ValueError(f"load_csv: target must name one column, got {target!r}, of several.")
+            raise ValueError(
+                f"load_csv: target must name one column, got {target!r}, which names "
+                f"{names.count(target)}. Pass the index of the column."
+            )
         return names.index(target)
     if not -len(names) <= target < len(names):
         raise ValueError(
@@ -157,7 +168,7 @@ def _column(target: int | str | None, table: _Table) -> int | None:
 
 
 class _Table:
-    """The names of the columns, and how lines become rows."""
+    """The column names of a table, and the conversion of lines to rows."""
 
     def __init__(self, name: str, delimiter: str | None) -> None:
         self.name = name
@@ -168,7 +179,7 @@ class _Table:
         self._detects = delimiter is None
 
     def begin(self, first: int, lines: list[bytes], header: bool | None) -> int:
-        """Look at the first line that is not empty; return how many lines it took."""
+        """Read names and delimiter from the first non-empty line; return how many lines to skip."""
         for index, line in enumerate(lines):
             if not line.strip():
                 continue
@@ -182,14 +193,14 @@ class _Table:
         return len(lines)
 
     def parse(self, first: int, lines: list[bytes]) -> Array:
-        """Return the rows of lines, the number of the first of which is ``first``."""
+        """Return one row per non-empty line; ``first`` is the number of the first line."""
         given = [line for line in lines if line.strip()]
         width = len(self.names)
         if not given:
             return np.empty((0, width))
         joined = b"\n".join(given)
         try:
-            # Numpy's own parser, which takes a few more spellings than we do: they are letters.
+            # numpy's parser is fast, but reads quotes, comments and non-ASCII digits differently.
             if b'"' in joined or b"#" in joined or not joined.isascii():
                 raise ValueError
             text = io.StringIO(joined.decode("ascii"))
@@ -198,7 +209,7 @@ class _Table:
                 return rows
         except ValueError:
             pass
-        # Something is wrong or in quotes: line by line, which finds the place.
+        # A field is invalid or quoted: parse line by line, which finds the line and the column.
         numbered = enumerate(lines, first)
         return np.array([self._row(number, line) for number, line in numbered if line.strip()])
 
@@ -226,7 +237,7 @@ class _Table:
             return line.decode("utf-8")
         except UnicodeDecodeError:
             where = f"{self.name}, line {number}"
-            raise format_error(where, "text in UTF-8", repr(line[:40])) from None
+            raise format_error(where, "UTF-8 text", repr(line[:40])) from None
 
     def _fields(self, number: int, text: str) -> list[str]:
         if text.count(self._delimiter) >= _MAX_FIELDS:
@@ -241,12 +252,12 @@ class _Table:
 
 
 def _maybe(field: str) -> bool:
-    """Tell if a field of the first line may be data: a number, or missing."""
+    """Return whether a field of the first line may be data: a number, or empty."""
     return not field or _float(field) is not None
 
 
 def _float(field: str) -> float | None:
-    """Return a number as Python reads it, without underscores; None if it is none."""
+    """Return ``field`` as a number in Python's syntax without underscores; None if it is none."""
     try:
         return None if "_" in field or len(field) > 400 else float(field)
     except ValueError:

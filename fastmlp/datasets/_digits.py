@@ -15,19 +15,19 @@ __all__ = ["load_digits"]
 
 
 def load_digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Load 1797 images of handwritten digits, 8 x 8 pixels; no file or network is needed.
+    """Load 1797 images of handwritten digits, 8 x 8 pixels, which come with the package.
 
-    Every fifth image (index % 5 == 4) is a test image, so the split is the same everywhere.
+    Every fifth image (index % 5 == 4) is a test image, so the split is always the same.
 
     Returns
     -------
     (x_train, y_train) : arrays of shape (1438, 8, 8) float32 and (1438,) int64
-        Images in [0, 1], one of 17 grey levels, and labels 0 to 9.
+        Images with 17 grey levels in [0, 1], and labels 0 to 9.
     (x_test, y_test) : arrays of shape (359, 8, 8) float32 and (359,) int64
 
     Notes
     -----
-    The writers of the training and test images are the same people.
+    The training and test images come from the same writers.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Downloads, only when asked for: https, pinned SHA-256, from the first mirror that answers."""
+"""Downloads on request: over https, with a pinned SHA-256, from the first mirror that answers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ __all__ = ["download"]
 
 
 def download(folder: Path, mirrors: Sequence[str], hashes: Mapping[str, str]) -> list[Path]:
-    """Fetch the files named in ``hashes`` into ``folder`` and return their paths.
+    """Download the files named in ``hashes`` into ``folder`` and return their paths.
 
-    A file that is there with the right hash is not fetched again. A file appears under its name
-    only after its hash was found right, so an interrupted download leaves nothing behind.
+    A file that already exists with the right hash is not downloaded again. A file gets its name
+    only after its hash has been verified, so an interrupted download leaves no file behind.
     """
     try:
         import pooch  # type: ignore[import-untyped]  # an optional dependency, and slow to import
@@ -28,7 +28,7 @@ def download(folder: Path, mirrors: Sequence[str], hashes: Mapping[str, str]) ->
                 path = pooch.retrieve(
                     mirror + name, known_hash=f"sha256:{sha256}", fname=name, path=folder
                 )
-            except (OSError, ValueError) as error:  # noqa: PERF203 (no network, or another hash)
+            except (OSError, ValueError) as error:  # noqa: PERF203 (no network, or a wrong hash)
                 failures.append(f"{mirror}: {error}")
             else:
                 paths.append(Path(path))

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: the same files as MNIST's, with clothes in them."""
+"""Fashion-MNIST: pictures of clothes in files with the names and formats of MNIST."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["load_fashion_mnist"]
 Split = tuple[Array, Array]
 
 _N_TRAIN, _N_TEST = 60_000, 10_000
-_MAX_BYTES = 2**26  # the bytes of all images are 52 MiB
+_MAX_BYTES = 2**26  # all images together take 52 MiB
 _FOLDERS = ("fashion-mnist", "fashion_mnist", "fashion")
 _SINGLE_FILES = ("fashion-mnist.npz", "fashion_mnist.npz")
 
@@ -26,16 +26,16 @@ _SINGLE_FILES = ("fashion-mnist.npz", "fashion_mnist.npz")
 def load_fashion_mnist(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
     """Load the Fashion-MNIST pictures of clothes: 28 x 28 pixels, 10 classes.
 
-    Reads the four idx files (plain or ``.gz``), which have the names of MNIST's, or an npz file
-    with arrays x_train, y_train, x_test, y_test.
+    Reads the four idx files (plain or ``.gz``), which have the same names as the MNIST files, or
+    an npz file with arrays x_train, y_train, x_test, y_test.
 
     Parameters
     ----------
     path : str or path, optional
-        An npz file, or a folder with the files (or with a folder ``fashion-mnist``,
-        ``fashion_mnist`` or ``fashion``). By default such a folder is looked for in
-        ``$FASTMLP_DATA`` and then in the user's cache; idx files beside it may be MNIST's, and
-        are left alone.
+        An npz file, a folder with the files, or a folder that contains a folder ``fashion-mnist``,
+        ``fashion_mnist`` or ``fashion``. The default searches for a folder with one of these names
+        in ``$FASTMLP_DATA`` and then in the user's cache; idx files directly in these two are
+        ignored, because they may be MNIST.
 
     Returns
     -------
@@ -68,7 +68,8 @@ def load_fashion_mnist(path: str | os.PathLike[str] | None = None) -> tuple[Spli
         for name in _SINGLE_FILES:
             if (folder / name).is_file():
                 return load_fashion_mnist(folder / name)
-    wanted = f"{', '.join(_SINGLE_FILES)} and no {IDX_SET} in a folder {' or '.join(_FOLDERS)}"
+    folders = " or ".join(_FOLDERS)
+    wanted = f"{', '.join(_SINGLE_FILES)} and no {IDX_SET} in a folder named {folders}"
     raise not_found("load_fashion_mnist", wanted, path)
 
 

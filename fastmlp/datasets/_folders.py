@@ -1,4 +1,4 @@
-"""Where the files of a data set are: at a given path, or in the folders of data."""
+"""The folders that may hold a data set: the given path, or the default folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["candidates", "not_found"]
 
 
 def candidates(path: str | os.PathLike[str] | None, names: Sequence[str]) -> list[Path]:
-    """Return the folders to look in: the given or default ones, and those called ``names`` there.
+    """Return the folders ``names`` inside ``path``, or inside each default folder.
 
     The first of ``names`` may be "" for the folder itself.
     """
@@ -23,15 +23,15 @@ def candidates(path: str | os.PathLike[str] | None, names: Sequence[str]) -> lis
 def not_found(
     loader: str, files: str, path: str | os.PathLike[str] | None, downloads: bool = False
 ) -> FileNotFoundError:
-    """Return the error that says what was looked for, and where."""
+    """Return the error that names the missing files and the folders searched."""
     folders = data_folders() if path is None else [Path(path)]
     is_set = "is set" if os.environ.get(ENVIRONMENT_VARIABLE) else "is not set"
-    give = f"Give {loader}(path=...)"
+    fix = f"Call {loader}(path=...)"
     if downloads:
-        give += f", set {ENVIRONMENT_VARIABLE}, or call {loader}(download=True)."
+        fix += f", set {ENVIRONMENT_VARIABLE}, or call {loader}(download=True)."
     else:
-        give += f" or set {ENVIRONMENT_VARIABLE}."
+        fix += f" or set {ENVIRONMENT_VARIABLE}."
     return FileNotFoundError(
         f"{loader}: no {files} in {' and '.join(map(str, folders))}; "
-        f"${ENVIRONMENT_VARIABLE} {is_set}. {give}"
+        f"${ENVIRONMENT_VARIABLE} {is_set}. {fix}"
     )

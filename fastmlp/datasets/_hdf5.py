@@ -1,9 +1,8 @@
-"""HDF5 files, through h5py, with everything refused that reaches outside the data asked for.
+"""HDF5 files, read through h5py, with all features refused that reach outside the requested data.
 
-The HDF5 library follows links to other files, loads filters as plug-ins and inflates whatever a
-chunk unpacks to. So a path is walked one link at a time, a data set is looked at from all sides
-before memory is asked for, and packed chunks are unpacked here first, up to the size they must
-have.
+The HDF5 library follows links to other files, loads filters as plug-ins and unpacks a chunk to
+any size. Therefore paths are resolved one link at a time, a data set is checked completely before
+memory is allocated, and compressed chunks are first unpacked here, up to their expected size.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ __all__ = ["load_hdf5"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3
-_MAX_RATIO = 1032  # of deflate
-_MAX_TEXT = 1024  # bytes of a string of fixed length
+_MAX_RATIO = 1032  # largest compression ratio of deflate
+_MAX_TEXT = 1024  # bytes per fixed-length string
 _MAX_CHUNKS = 2**20
 _MAX_ARRAYS = 1024
 _MAX_DEPTH = 32
@@ -37,41 +36,41 @@ _MAX_DEPTH = 32
 def load_hdf5(
     path: str | os.PathLike[str], *keys: str | Iterable[str], max_bytes: int = MAX_BYTES
 ) -> dict[str, Array]:
-    """Load arrays of an HDF5 file.
+    """Load arrays from an HDF5 file.
 
     Parameters
     ----------
     path : str or path
         The file.
     *keys : str, or one list of str
-        Names of data sets, such as ``"x"`` or ``"group/x"``; without any, all that are there.
+        Names of data sets, such as ``"x"`` or ``"group/x"``. By default all data sets are loaded.
     max_bytes : int, default=4 GiB
-        Limit on the size of all arrays together.
+        Limit on the total size of the arrays.
 
     Returns
     -------
     arrays : dict of str to array
-        In the order of the keys; shapes and types as stored, in native byte order. Strings of a
-        fixed length are arrays of bytes (``"S16"``).
+        In the order of ``keys``, with shapes and types as stored, in native byte order.
+        Fixed-length strings become arrays of bytes (``"S16"``).
 
     Raises
     ------
     ImportError
-        If h5py is missing: it is in the extra ``fastmlp[data]``.
+        If h5py is missing. Install it with the extra ``fastmlp[data]``.
     KeyError
-        If the file has no data set of that name; the message lists those it has.
+        If the file has no data set of that name; the message lists the names it has.
     FastmlpFormatError
-        If the file is damaged or too large, or if it has what may lead out of it: external and
-        soft links, external storage, virtual data sets, references, objects, filters other than
-        gzip, shuffle and fletcher32.
+        If the file is damaged or too large, or contains a feature that is refused: external and
+        soft links, external storage, virtual data sets, references, objects, and filters other
+        than gzip, shuffle and fletcher32.
     OSError
         If the file cannot be opened or read.
 
     Notes
     -----
-    Sizes are compared with the limit, and with what the file holds, before memory is asked for.
-    The bytes themselves are read by the HDF5 library, which is large and written in C: a file made
-    with malice may make it crash. npz and safetensors are safer formats for files of strangers.
+    Sizes are compared with the limit and with the size of the file before memory is allocated. The
+    HDF5 library, a large C library, reads the bytes themselves, and a malicious file may crash it.
+    For files from untrusted sources, npz and safetensors are safer formats.
 
     References
     ----------
@@ -98,7 +97,7 @@ def load_hdf5(
     except FastmlpFormatError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, OverflowError) as error:
-        # What h5py raises for files that the library cannot make sense of.
+        # The exceptions of h5py for files that the library cannot parse.
         got = f"a damaged one ({str(error)[:200]})"
         raise format_error(name, "an HDF5 file", got) from None
 
@@ -114,7 +113,7 @@ def _names(keys: tuple[str | Iterable[str], ...]) -> list[str]:
 
 
 class _Reader:
-    """What the data sets of one open file share."""
+    """Finds, checks and reads the data sets of one open file."""
 
     def __init__(self, h5py: Any, name: str, file_size: int, max_bytes: int) -> None:
         self._h5py, self._name = h5py, name
@@ -122,19 +121,19 @@ class _Reader:
         self._total = 0
 
     def find(self, file: Any, key: str) -> tuple[str, Any]:
-        """Return a data set by its path, walked one link at a time."""
+        """Return a data set by its path, resolved one link at a time."""
         here = file
         for part in key.strip("/").split("/"):
             if not isinstance(here, self._h5py.Group) or part not in here.keys():
                 known = ", ".join(self.all(file, open_=False))[:200] or "none"
-                raise KeyError(f"{self._name}: no data set {key!r}; there are: {known}")
+                raise KeyError(f"{self._name}: no data set {key!r}; the file has: {known}")
             here = self._follow(here, part, key)
         if not isinstance(here, self._h5py.Dataset):
             raise self._error(key, "a data set", f"a {type(here).__name__}")
         return key, here
 
     def all(self, file: Any, *, open_: bool = True) -> dict[str, Any]:
-        """Return all data sets by their paths; of groups in groups, too."""
+        """Return all data sets by path, including those in nested groups."""
         found: dict[str, Any] = {}
         groups = [("", file, 0)]
         while groups:
@@ -161,14 +160,14 @@ class _Reader:
             raise self._error(key, "a data set in the file itself", got)
         try:
             return group[part]
-        except KeyError as error:  # so h5py says that the library cannot read it
+        except KeyError as error:  # the h5py exception for an object the library cannot read
             raise self._error(key, "a data set", f"a damaged one ({str(error)[:200]})") from None
 
     def _error(self, key: str, expected: str, got: str) -> FastmlpFormatError:
         return format_error(f"{self._name}:{key[:80]!a}" if key else self._name, expected, got)
 
     def check(self, key: str, data: Any) -> None:
-        """Refuse what leads out of the file, and sizes that the limit or the file do not allow."""
+        """Refuse references to other files, and sizes above the limit or the size of the file."""
         settings = data.id.get_create_plist()
         if settings.get_external_count():
             raise self._error(key, "data in the file itself", "external storage")
@@ -192,27 +191,28 @@ class _Reader:
         elif layout == kinds.CONTIGUOUS and size:
             place = data.id.get_offset()
             if place is None or place + size > self._file_size:
-                raise self._error(key, "data within the file", f"a place of {place}")
+                raise self._error(key, "data within the file", f"offset {place}")
 
     def _size(self, key: str, data: Any) -> int:
-        """Return the bytes of the array, after checking its type and shape."""
+        """Check the type and the shape of an array; return its size in bytes."""
         kinds, kind = self._h5py.h5t, data.id.get_type()
         plain = kind.get_class() in (kinds.INTEGER, kinds.FLOAT)
         boolean = kind.get_class() == kinds.ENUM and data.dtype == np.dtype(bool)
         if kind.get_class() == kinds.STRING and not kind.is_variable_str():
             width = int(kind.get_size())
             if not 0 < width <= _MAX_TEXT:
-                raise self._error(key, f"texts of at most {_MAX_TEXT} bytes", str(width))
+                raise self._error(key, f"strings of at most {_MAX_TEXT} bytes", str(width))
             return width * byte_count(f"{self._name}:{key}", "u1", data.shape, self._max_bytes)
         if not plain and not boolean:
-            raise self._error(key, "plain numbers or texts of a fixed length", str(data.dtype)[:80])
+            raise self._error(key, "numbers or fixed-length strings", str(data.dtype)[:80])
         code = data.dtype.kind + str(data.dtype.itemsize)
         if kind.get_size() != data.dtype.itemsize:
-            raise self._error(key, "numbers of whole bytes", f"{kind.get_size()} bytes each")
+            wanted = f"{data.dtype.itemsize} bytes per number"
+            raise self._error(key, wanted, str(kind.get_size()))
         return byte_count(f"{self._name}:{key}", code, data.shape, self._max_bytes)
 
     def _check_chunks(self, key: str, data: Any, settings: Any, size: int, stored: int) -> None:
-        """Check that each chunk is there and unpacks to its own size, and no more."""
+        """Check that each chunk is present and unpacks to exactly its size."""
         codes = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
         if not set(codes) <= {_DEFLATE, _SHUFFLE, _CHECKSUM} or codes.count(_DEFLATE) > 1:
             raise self._error(key, "no filters but gzip, shuffle and fletcher32", str(codes)[:80])
@@ -225,18 +225,19 @@ class _Reader:
         n_chunks = math.prod(counts)
         if n_chunks > _MAX_CHUNKS or data.id.get_num_chunks() < n_chunks:
             present = data.id.get_num_chunks()
-            raise self._error(key, f"{n_chunks} chunks, {_MAX_CHUNKS} at most", str(present))
+            raise self._error(key, f"{n_chunks} chunks (maximum {_MAX_CHUNKS})", str(present))
         for place in self._places(counts, data.chunks):
             info = data.id.get_chunk_info_by_coord(place)
             if info.byte_offset is None or info.byte_offset + info.size > self._file_size:
-                raise self._error(key, "chunks within the file", f"none at {place}")
+                raise self._error(key, "chunks within the file", f"no data for chunk {place}")
             if info.filter_mask:
-                raise self._error(key, "chunks that all filters made", "one that was spared")
+                raise self._error(key, "all filters applied to each chunk", "a skipped filter")
             if _DEFLATE not in codes:
                 if info.size != chunk_bytes + 4 * codes.count(_CHECKSUM):
                     raise self._error(key, f"chunks of {chunk_bytes} bytes", str(info.size))
             elif info.size > 2 * chunk_bytes + 1024:
-                raise self._error(key, f"chunks of {chunk_bytes} bytes", f"{info.size} packed")
+                got = f"{info.size} compressed bytes"
+                raise self._error(key, f"chunks of {chunk_bytes} bytes", got)
             else:
                 _, raw = data.id.read_direct_chunk(place)
                 self._check_packed(key, raw, codes, chunk_bytes)
@@ -250,7 +251,7 @@ class _Reader:
         try:
             got = len(inflate.decompress(packed, wanted + 1))
         except zlib.error as error:
-            raise self._error(key, "gzip chunks", f"a damaged one ({error})") from None
+            raise self._error(key, "gzip chunks", f"a damaged chunk ({error})") from None
         if got != wanted or not inflate.eof:
             more = "more" if got > wanted else f"{got}"
             raise self._error(key, f"chunks that unpack to {wanted} bytes", more)
@@ -261,10 +262,10 @@ class _Reader:
             yield tuple(i * c for i, c in zip(index, chunks, strict=True))
 
     def read(self, key: str, data: Any) -> Array:
-        """Return the array, of native byte order."""
+        """Return the array in native byte order."""
         result = np.empty(data.shape, data.dtype.newbyteorder("="))
         if result.size:
             data.read_direct(result)
         if result.dtype == bool and result.size and result.view(np.uint8).max() > 1:
-            raise self._error(key, "booleans stored as 0 or 1", "another byte")
+            raise self._error(key, "booleans stored as 0 or 1", "another value")
         return result

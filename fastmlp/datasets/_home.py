@@ -1,4 +1,4 @@
-"""Where data files are looked for, and where downloads go."""
+"""The folders that loaders search for data files, and the folder for downloads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ ENVIRONMENT_VARIABLE = "FASTMLP_DATA"
 
 
 def data_home() -> Path:
-    r"""Return the folder that downloads go to: ``$FASTMLP_DATA``, or the user's cache.
+    r"""Return the folder for downloads: ``$FASTMLP_DATA`` if set, otherwise the user's cache.
 
     Returns
     -------
     folder : Path
-        It need not exist.
+        The folder may not exist yet.
 
     Notes
     -----
@@ -28,13 +28,13 @@ def data_home() -> Path:
 
 
 def data_folders() -> list[Path]:
-    """Return the folders in which loaders look, the first one first."""
+    """Return the folders that loaders search, in this order."""
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     return [Path(named).expanduser(), user_cache()] if named else [user_cache()]
 
 
 def user_cache() -> Path:
-    """Return the cache folder of the platform; ``$XDG_CACHE_HOME`` goes before it."""
+    """Return the platform's cache folder, or ``$XDG_CACHE_HOME/fastmlp`` if that is set."""
     cache = os.environ.get("XDG_CACHE_HOME")
     if cache:
         return Path(cache) / "fastmlp"

@@ -28,17 +28,17 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Arr
     path : str or path
         The file; gzip is recognised by its first bytes.
     max_bytes : int, default=4 GiB
-        Larger arrays are refused before any memory is asked for.
+        Larger arrays are refused before memory is allocated.
 
     Returns
     -------
-    array : array of the shape and type in the file
-        In native byte order.
+    array : array
+        Shape and type as stored, in native byte order.
 
     Raises
     ------
     FastmlpFormatError
-        If the file is not idx, too short, too long, damaged or too large.
+        If the file is not an idx file, is too short or too long, is damaged, or exceeds the limit.
     OSError
         If the file cannot be opened or read.
 

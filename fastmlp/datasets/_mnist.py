@@ -1,4 +1,4 @@
-"""MNIST, from any of the three forms that its files are found in."""
+"""MNIST, from any of the three formats it is distributed in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Split = tuple[Array, Array]
 
 _N_TRAIN, _N_VALID, _N_TEST = 50_000, 10_000, 10_000
 _SIDE = 28
-_MAX_BYTES = 2**28  # the pickle, the largest of the forms, unpacks to 210 MiB
+_MAX_BYTES = 2**28  # the pickle is the largest format and unpacks to 210 MiB
 
 _MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -48,7 +48,7 @@ _HASHES = {
 _IDX_NAMES = tuple(name.removesuffix(".gz") for name in _HASHES)
 _SINGLE_FILES = ("mnist.pkl.gz", "mnist.pkl", "mnist.npz")
 
-IDX_SET = f"full set of idx files ({', '.join(_IDX_NAMES)}, each may end in .gz)"
+IDX_SET = f"complete set of idx files ({', '.join(_IDX_NAMES)}, plain or with .gz)"
 
 
 def load_mnist(
@@ -62,18 +62,18 @@ def load_mnist(
     Parameters
     ----------
     path : str or path, optional
-        One of the files, or a folder with them (or with a folder ``mnist``). By default the
-        folder ``$FASTMLP_DATA`` and then the user's cache are looked in.
+        One of the files, a folder with the files, or a folder that contains a folder ``mnist``.
+        The default searches the folder ``$FASTMLP_DATA`` and then the user's cache.
     download : bool, default=False
-        Fetch the idx files if none are found, into ``path/mnist``, or ``mnist`` in
-        :func:`data_home`. Needs the extra ``fastmlp[data]``.
+        Whether to download the idx files if no files are found. They go to ``path/mnist``, or
+        without ``path`` to ``mnist`` in :func:`data_home`. Needs the extra ``fastmlp[data]``.
 
     Returns
     -------
     (x_train, y_train) : arrays of shape (50000, 28, 28) float32 and (50000,) int64
         Images in [0, 1] and labels 0 to 9.
     (x_valid, y_valid) : arrays of shape (10000, 28, 28) float32 and (10000,) int64
-        The last 10 000 of the 60 000 original training images.
+        The last 10 000 of the original 60 000 training images.
     (x_test, y_test) : arrays of shape (10000, 28, 28) float32 and (10000,) int64
 
     Raises
@@ -85,12 +85,12 @@ def load_mnist(
     ImportError
         If ``download=True`` and pooch is missing.
     OSError
-        If a file cannot be read, or no mirror gives a file of the pinned SHA-256.
+        If a file cannot be read, or no mirror returns a file with the pinned SHA-256.
 
     Notes
     -----
-    Pixels of idx and npz files are divided by 255. The pickle holds them divided by 256, and
-    they are left so: the two differ by a factor of 256 / 255.
+    Pixels of idx and npz files are divided by 255. The pickle stores pixels already divided by
+    256, and they are returned unchanged. The two differ by a factor of 256 / 255.
 
     References
     ----------
@@ -113,7 +113,7 @@ def load_mnist(
 
 
 def _read_folder(folder: Path) -> tuple[Split, Split, Split] | None:
-    """Return the three splits from a folder, None if MNIST is not in it."""
+    """Return the three splits from a folder, or None if it does not contain MNIST."""
     for name in _SINGLE_FILES:
         if (folder / name).is_file():
             return _read_file(folder / name)
@@ -122,7 +122,7 @@ def _read_folder(folder: Path) -> tuple[Split, Split, Split] | None:
 
 
 def read_idx_set(folder: Path) -> dict[str, Array] | None:
-    """Return x_train, y_train, x_test and y_test from the four idx files, None without them."""
+    """Return x_train, y_train, x_test, y_test from the four idx files; None if one is missing."""
     files = [_find_idx(folder, name) for name in _IDX_NAMES]
     arrays = {}
     for key, path in zip(("x_train", "y_train", "x_test", "y_test"), files, strict=True):
@@ -133,7 +133,7 @@ def read_idx_set(folder: Path) -> dict[str, Array] | None:
 
 
 def _find_idx(folder: Path, name: str) -> Path | None:
-    """Return the file ``name``, also spelled with a dot (train-images.idx3-ubyte) or gzip."""
+    """Return the file ``name``, spelled with "-idx" or ".idx", plain or gzip; None if missing."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for suffix in ("", ".gz"):
             if (folder / (spelling + suffix)).is_file():
@@ -142,7 +142,7 @@ def _find_idx(folder: Path, name: str) -> Path | None:
 
 
 def _read_file(path: Path) -> tuple[Split, Split, Split]:
-    """Return the three splits from a single file; its first bytes tell the format."""
+    """Return the three splits from a single file, whose first bytes determine the format."""
     with open_bytes(path, _MAX_BYTES) as stream:
         start = stream.read(2)
     if start == b"PK":
@@ -151,7 +151,7 @@ def _read_file(path: Path) -> tuple[Split, Split, Split]:
         raise format_error(
             str(path),
             "mnist.pkl.gz, mnist.npz or a folder",
-            "one idx file; give the folder that holds all four",
+            "one idx file; pass the folder with all four",
         )
     return _from_pickle(str(path), read_pickle(path, max_bytes=_MAX_BYTES))
 
@@ -159,10 +159,13 @@ def _read_file(path: Path) -> tuple[Split, Split, Split]:
 def _from_pickle(name: str, value: object) -> tuple[Split, Split, Split]:
     """Return the splits from ((x, y), (x, y), (x, y))."""
     if not isinstance(value, (tuple, list)) or len(value) != 3:
-        raise format_error(name, "three pairs (images, labels)", f"a {type(value).__name__}")
+        got = f"{type(value).__name__}"
+        if isinstance(value, (tuple, list)):
+            got += f" of length {len(value)}"
+        raise format_error(name, "three pairs (images, labels)", got)
     for pair in value:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise format_error(name, "pairs (images, labels)", f"a {type(pair).__name__}")
+            raise format_error(name, "pairs (images, labels)", type(pair).__name__)
     (x_train, y_train), (x_valid, y_valid), (x_test, y_test) = value
     return (
         check_split(f"{name}:train", x_train, y_train, _N_TRAIN),
@@ -172,12 +175,12 @@ def _from_pickle(name: str, value: object) -> tuple[Split, Split, Split]:
 
 
 def _from_arrays(name: str, arrays: Mapping[str, Array]) -> tuple[Split, Split, Split]:
-    """Return the splits from the keys of Keras; x_valid and y_valid may be there or not."""
+    """Return the splits from arrays with Keras's names; x_valid and y_valid are optional."""
     keys = {"x_train", "y_train", "x_test", "y_test"}
     if not keys <= arrays.keys() or ("x_valid" in arrays) != ("y_valid" in arrays):
         raise format_error(
             name,
-            "arrays x_train, y_train, x_test, y_test and perhaps x_valid, y_valid",
+            "arrays x_train, y_train, x_test, y_test and optionally x_valid, y_valid",
             ", ".join(sorted(arrays))[:200] or "none",
         )
     test = check_split(f"{name}:test", arrays["x_test"], arrays["y_test"], _N_TEST)
@@ -194,9 +197,9 @@ def check_split(name: str, x: object, y: object, n: int) -> Split:
     if not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray):
         raise format_error(name, "two arrays", f"{type(x).__name__} and {type(y).__name__}")
     if x.shape not in ((n, _SIDE, _SIDE), (n, _SIDE * _SIDE)):
-        raise format_error(name, f"images of shape ({n}, {_SIDE}, {_SIDE})", f"{x.shape}")
+        raise format_error(name, f"images of shape ({n}, {_SIDE}, {_SIDE})", str(x.shape))
     if y.shape != (n,) or y.dtype.kind not in "iu":
-        raise format_error(name, f"{n} whole numbers as labels", f"{y.shape} of {y.dtype}")
+        raise format_error(name, f"{n} integer labels", f"shape {y.shape} of {y.dtype}")
     if y.min() < 0 or y.max() > 9:
         raise format_error(name, "labels 0 to 9", f"{y.min()} to {y.max()}")
     if x.dtype == np.uint8:
@@ -207,6 +210,6 @@ def check_split(name: str, x: object, y: object, n: int) -> Split:
         if not (images.min() >= 0 and images.max() <= 1):  # also catches NaN
             raise format_error(name, "pixels from 0 to 1", f"{x.min()} to {x.max()}")
     else:
-        raise format_error(name, "pixels of uint8 or floating point", str(x.dtype))
+        raise format_error(name, "uint8 or floating-point pixels", str(x.dtype))
     images = np.ascontiguousarray(images).reshape(n, _SIDE, _SIDE)
     return images, y.astype(np.int64, copy=False)

@@ -1,8 +1,8 @@
-"""Numpy's npz files: a zip archive of npy members, checked before anything is unpacked.
+"""Numpy's npz files: zip archives of npy members, checked completely before unpacking.
 
-Only what ``np.savez`` and ``np.savez_compressed`` write for arrays of plain numbers is read:
-stored or deflated members, no encryption, no archive comment, no overlap between members, and
-sizes that agree with each other. Headers are matched by a pattern; nothing in them is evaluated.
+The reader accepts the files that ``np.savez`` and ``np.savez_compressed`` write for arrays of
+plain numbers: stored or deflated members, no encryption, no archive comment, no overlap between
+members, and consistent sizes. Headers are matched by a pattern and never evaluated.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NPY_HEADER = re.compile(
 )
 _LENGTH = re.compile(rb" *([0-9]{1,19})L? *")
 
-# What zipfile raises for files that are not what it expects.
+# The exceptions of zipfile for invalid archives.
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -53,31 +53,31 @@ _ZIP_ERRORS = (
 
 
 def load_npz(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
-    """Load all arrays of an npz file, none of which can be a pickle.
+    """Load all arrays from an npz file; pickled arrays are refused.
 
     Parameters
     ----------
     path : str or path
-        A file that ``np.savez`` or ``np.savez_compressed`` wrote.
+        A file written by ``np.savez`` or ``np.savez_compressed``.
     max_bytes : int, default=4 GiB
-        Limit on the unpacked size of all members together.
+        Limit on the total unpacked size of the members.
 
     Returns
     -------
     arrays : dict of str to array
-        In the order of the file, shapes and types as saved, in native byte order.
+        In the order of the file, with shapes and types as saved, in native byte order.
 
     Raises
     ------
     FastmlpFormatError
-        If the file is damaged, too large, or holds anything but arrays of plain numbers.
+        If the file is damaged, too large, or contains anything but arrays of plain numbers.
     OSError
         If the file cannot be opened or read.
 
     Notes
     -----
-    Sizes are added up and compared with the limit before memory is asked for. Peak memory is
-    about the size of the arrays.
+    The total size is compared with the limit before memory is allocated. Peak memory is about the
+    size of the arrays.
 
     References
     ----------
@@ -99,7 +99,7 @@ def load_npz(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> dic
 
 
 def read_npz(file: BinaryIO, name: str, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
-    """Return the arrays of an open npz file; ``name`` is for messages."""
+    """Return the arrays of an open npz file; ``name`` is its name in messages."""
     directory = _check_end_record(file, name)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -116,7 +116,7 @@ def read_npz(file: BinaryIO, name: str, *, max_bytes: int = MAX_BYTES) -> dict[s
 
 
 def _check_end_record(file: BinaryIO, name: str) -> int:
-    """Return where the directory starts, after checking the last 22 bytes of the file."""
+    """Check the last 22 bytes of the file; return the offset of the directory."""
     size = file.seek(0, os.SEEK_END)
     tail_size = min(size, _END_RECORD.size + _ZIP64_LOCATOR_BYTES)
     file.seek(size - tail_size)
@@ -135,7 +135,7 @@ def _check_end_record(file: BinaryIO, name: str) -> int:
         or offset + length + _END_RECORD.size != size
         or tail.startswith(b"PK\x06\x07")
     ):
-        raise format_error(name, "an npz file as numpy writes it", "another kind of zip archive")
+        raise format_error(name, "an npz file written by numpy", "another kind of zip archive")
     if count > _MAX_MEMBERS or length > _MAX_DIRECTORY_BYTES:
         raise format_error(name, f"at most {_MAX_MEMBERS} arrays", f"{count} members")
     return int(offset)
@@ -146,9 +146,9 @@ def _describe_start(file: BinaryIO) -> str:
     if not start:
         return "an empty file"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "a web page (HTML or XML): the download failed, fetch it again"
+        return "a web page (HTML or XML): the download failed, download it again"
     if start.startswith(b"PK"):
-        return "a truncated zip archive, or one with data after its end"
+        return "a zip archive that is truncated or has data after its end"
     return f"a file that starts with {start[:8].hex(' ')}"
 
 
@@ -159,7 +159,7 @@ def _check_members(
     directory: int,
     max_bytes: int,
 ) -> None:
-    """Check names, kinds, sizes and places of all members before one is unpacked."""
+    """Check names, kinds, sizes and offsets of all members before any is unpacked."""
     seen: set[str] = set()
     total = 0
     for member in members:
@@ -167,7 +167,7 @@ def _check_members(
         if not member.filename.endswith(".npy") or member.filename == ".npy":
             raise format_error(inside, "a member named *.npy", "another name")
         if member.filename in seen:
-            raise format_error(inside, "each name once", "a duplicate")
+            raise format_error(inside, "unique names", "a duplicate")
         seen.add(member.filename)
         if member.flag_bits & _ENCRYPTED_FLAGS:
             raise format_error(inside, "no encryption", "an encrypted member")
@@ -176,40 +176,41 @@ def _check_members(
         elif member.compress_type == zipfile.ZIP_DEFLATED:
             possible = member.compress_size * _MAX_DEFLATE_RATIO
         else:
-            raise format_error(inside, "stored or deflated data", f"type {member.compress_type}")
+            got = f"compression type {member.compress_type}"
+            raise format_error(inside, "stored or deflated data", got)
         if member.file_size > possible:
             raise format_error(
                 inside,
-                f"at most {possible} bytes from {member.compress_size} packed ones",
+                f"at most {possible} bytes from {member.compress_size} compressed bytes",
                 f"a declared size of {member.file_size}",
             )
         total += member.file_size
     if total > max_bytes:
-        raise format_error(name, f"at most {max_bytes} bytes unpacked", str(total))
+        raise format_error(name, f"at most {max_bytes} unpacked bytes", str(total))
     _check_places(file, name, members, directory)
 
 
 def _check_places(
     file: BinaryIO, name: str, members: list[zipfile.ZipInfo], directory: int
 ) -> None:
-    """Check that no two members share bytes, and none reaches into the directory."""
+    """Check that members do not overlap each other or the directory."""
     free_from = 0
     for member in sorted(members, key=lambda member: member.header_offset):
         inside = f"{name}:{member.filename[:80]!a}"
         start = member.header_offset
         if not free_from <= start <= directory - _LOCAL_HEADER.size:
-            raise format_error(inside, "members side by side", "members that overlap")
+            raise format_error(inside, "members that do not overlap", "overlapping members")
         file.seek(start)
         magic, name_size, extra_size = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
         free_from = start + _LOCAL_HEADER.size + name_size + extra_size + member.compress_size
         if magic != b"PK\x03\x04" or free_from > directory:
-            raise format_error(inside, "a member before the directory", "another place")
+            raise format_error(inside, "a member before the directory", "a wrong offset")
 
 
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, max_bytes: int
 ) -> Array:
-    """Return one array; its header, its shape and the size of the member must agree."""
+    """Return one array, after checking that its header agrees with the size of the member."""
     inside = f"{name}:{member.filename[:80]!a}"
     with archive.open(member) as stream:
         start = stream.read(8)
@@ -241,7 +242,7 @@ def _parse_header(inside: str, header: bytes) -> tuple[str, str, bool, tuple[int
     """Return (byte order, number code, Fortran order, shape) of an npy header."""
     match = _NPY_HEADER.fullmatch(header)
     if match is None:
-        raise format_error(inside, "a header of an array of plain numbers", repr(header[:80]))
+        raise format_error(inside, "the header of an array of plain numbers", repr(header[:80]))
     byte_order, code, fortran, lengths = match.groups()
     parts = lengths.split(b",")
     if not parts[-1].strip():
@@ -249,5 +250,5 @@ def _parse_header(inside: str, header: bytes) -> tuple[str, str, bool, tuple[int
     matches = [_LENGTH.fullmatch(part) for part in parts]
     shape = tuple(int(match[1]) for match in matches if match is not None)
     if len(shape) != len(parts):
-        raise format_error(inside, "a shape of whole numbers", repr(lengths[:80]))
+        raise format_error(inside, "a shape of integers", repr(lengths[:80]))
     return byte_order.decode(), code.decode(), fortran == b"True", shape

@@ -1,4 +1,4 @@
-"""The stack machine of the pickle format, over inert records, and its budgets."""
+"""The stack machine of the pickle format, with inert records as values and with limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._pickle_records import ArrayRecord, DtypeRecord, Name
 __all__ = ["LARGE", "Machine"]
 
 LARGE = 2**20
-"""Blocks longer than this are read in pieces and become the memory of arrays."""
+"""Blocks longer than this many bytes are read in pieces and become the memory of arrays."""
 
 MAX_DEPTH = 32
 MAX_LINE = 2**24
@@ -21,7 +21,7 @@ _SPARE_BYTES = 2**20
 
 
 class Machine:
-    """The stack, the memo and the budgets of one pickle."""
+    """The stack, the memo and the limits for reading one pickle."""
 
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
@@ -34,7 +34,7 @@ class Machine:
         self.n_values = 0
 
     def error(self, expected: str, got: str) -> Exception:
-        """Return a format error at the present position."""
+        """Return a format error with the current position."""
         return format_error(self.name, expected, f"{got} (position {self.stream.position})")
 
     def pop(self) -> Any:
@@ -43,7 +43,7 @@ class Machine:
         return self.stack.pop()
 
     def top(self, kind: type) -> Any:
-        """Return the top of the stack, which must be of ``kind``."""
+        """Return the top of the stack; raise unless its type is ``kind``."""
         if not self.stack or type(self.stack[-1]) is not kind:
             raise self.error(f"a {kind.__name__} on the stack", "something else")
         return self.stack[-1]
@@ -58,22 +58,22 @@ class Machine:
         return struct.unpack(form, self.stream.read(struct.calcsize(form)))[0]
 
     def data(self, length: int) -> bytes | bytearray:
-        """Return ``length`` bytes; large ones as a bytearray, to become an array's memory."""
+        """Return ``length`` bytes; a large block as a bytearray, the later memory of an array."""
         if length < 0:
-            raise self.error("a length of bytes", str(length))
+            raise self.error("a length of at least 0", str(length))
         return self.stream.read(length) if length <= LARGE else self.stream.read_large(length)
 
     def line(self) -> bytes:
         return self.stream.read_line(MAX_LINE)
 
     def spend(self, n: int) -> None:
-        """Count bytes built: each byte of the file may be recoded once and used once."""
+        """Count bytes built: each byte of the file may be re-encoded once and used once."""
         self.built += n
         if self.built > 2 * self.stream.position + _SPARE_BYTES:
-            raise self.error("arrays with bytes of their own", "bytes used again and again")
+            raise self.error("separate bytes for each array", "bytes shared by several arrays")
 
     def own(self, data: object) -> object:
-        """Return the bytes for an array: a large block serves one array, a second gets a copy."""
+        """Return the bytes for an array: one array may use a large block, others get copies."""
         if isinstance(data, (bytes, bytearray)):
             self.spend(len(data))
             if isinstance(data, bytearray):
@@ -83,10 +83,10 @@ class Machine:
         return data
 
     def plain(self, value: Any, depth: int = 0) -> Any:
-        """Return ``value`` with arrays for records, its containers new and counted."""
+        """Return ``value`` with records replaced by arrays; copy and count its containers."""
         self.n_values += 1
         if depth > MAX_DEPTH or self.n_values > MAX_VALUES:
-            raise self.error(f"{MAX_DEPTH} levels and {MAX_VALUES} values at most", "more")
+            raise self.error(f"at most {MAX_DEPTH} levels and {MAX_VALUES} values", "more")
         kind = type(value)
         if kind is tuple:
             return tuple([self.plain(item, depth + 1) for item in value])
@@ -100,5 +100,5 @@ class Machine:
             self.spend(len(value))
             return bytes(value)
         if kind in (ArrayRecord, DtypeRecord, Name):
-            raise self.error("plain values and whole arrays", f"a bare {kind.__name__}")
+            raise self.error("plain values and complete arrays", f"a bare {kind.__name__}")
         return value

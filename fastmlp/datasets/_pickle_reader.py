@@ -1,14 +1,13 @@
 """Pickles of plain values and number arrays, read without an unpickler.
 
-The opcodes are walked by a table of our own. What comes out is None, bool, int, float, str,
-bytes, tuple, list, dict and numpy arrays of plain numbers; everything else in a pickle is
-refused: other names, extension codes, persistent ids, objects, state for anything but arrays.
-An unpickler with a list of allowed names would not do: one that allows numpy's own
-reconstructors alone can be made to read arbitrary memory.
+A table maps opcodes to the functions below. The result consists of None, bool, int, float, str,
+bytes, tuple, list, dict and numpy arrays of plain numbers. All other content is refused: other
+names, extension codes, persistent ids, objects, and state for anything but arrays. An unpickler
+with a list of allowed names is not safe: even if it allows only numpy's reconstructors, a pickle
+can make it read arbitrary memory.
 
-Amounts are limited: opcodes, depth, the values of the result counted with repetition (a small
-pickle of shared tuples can stand for 2**30 values), and bytes of arrays, which cannot exceed
-what the file really holds.
+Limits hold for opcodes, depth, values (counted with repetition, because a small pickle of shared
+tuples can represent 2**30 values) and bytes of arrays, which cannot exceed the bytes in the file.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ MAX_OPCODES = 60_000
 
 
 def read_pickle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Any:
-    """Read plain values and number arrays from a pickle, without running anything in it.
+    """Read plain values and number arrays from a pickle, without running code from it.
 
     Parameters
     ----------
@@ -52,19 +51,19 @@ def read_pickle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
     Returns
     -------
     value : object
-        Tuples, lists, dicts, numbers, strings, None and arrays. Strings that Python 2 wrote
-        are bytes. Arrays are of native byte order and writeable.
+        Tuples, lists, dicts, numbers, strings, None and arrays. Strings written by Python 2
+        become bytes. Arrays have native byte order and are writeable.
 
     Raises
     ------
     FastmlpFormatError
-        If the file is damaged, too large, or holds anything but the above.
+        If the file is damaged, too large, or contains other values.
     OSError
         If the file cannot be opened or read.
 
     Notes
     -----
-    Peak memory is about the unpacked size, twice that where Python 3 wrote protocol 0 to 2.
+    Peak memory is about the unpacked size, or twice that for protocols 0 to 2 written by Python 3.
 
     References
     ----------
@@ -75,20 +74,20 @@ def read_pickle(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> 
 
 
 def pickle_value(stream: ByteStream) -> Any:
-    """Return the value of a stream that holds one pickle, as ``read_pickle`` does."""
+    """Return the value of a stream that contains one pickle; see ``read_pickle``."""
     value = _run(Machine(stream))
     stream.check_end()
     return value
 
 
 def _run(machine: Machine) -> Any:
-    """Return the value that the opcodes up to STOP leave on the stack."""
+    """Run the opcodes up to STOP; return the value left on the stack."""
     read = machine.stream.read
     for _ in range(MAX_OPCODES):
         code = read(1)[0]
         if code == _STOP:
             if len(machine.stack) != 1 or machine.marks:
-                raise machine.error("one value at the end", "none or several")
+                raise machine.error("one value at the end", "no value or several")
             return machine.plain(machine.stack[0])
         operation = _OPERATIONS.get(code)
         if operation is None:
@@ -99,14 +98,14 @@ def _run(machine: Machine) -> Any:
 
 def _describe(code: int) -> str:
     name = _OPCODE_NAMES.get(code)
-    return f"opcode {name}" if name else f"byte 0x{code:02x}, which is no opcode"
+    return f"opcode {name}" if name else f"byte 0x{code:02x}, which is not an opcode"
 
 
-# Operations, one function each; the tables at the end give them their codes.
+# Operations, one function each; the tables at the end map opcodes to them.
 
 
 def _frame(machine: Machine) -> None:
-    machine.number("<Q")  # a hint for buffering; what follows is read anyway
+    machine.number("<Q")  # the frame length only helps buffering; its content is read anyway
 
 
 def _protocol(machine: Machine) -> None:
@@ -155,23 +154,23 @@ def _string_line(machine: Machine) -> None:
     try:
         machine.stack.append(codecs.escape_decode(line[1:-1])[0])
     except ValueError:
-        raise machine.error("a string with whole escapes", repr(line[:40])) from None
+        raise machine.error("a string with valid escapes", repr(line[:40])) from None
 
 
 def _text_line(machine: Machine) -> None:
     line = machine.line()
     if len(line) > LARGE and re.search(rb"\\u(?!00)|\\U(?!000000)", line):
-        raise machine.error("large text of Latin-1 characters only", "others")
+        raise machine.error("only Latin-1 characters in large text", "other characters")
     try:
         machine.stack.append(line.decode("raw-unicode-escape"))
     except ValueError:
-        raise machine.error("text with whole escapes", repr(line[:40])) from None
+        raise machine.error("text with valid escapes", repr(line[:40])) from None
 
 
 def _append_text(machine: Machine, data: bytes | bytearray) -> None:
-    # One wide character makes every character of a str wide: four times the memory.
+    # One wide character makes all characters of a str wide, which takes four times the memory.
     if len(data) > LARGE and np.frombuffer(data, np.uint8).max() > 0xC3:
-        raise machine.error("large text of Latin-1 characters only", "others")
+        raise machine.error("only Latin-1 characters in large text", "other characters")
     try:
         machine.stack.append(data.decode("utf-8"))
     except ValueError:
@@ -180,13 +179,13 @@ def _append_text(machine: Machine, data: bytes | bytearray) -> None:
 
 def _memo_put(machine: Machine, index: int) -> None:
     if not machine.stack:
-        raise machine.error("a value to remember", "none")
+        raise machine.error("a value to store in the memo", "none")
     machine.memo[index] = machine.stack[-1]
 
 
 def _memo_get(machine: Machine, index: int) -> None:
     if index not in machine.memo:
-        raise machine.error("a remembered value", f"number {index}, which was not stored")
+        raise machine.error("a number stored in the memo", str(index))
     machine.stack.append(machine.memo[index])
 
 
@@ -228,7 +227,7 @@ def _set_items(machine: Machine, target: dict[Any, Any], items: list[Any]) -> No
         raise machine.error("pairs of keys and values", "a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if type(key) not in (str, bytes, int):
-            raise machine.error("keys that are text or int", f"a {type(key).__name__}")
+            raise machine.error("keys of type str, bytes or int", type(key).__name__)
         target[key] = value
 
 
@@ -264,7 +263,7 @@ def _reduce(machine: Machine) -> None:
     arguments = machine.pop()
     function = machine.pop()
     if not isinstance(function, Name) or type(arguments) is not tuple:
-        raise machine.error("a call that makes an array", "another one")
+        raise machine.error("a call that makes an array", "another call")
     limit = machine.stream.max_bytes
     if function is Name.DTYPE:
         machine.stack.append(make_dtype(machine.name, arguments))
@@ -278,11 +277,11 @@ def _reduce(machine: Machine) -> None:
     elif function is Name.BYTES and not arguments:
         machine.stack.append(b"")
     else:
-        raise machine.error("a call that makes an array", f"other arguments of {function.value}")
+        raise machine.error("a call that makes an array", f"wrong arguments of {function.value}")
 
 
 def _is_empty_array(arguments: tuple[Any, ...]) -> bool:
-    """Tell if these are the arguments of ``_reconstruct(ndarray, (0,), b"b")``."""
+    """Return whether these are the arguments of ``_reconstruct(ndarray, (0,), b"b")``."""
     return (
         len(arguments) == 3
         and arguments[0] is Name.NDARRAY
@@ -292,7 +291,7 @@ def _is_empty_array(arguments: tuple[Any, ...]) -> bool:
 
 
 def _encode(machine: Machine, text: object) -> bytes | bytearray:
-    """Return the bytes that Python 3 wrote as Latin-1 text, in protocols 0 to 2."""
+    """Return the bytes that Python 3 writes as Latin-1 text in protocols 0 to 2."""
     if not isinstance(text, str):
         raise machine.error("text to encode", f"a {type(text).__name__}")
     machine.spend(len(text))
@@ -317,7 +316,8 @@ def _build(machine: Machine) -> None:
             state = (*state[:-1], machine.own(state[-1]))
         record.set_state(machine.name, state, machine.stream.max_bytes)
     else:
-        raise machine.error("state for an array or its dtype", f"for a {type(record).__name__}")
+        got = f"state for a {type(record).__name__}"
+        raise machine.error("state for an array or its dtype", got)
 
 
 _Operation = Callable[[Machine], None]

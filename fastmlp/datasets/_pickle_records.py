@@ -1,8 +1,8 @@
-"""What stands on the stack of the pickle reader in place of Python's objects.
+"""Records on the stack of the pickle reader, in place of Python objects.
 
-A pickle asks for functions by name and for calls of them. Here the few names that numpy arrays
-need are members of an enum, and "calling" one checks its arguments and makes a record or an
-array. Nothing is imported and nothing of the file's choosing is called.
+A pickle names functions and calls them. Here the few names that numpy arrays need are members of
+an enum; "calling" a member checks its arguments and makes a record or an array. The file cannot
+make the reader import a module or call a function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ArrayRecord", "DtypeRecord", "Name", "find_name", "from_buffer", "ma
 
 
 class Name(enum.Enum):
-    """The names a pickle may mention."""
+    """The names a pickle may contain."""
 
     NDARRAY = "numpy.ndarray"
     DTYPE = "numpy.dtype"
@@ -43,13 +43,13 @@ _NAMES = {
 
 @dataclass
 class DtypeRecord:
-    """``numpy.dtype``: a number code, and its byte order once the state has come."""
+    """``numpy.dtype``: a number code, and after ``set_state`` its byte order."""
 
     code: str
     byte_order: str | None = None
 
     def set_state(self, file_name: str, state: object) -> None:
-        """Take (3, byte order, None, None, None, -1, -1, 0): a plain number and nothing else."""
+        """Set the byte order from (3, byte order, None, None, None, -1, -1, 0): a plain number."""
         plain = (None, None, None, -1, -1, 0)
         if (
             self.byte_order is not None
@@ -64,12 +64,12 @@ class DtypeRecord:
 
 @dataclass
 class ArrayRecord:
-    """``numpy.ndarray`` as ``_reconstruct`` makes it: empty until the state has come."""
+    """``numpy.ndarray`` as made by ``_reconstruct``: empty until ``set_state`` is called."""
 
     array: Array | None = None
 
     def set_state(self, file_name: str, state: object, max_bytes: int) -> None:
-        """Take (1, shape, dtype, is Fortran, bytes)."""
+        """Set the array from (1, shape, dtype, Fortran order, bytes)."""
         if self.array is not None or not isinstance(state, tuple) or len(state) != 5:
             raise format_error(file_name, "the state of a plain array", "another state")
         version, shape, dtype, fortran, data = state
@@ -79,13 +79,13 @@ class ArrayRecord:
 
 
 def find_name(file_name: str, module: object, attribute: object) -> Name:
-    """Return the member for ``module.attribute``; only exact names are known."""
+    """Return the member for ``module.attribute``; raise unless the exact name is known."""
     key = (text_of(file_name, module), text_of(file_name, attribute))
     if key not in _NAMES:
         raise format_error(
             file_name,
-            "plain values and number arrays only",
-            f"a pickle that asks for {'.'.join(key)[:80]!r}; nothing was run",
+            "only plain values and number arrays",
+            f"a pickle that names {'.'.join(key)[:80]!r}; no code was run",
         )
     return _NAMES[key]
 
@@ -93,14 +93,15 @@ def find_name(file_name: str, module: object, attribute: object) -> Name:
 def make_dtype(file_name: str, arguments: tuple[object, ...]) -> DtypeRecord:
     """Return the record of ``numpy.dtype(code, align=False, copy=True)``."""
     if len(arguments) != 3 or not all(_is_flag(flag) for flag in arguments[1:]):
-        raise format_error(file_name, "numpy.dtype(code, False, True)", "other arguments")
+        raise format_error(file_name, "numpy.dtype(code, False, True)", "wrong arguments")
     return DtypeRecord(text_of(file_name, arguments[0]))
 
 
 def from_buffer(file_name: str, arguments: tuple[object, ...], max_bytes: int) -> ArrayRecord:
     """Return the record of ``_frombuffer(bytes, dtype, shape, order[, axes])``."""
     if len(arguments) not in (4, 5):
-        raise format_error(file_name, "_frombuffer(bytes, dtype, shape, order)", "others")
+        wanted = "_frombuffer(bytes, dtype, shape, order)"
+        raise format_error(file_name, wanted, "wrong arguments")
     data, dtype, shape, order_text, *rest = arguments
     order = text_of(file_name, order_text)
     if order not in ("C", "F", "K") or (order == "K") != bool(rest):
@@ -113,23 +114,23 @@ def from_buffer(file_name: str, arguments: tuple[object, ...], max_bytes: int) -
             or not all(type(axis) is int for axis in axes)
             or sorted(axes) != list(range(array.ndim))
         ):
-            raise format_error(file_name, "a permutation of the axes", "other axes")
+            raise format_error(file_name, "a permutation of the axes", "other numbers")
         array = array.transpose(axes)
     return ArrayRecord(array)
 
 
 def text_of(file_name: str, value: object) -> str:
-    """Return a short ASCII string; Python 2 wrote bytes for it."""
+    """Return ``value``, a short ASCII string, as str; Python 2 wrote bytes."""
     if isinstance(value, (str, bytes)) and len(value) <= 256 and value.isascii():
         return value if isinstance(value, str) else value.decode("ascii")
-    raise format_error(file_name, "a short ASCII name", f"a {type(value).__name__}")
+    raise format_error(file_name, "a short ASCII name", f"a value of type {type(value).__name__}")
 
 
 def _array(
     file_name: str, data: object, dtype: object, shape: object, fortran: bool, max_bytes: int
 ) -> Array:
     if not isinstance(dtype, DtypeRecord) or not dtype.byte_order:
-        raise format_error(file_name, "a dtype with a byte order", "something else")
+        raise format_error(file_name, "a dtype with a byte order", "another value")
     if not isinstance(shape, tuple) or not isinstance(data, (bytes, bytearray)):
         raise format_error(
             file_name,
@@ -142,5 +143,5 @@ def _array(
 
 
 def _is_flag(value: object) -> bool:
-    """Tell if ``value`` is False or True; Python 2 wrote 0 or 1."""
+    """Return whether ``value`` is False or True; Python 2 wrote 0 or 1."""
     return type(value) in (bool, int) and value in (0, 1)

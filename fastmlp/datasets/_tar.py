@@ -1,8 +1,8 @@
-"""Tar archives as a stream of members: nothing is extracted, and no link is followed.
+"""Tar archives, read as a stream of members without extracting files or following links.
 
-Only what an archive of data files needs is read: regular files and folders, of plain names. Links,
-devices, sparse files, long names and members that would lie elsewhere are refused, because a data
-set has none. The names are compared with those that a loader looks for; no file system sees them.
+The reader accepts regular files and folders with plain names. It refuses links, devices, sparse
+files, long names and paths outside the archive, because a data set has none of them. Names are
+compared with the names that a loader asks for and never reach the file system.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _MAX_MEMBERS = 1024
 _MAX_OTHER_BYTES = 2**20
 _MAX_PADDING = 2**20
 _REGULAR, _FOLDER = (b"0", b"\0"), b"5"
-_EXTENSIONS = (b"x", b"g")  # of POSIX 2001: times, owners; also names and sizes, which are refused
+# The pax headers of POSIX 2001 hold times and owners; names and sizes in them are refused.
+_EXTENSIONS = (b"x", b"g")
 _REFUSED = {
     b"1": "a hard link",
     b"2": "a symbolic link",
@@ -36,22 +37,22 @@ _CHANGES_MEMBER = (b" path=", b" linkpath=", b" size=", b" GNU.sparse")
 def read_members(
     stream: ByteStream, wanted: Iterable[str], max_member_bytes: int
 ) -> dict[str, bytearray]:
-    """Return the data of those members whose last name is in ``wanted``, by that name.
+    """Return the data of all members with a file name in ``wanted``, by file name.
 
     Parameters
     ----------
     stream : ByteStream
-        The archive; its own limit holds for all members together.
+        The archive; the limit of the stream holds for all members together.
     wanted : iterable of str
-        Names without folders.
+        File names without folders.
     max_member_bytes : int
-        Limit of each; members that are not wanted may have 1 MiB.
+        Size limit for each wanted member; the limit for other members is 1 MiB.
 
     Raises
     ------
     FastmlpFormatError
-        If the archive is damaged, has a member of another kind, of a path that leaves its folder,
-        or the same member twice.
+        If the archive is damaged, or has a member of another kind, with a path outside the
+        archive, or with the file name of an earlier member.
 
     References
     ----------
@@ -69,21 +70,21 @@ def read_members(
         taken = kind in _REGULAR and last in names
         inside = f"{stream.name}:{path[:80]!a}"
         if taken and last in found:
-            raise format_error(inside, "each member once", "a duplicate")
+            raise format_error(inside, "unique members", "a duplicate")
         limit = max_member_bytes if taken else _MAX_OTHER_BYTES
         if size > limit:
             raise format_error(inside, f"at most {limit} bytes", str(size))
         data = stream.read_large(size)
         stream.read(-size % _BLOCK)
         if kind in _EXTENSIONS and any(change in data for change in _CHANGES_MEMBER):
-            raise format_error(inside, "members of plain names", "a header that changes one")
+            raise format_error(inside, "plain names and sizes", "a header that changes them")
         if taken:
             found[last] = data
     raise format_error(stream.name, f"at most {_MAX_MEMBERS} members", "more")
 
 
 def _parse(stream: ByteStream, header: bytes) -> tuple[str, bytes, int]:
-    """Return (path, kind, size) of a header, after its checksum."""
+    """Check a header; return its (path, kind, size)."""
     stated = _octal(header[148:156])
     if stated != sum(header) - sum(header[148:156]) + 8 * ord(" "):
         raise format_error(stream.name, "a tar archive", "a damaged header")
@@ -94,12 +95,12 @@ def _parse(stream: ByteStream, header: bytes) -> tuple[str, bytes, int]:
     kind, size = header[156:157], _octal(header[124:136])
     inside = f"{stream.name}:{path[:80]!a}"
     if kind not in (*_REGULAR, _FOLDER, *_EXTENSIONS):
-        got = _REFUSED.get(kind, f"one of type {kind!r}")
+        got = _REFUSED.get(kind, f"a member of type {kind!r}")
         raise format_error(inside, "a file or a folder", got)
     if size is None or (kind == _FOLDER and size):
-        raise format_error(inside, "a size in octal digits", "another size")
+        raise format_error(inside, "a size in octal digits", "an invalid size")
     if path.startswith("/") or ".." in path.split("/") or "\\" in path:
-        raise format_error(inside, "a path inside the archive", "one that leaves it")
+        raise format_error(inside, "a path inside the archive", "a path outside it")
     return path, kind, size
 
 
@@ -111,7 +112,7 @@ def _octal(field: bytes) -> int | None:
 
 
 def _check_padding(stream: ByteStream) -> None:
-    """Check that only zeros follow, as tar fills its last record."""
+    """Check that only zeros follow, the padding of the last record."""
     left = _MAX_PADDING
     while data := stream.read_some(_BLOCK * 128):
         left -= len(data)

@@ -1,4 +1,4 @@
-"""Points in the plane, made by a formula and our own random numbers: the same bits everywhere."""
+"""Toy data: points in the plane, bit for bit the same on every machine."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from fastmlp._types import Array
 
 __all__ = ["make_blobs", "make_circles", "make_moons", "make_spirals"]
 
-_NOISE, _ORDER = 0, 1  # streams of the purpose TOYS
+_NOISE, _ORDER = 0, 1  # streams for the purpose TOYS
 _RING = 5.0
 
 
 def make_moons(n: int = 200, noise: float = 0.0, seed: int = 0) -> tuple[Array, Array]:
-    """Make two half circles that reach into each other.
+    """Make two interleaving half circles.
 
-    Class 0 is on the upper half of the circle of radius 1 around (0, 0), class 1 on the lower half
-    of the one around (1, 0.5).
+    Class 0 is the upper half of the circle with radius 1 around (0, 0), class 1 the lower half of
+    the circle with radius 1 around (1, 0.5).
 
     Parameters
     ----------
     n : int, default=200
-        Number of points, at least 2; half of them of class 0, the odd one of class 1.
+        Number of points, at least 2. Half of them are of class 0; if ``n`` is odd, class 1 has one
+        more.
     noise : float, default=0.0
-        Standard deviation of what is added to each coordinate.
+        Standard deviation of the normal noise added to each coordinate.
     seed : int, default=0
-        Key of the noise and of the order of the points.
+        Seed of the noise and of the order of the points.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def make_moons(n: int = 200, noise: float = 0.0, seed: int = 0) -> tuple[Array, 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument has the wrong type or is out of range.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def make_moons(n: int = 200, noise: float = 0.0, seed: int = 0) -> tuple[Array, 
 def make_circles(
     n: int = 200, noise: float = 0.0, seed: int = 0, *, factor: float = 0.5
 ) -> tuple[Array, Array]:
-    """Make two circles around (0, 0): class 0 has radius 1, class 1 is inside.
+    """Make two circles around (0, 0): class 0 has radius 1, class 1 is the inner circle.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def make_circles(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument has the wrong type or is out of range.
     """
     radius = _checks.number(factor, "factor", minimum=0.0, below=1.0)
     y, place = _classes(n, 2, closed=True)
@@ -87,18 +88,20 @@ def make_circles(
 def make_blobs(
     n: int = 200, noise: float = 1.0, seed: int = 0, *, centers: int | npt.ArrayLike = 2
 ) -> tuple[Array, Array]:
-    """Make clouds of normally distributed points, one a class.
+    """Make one cloud of normally distributed points per class.
 
     Parameters
     ----------
     n : int, default=200
-        Number of points, at least one a class; shared evenly, the last classes have one more.
+        Number of points, at least one per class, divided evenly between the classes; a remainder
+        goes to the last classes.
     noise : float, default=1.0
         Standard deviation of the points from their centre, along each axis.
     seed : int, default=0
-        Key of the points and of their order.
+        Seed of the points and of their order.
     centers : int or array of shape (classes, 2), default=2
-        The centres; a number of them is spread evenly over the circle of radius 5 around (0, 0).
+        The centre of each class. An integer places that many centres evenly on the circle with
+        radius 5 around (0, 0).
 
     Returns
     -------
@@ -109,7 +112,7 @@ def make_blobs(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument has the wrong type or is out of range.
     """
     where: Array
     if isinstance(centers, (int, np.integer)) and not isinstance(centers, bool):
@@ -120,7 +123,7 @@ def make_blobs(
         if where.ndim != 2 or where.shape[1] != 2 or not len(where):
             raise ValueError(f"centers must have shape (classes, 2), got {where.shape}.")
         if not np.isfinite(where).all():
-            raise ValueError("centers must hold finite numbers.")
+            raise ValueError("centers must hold finite numbers, got NaN or infinity.")
     y, _ = _classes(n, len(where))
     return _finish(where[y], y, noise, seed)
 
@@ -133,16 +136,16 @@ def make_spirals(
     classes: int = 2,
     turns: float = 1.0,
 ) -> tuple[Array, Array]:
-    """Make arms that wind outwards from (0, 0) to radius 1, one a class.
+    """Make spiral arms from (0, 0) to radius 1, one per class.
 
     Parameters
     ----------
     n, noise, seed
-        As for :func:`make_moons`; at least one point a class.
+        As for :func:`make_moons`; ``n`` must be at least ``classes``.
     classes : int, default=2
         Number of arms.
     turns : float, default=1.0
-        How often an arm winds around the centre.
+        Number of turns of each arm around the centre.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def make_spirals(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument has the wrong type or is out of range.
     """
     arms = _checks.integer(classes, "classes", minimum=1)
     winding = _checks.number(turns, "turns", minimum=0.0, below=1e6)
@@ -163,9 +166,9 @@ def make_spirals(
 
 
 def _classes(n: int, classes: int, *, closed: bool = False) -> tuple[Array, Array]:
-    """Return the class of each point, and its place from 0 to 1 along the line of its class.
+    """Return the class of each point, and its position from 0 to 1 along the curve of its class.
 
-    Along a closed line 1 is 0 again, and is left out.
+    On a closed curve position 1 equals position 0 and is left out.
     """
     count = _checks.integer(n, "n", minimum=classes)
     bounds = [count * k // classes for k in range(classes + 1)]
@@ -179,7 +182,7 @@ def _classes(n: int, classes: int, *, closed: bool = False) -> tuple[Array, Arra
 
 
 def _finish(x: Any, y: Array, noise: float, seed: int) -> tuple[Array, Array]:
-    """Return the points with noise and in an order of the seed's."""
+    """Return the points with noise, in an order determined by the seed."""
     deviation = _checks.number(noise, "noise", minimum=0.0)
     key = _checks.integer(seed, "seed", minimum=0)
     if deviation:
@@ -189,15 +192,15 @@ def _finish(x: Any, y: Array, noise: float, seed: int) -> tuple[Array, Array]:
 
 
 def _on_circle(turns: Any) -> tuple[Array, Array]:
-    """Return (cos, sin) of angles in turns, made of operations that IEEE 754 rounds exactly.
+    """Return (cos, sin) of angles in turns, from operations that IEEE 754 rounds exactly.
 
-    Those of libm and numpy differ between machines in the last bit.
+    The sine and cosine of libm and numpy differ between machines in the last bit.
     """
     quarter = np.floor(4 * turns + 0.5)
     angle = (turns - quarter / 4) * 6.283185307179586  # within an eighth of a turn
     square = angle * angle
     cos, sin = np.ones_like(angle), np.ones_like(angle)
-    for k in range(18, 0, -2):  # Taylor, by Horner: the next term is below 1e-19
+    for k in range(18, 0, -2):  # Taylor series by Horner's rule; the next term is below 1e-19
         cos = 1 - square / (k * (k - 1)) * cos
         sin = 1 - square / (k * (k + 1)) * sin
     sin = sin * angle

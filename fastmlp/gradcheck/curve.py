@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmlp import _checks, _random
+from fastmlp._types import Shape
 from fastmlp.gradcheck.finite_differences import Comparison, Subject
 from fastmlp.layers import Layer
 
@@ -54,7 +55,7 @@ class GradcheckCurve:
     n: tuple[float, ...]
     errors: tuple[float, ...]
     elements: tuple[Comparison, ...]
-    shape: tuple[int, ...]
+    shape: Shape
     tolerance: float
     suspects: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Files of models: what is written, and the checks before anything in a file is believed."""
+"""Model files: atomic writes, the format, and the checks before a file is used."""
 
 from fastmlp.io.atomic import check_writable, remove_stale, write_atomically
 from fastmlp.io.model_file import ModelFile, write_model

@@ -1,4 +1,4 @@
-"""Writing a file so that it is never seen half written."""
+"""Atomic writes: no process ever sees a partially written file."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ import stat
 __all__ = ["check_writable", "remove_stale", "write_atomically"]
 
 _FREE = "free some space, or write to another disk"
-_RIGHTS = "you may not write to its folder; choose another one"
+_RIGHTS = "you have no permission to write to its folder; choose another folder"
 _TO_DO = {
     errno.ENOSPC: _FREE,
-    errno.EDQUOT: _FREE.replace("space", "space of your quota"),
-    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
-    errno.EIO: "the disk fails; write to another one",
+    errno.EDQUOT: _FREE.replace("space", "of your quota"),
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EIO: "the disk is failing; write to another one",
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: "the disk is read-only; write to another one",
-    errno.ENAMETOOLONG: "give it a shorter name",
-    errno.ENOENT: "its folder does not exist, or takes no files",
-    errno.EINTR: "a signal came; write it again",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "its folder does not exist or cannot hold files",
+    errno.EINTR: "a signal interrupted the write; try again",
 }
 _TEMPORARY = re.compile(r"\.(?P<name>.*)\.(?P<process>\d+)-[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write ``data`` to ``path``: after a crash at any moment the old file stands, or the new one.
+    """Write ``data`` to ``path`` so that a crash at any moment leaves the old file or the new one.
 
-    The data go to a new file in the same directory, reach the disk, and take the name in one
-    step; then the directory reaches the disk. A symbolic link stays one, and a file that is
-    replaced keeps its mode, but that its owner may write. What processes that were killed had
-    written of the same file is removed.
+    The data are written to a temporary file in the same directory and synced to disk. The
+    temporary file is then renamed, and the directory is synced. A symbolic link stays a link, and
+    a replaced file keeps its mode, except that the owner gets write permission. Temporary files
+    that killed processes left for the same path are removed.
 
     Raises
     ------
     OSError
-        If ``path`` is a folder, a device or a pipe, or if that fails; it names ``path`` and says
-        what to do. The old file is intact and nothing else is left, unless only the last step
-        failed: then the new file stands but may not outlast a loss of power, as the message says.
+        If ``path`` is a folder, a device or a pipe, or if writing fails. The message names
+        ``path`` and a remedy. The old file is intact and no temporary file is left. If only the
+        final sync of the directory failed, the new file is in place but may not survive a power
+        failure; the message says so.
 
     References
     ----------
@@ -49,12 +50,12 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     target = os.path.realpath(os.fspath(path))
     mode = _mode(target, os.fspath(path))
     folder, name = os.path.split(target)
-    remove_stale(folder, re.compile(re.escape(name)))  # first: the disk may be full of them
+    remove_stale(folder, re.compile(re.escape(name)))  # first, because they may fill the disk
     directory, temporary, descriptor = _open(target, mode, os.fspath(path))
     try:
         try:
             if mode is not None and os.name != "nt":
-                with contextlib.suppress(PermissionError):  # a file system without modes
+                with contextlib.suppress(PermissionError):  # on a file system without modes
                     os.fchmod(descriptor, mode)
             view = memoryview(data)
             while view:
@@ -73,10 +74,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise now what ``write_atomically`` would raise later, but for what depends on the data.
+    """Raise the errors of ``write_atomically`` that do not depend on the data.
 
-    A file is made beside ``path`` and removed: also root may find a folder that takes none, or a
-    name that is too long.
+    Creates a file beside ``path`` and removes it. Checking permissions is not enough: even root
+    meets folders that cannot hold files, and names that are too long.
     """
     target = os.path.realpath(os.fspath(path))
     mode = _mode(target, os.fspath(path))
@@ -88,20 +89,20 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def _open(target: str, mode: int | None, path: str) -> tuple[str, str, int]:
-    """Make a new file beside another; return their folder, its name and its descriptor."""
+    """Create a temporary file beside ``target``; return its folder, its path and its descriptor."""
     directory, name = os.path.split(target)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}-{os.urandom(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     flags |= getattr(os, "O_BINARY", 0)
     try:
-        # Not wider than the old one at any moment: it may be secret.
+        # Never more permissive than the old file, which may be secret.
         return directory, temporary, os.open(temporary, flags, 0o666 if mode is None else mode)
     except OSError as error:
         raise _not_written(error, path) from None
 
 
 def _mode(target: str, path: str) -> int | None:
-    """Return the mode for what replaces a file; None if there is none. Refuse what is no file."""
+    """Return the mode for a replacement, or None if there is no file; refuse other kinds."""
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:
@@ -109,30 +110,30 @@ def _mode(target: str, path: str) -> int | None:
     except OSError as error:
         raise _not_written(error, path) from None
     if stat.S_ISDIR(mode):
-        raise OSError(errno.EISDIR, "is a folder; give the name of a file in it", path)
-    if not stat.S_ISREG(mode):  # the name would go to a new file, /dev/null too
-        raise OSError(errno.EINVAL, "is a device or a pipe; give the name of a file", path)
+        raise OSError(errno.EISDIR, "is a folder; name a file in it", path)
+    if not stat.S_ISREG(mode):  # the rename would replace the device, even /dev/null
+        raise OSError(errno.EINVAL, "is a device or a pipe; name a regular file", path)
     return stat.S_IMODE(mode) & 0o777 | stat.S_IWUSR
 
 
 def _not_written(error: OSError, path: str) -> OSError:
-    """Return an error of the path asked for, not of a name the user has never seen."""
-    todo = _TO_DO.get(error.errno or 0, "look at the folder, or write to another one")
-    message = f"{error.strerror}; nothing was written, a file of before is intact: {todo}"
+    """Return an error that names the requested path, not the temporary file."""
+    todo = _TO_DO.get(error.errno or 0, "check the folder, or write to another one")
+    message = f"{error.strerror}; nothing was written, any existing file is intact: {todo}"
     return OSError(error.errno, message, path)
 
 
 def _close(descriptor: int) -> None:
     try:
         os.close(descriptor)
-    except InterruptedError:  # it is closed all the same, and the data are on the disk
+    except InterruptedError:  # the file is closed anyway, and its data are on the disk
         pass
 
 
 def remove_stale(folder: str, name: re.Pattern[str]) -> None:
-    """Remove what killed processes were writing to files of a ``name`` in a folder.
+    """Remove temporary files that killed processes left in ``folder`` for files matching ``name``.
 
-    That of processes that live is left alone. Nothing is raised: it only tidies up.
+    Temporary files of running processes are kept. Errors are ignored, as this is only cleanup.
     """
     with contextlib.suppress(OSError):
         for entry in os.listdir(folder or "."):
@@ -143,7 +144,7 @@ def remove_stale(folder: str, name: re.Pattern[str]) -> None:
 
 
 def _lives(process: int) -> bool:
-    if os.name == "nt":  # os.kill would end it there
+    if os.name == "nt":  # where os.kill would terminate the process
         return True
     try:
         os.kill(process, 0)
@@ -155,7 +156,7 @@ def _lives(process: int) -> bool:
 
 
 def _sync_directory(directory: str, path: str) -> None:
-    if os.name == "nt":  # directories cannot be opened there
+    if os.name == "nt":  # where directories cannot be opened
         return
     try:
         descriptor = os.open(directory, os.O_RDONLY)
@@ -164,10 +165,10 @@ def _sync_directory(directory: str, path: str) -> None:
         finally:
             _close(descriptor)
     except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ENOTSUP):  # a file system without such a thing
+        if error.errno in (errno.EINVAL, errno.ENOTSUP):  # the file system cannot sync directories
             return
         message = (
-            f"{error.strerror}; the file is written but may not outlast a loss of power: write it "
+            f"{error.strerror}; the file is written but may not survive a power failure: write it "
             "again"
         )
         raise OSError(error.errno, message, path) from error

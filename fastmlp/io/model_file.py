@@ -1,12 +1,13 @@
 """The model file: safetensors, with the architecture and a checksum in its metadata.
 
-A file is 8 bytes with the length of the header, the header (JSON) and the data. The header names
-every tensor with its dtype, shape and place, and has three entries of metadata: "fastmlp", the
-version of this format; "architecture", JSON that says how to build the model; and "sha256", the
-digest of the whole file with these 64 digits set to zero, so that one changed bit anywhere shows.
+A file consists of 8 bytes with the length of the header, the header (JSON) and the data. The
+header lists the name, dtype, shape and offsets of every tensor. Its metadata have three entries:
+"fastmlp", the version of this format; "architecture", JSON from which the model is built; and
+"sha256", the digest of the whole file with these 64 digits set to zero, which detects any changed
+bit.
 
-A checkpoint is a model file with more in it: "training" among the metadata, JSON that says where
-the training is, and tensors whose names begin with "training/", float32 or float64.
+A checkpoint is a model file with two additions: the metadata entry "training", JSON with the
+progress of the training, and float32 or float64 tensors with names that begin with "training/".
 """
 
 from __future__ import annotations
@@ -48,28 +49,28 @@ def write_model(
     Parameters
     ----------
     path : str or path
-        The file; replaced if there is one.
+        The file; an existing file is replaced.
     config : dict
-        How to build the model, of plain values.
+        The architecture, as plain values.
     values : dict of str to array
         The parameters, float32 or float64.
     training : dict, optional
-        Of a checkpoint: where the training is, of plain values.
+        The progress of the training, as plain values. Makes the file a checkpoint.
     state : dict of str to array, optional
-        Likewise: its arrays, float32 or float64, finite or not.
+        The arrays of a checkpoint, float32 or float64; NaN and infinity are allowed.
 
     Raises
     ------
     ValueError
-        If a value is not finite.
+        If a parameter contains NaN or infinity, or if the header is too large.
     OSError
-        If the file cannot be written; then the old one is intact.
+        If the file cannot be written; an existing file is then intact.
     """
-    from safetensors.numpy import save  # here, so that importing fastmlp does not wait for it
+    from safetensors.numpy import save  # imported lazily to keep importing fastmlp fast
 
     for name, value in values.items():
         if not np.isfinite(value).all():
-            raise ValueError(f"{name} has NaN or infinity in it; the model is not saved.")
+            raise ValueError(f"{name} contains NaN or infinity; the model was not saved.")
     metadata = {
         "fastmlp": FORMAT_VERSION,
         "architecture": json.dumps(config, allow_nan=False),
@@ -81,12 +82,12 @@ def write_model(
     content = save({name: np.ascontiguousarray(v) for name, v in tensors.items()}, metadata)
     del tensors
     length = int.from_bytes(content[:8], "little")
-    # The library writes metadata in random order; sorted, the same model is the same bytes.
+    # safetensors writes metadata in random order; sorting makes equal models equal files.
     header = _dump_sorted(json.loads(content[8 : 8 + length]))
     data = content[8 + length :]
-    if len(header) > _MAX_HEADER:  # nobody could read it
+    if len(header) > _MAX_HEADER:  # the reader would refuse it
         raise ValueError(
-            f"a model file has at most {_MAX_HEADER} bytes of settings, got {len(header)}."
+            f"the header of a model file must have at most {_MAX_HEADER} bytes, got {len(header)}."
         )
     digest = _digest(header, data)
     write_atomically(
@@ -95,9 +96,9 @@ def write_model(
 
 
 class ModelFile:
-    """A model file open for reading; everything is checked before it is used.
+    """A model file open for reading; all content is checked before use.
 
-    Use in a ``with`` block: what the block raises about a wrong value becomes a
+    Use it in a ``with`` block, which turns exceptions about wrong values into a
     FastmlpFormatError that names the file.
 
     Parameters
@@ -108,16 +109,17 @@ class ModelFile:
     Attributes
     ----------
     config : dict
-        How to build the model, as it was given to ``write_model``; not checked here.
+        The architecture as passed to ``write_model``; not checked here.
     training : dict or None
-        Where the training is, likewise, if the file is a checkpoint.
+        The progress of the training as passed to ``write_model``; None if the file is not a
+        checkpoint.
     shapes : dict of str to tuple of int
-        Of all tensors, by their names in the file.
+        Shapes of all tensors, by their names in the file.
 
     Raises
     ------
     FastmlpFormatError
-        If the header is not that of a model of this format.
+        If the header is not the header of a model file in this format.
     OSError
         If the file cannot be read.
     """
@@ -152,33 +154,33 @@ class ModelFile:
             raise self._wrong(error) from error
 
     def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
-        """Raise ValueError unless the model has exactly these tensors; takes no memory.
+        """Raise ValueError unless the model has exactly these tensors; allocates no tensors.
 
-        A checkpoint may have others besides.
+        A checkpoint may have additional tensors for the state of the training.
         """
         found = {name: shape for name, shape in self.shapes.items() if not self._is_state(name)}
         if found != dict(shapes):
             names = sorted(found.keys() ^ shapes.keys())
             names += [n for n in shapes if n in found and found[n] != shapes[n]]
-            raise ValueError(f"the tensors do not fit the architecture: {', '.join(names[:5])}")
+            raise ValueError(f"the tensors do not match the architecture: {', '.join(names[:5])}")
         dtypes = {self._dtypes[name] for name in found}
         if dtypes - {_DTYPES[str(dtype)]}:
-            raise ValueError(f"the tensors are {', '.join(dtypes)}, the model is {dtype}")
+            raise ValueError(f"the tensors are {', '.join(dtypes)}, but the model is {dtype}")
 
     def read(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Return the tensors as arrays of their own, checksum and values verified.
+        """Verify the checksum and the values; return the tensors as new arrays.
 
         Returns
         -------
         values, state : dict of str to array
-            Those of the model, and of a checkpoint the others, as they were given to
+            The parameters of the model, and the state of a checkpoint, as passed to
             ``write_model``.
         """
         from safetensors.numpy import load
 
         data = self._file.read(self._data_size + 1)
         if len(data) != self._data_size:
-            raise ValueError("its size changed while it was read")
+            raise ValueError("the size of the file changed during reading")
         blank = self._header.replace(_entry(self._sha256), _entry(_NO_DIGEST))
         if _digest(blank, data) != self._sha256:
             raise ValueError("the checksum is wrong: the file was changed or damaged")
@@ -189,7 +191,7 @@ class ModelFile:
                 tensors[1][name.removeprefix(_TRAINING)] = np.array(value, order="C")
                 continue
             if not np.isfinite(value).all():
-                raise ValueError(f"{name} has NaN or infinity in it")
+                raise ValueError(f"{name} contains NaN or infinity")
             tensors[0][name] = np.array(value, order="C")
         return tensors
 
@@ -201,18 +203,18 @@ class ModelFile:
         start = self._file.read(8)
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > size - 8:
-            raise ValueError("it is cut short or not a safetensors file")
+            raise ValueError("the file is truncated or not a safetensors file")
         if length > _MAX_HEADER:
-            raise ValueError(f"a header of {length} bytes is too long, the limit is {_MAX_HEADER}")
+            raise ValueError(f"the header has {length} bytes, the limit is {_MAX_HEADER}")
         self._header = self._file.read(length)
         self._data_size = size - 8 - length
         if len(self._header) != length or not self._header.startswith(b"{"):
-            raise ValueError("it is not a safetensors file")
+            raise ValueError("the file is not a safetensors file")
         header = _object(_parse(self._header.decode()), "the header")
         metadata = _object(header.pop("__metadata__", None), "the metadata")
         if metadata.get("fastmlp") != FORMAT_VERSION:
             raise ValueError(
-                f"it is not a model of format {FORMAT_VERSION}, got {metadata.get('fastmlp')!r}"
+                f"the format version must be {FORMAT_VERSION!r}, got {metadata.get('fastmlp')!r}"
             )
         self._sha256 = metadata["sha256"]
         if not isinstance(self._sha256, str) or self._header.count(_entry(self._sha256)) != 1:
@@ -221,7 +223,7 @@ class ModelFile:
         self.config = _object(_parse(metadata["architecture"]), "the architecture")
         training = metadata.get("training")
         if training is not None:
-            training = _object(_parse(training), "what it says of the training")
+            training = _object(_parse(training), "the training state")
         self.training = training
 
     def _wrong(self, error: BaseException) -> FastmlpFormatError:
@@ -232,23 +234,26 @@ class ModelFile:
 def _check_tensors(
     header: Mapping[str, Any], data_size: int
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Return shapes and dtypes of the tensors, whose places must fill the data without a gap."""
+    """Return shapes and dtypes; raise unless the tensors fill the data without gap or overlap."""
     if len(header) > _MAX_TENSORS:
-        raise ValueError(f"{len(header)} tensors are too many, the limit is {_MAX_TENSORS}")
+        raise ValueError(f"the file has {len(header)} tensors, the limit is {_MAX_TENSORS}")
     shapes, places, dtypes = {}, [], {}
     for name, entry in header.items():
         if len(name.encode(errors="replace")) > _MAX_NAME or "\0" in name:
-            raise ValueError("a tensor has a name that is too long or has NUL in it")
+            raise ValueError("the name of a tensor is too long or contains NUL")
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            raise ValueError(f"the entry of tensor {name!r} is not one")
+            raise ValueError(f"tensor {name!r} must have the keys dtype, shape and data_offsets")
         if entry["dtype"] not in _DTYPES.values():
-            raise ValueError(f"tensor {name!r} has dtype {entry['dtype']!r}")
+            raise ValueError(f"tensor {name!r} must be F32 or F64, got {entry['dtype']!r}")
         shape = _integers(entry["shape"], f"the shape of {name!r}")
-        offsets = _integers(entry["data_offsets"], f"the place of {name!r}")
+        offsets = _integers(entry["data_offsets"], f"the offsets of {name!r}")
         if len(shape) > _MAX_DIMENSIONS or len(offsets) != 2:
-            raise ValueError(f"tensor {name!r} has {len(shape)} dimensions, {len(offsets)} offsets")
+            raise ValueError(
+                f"tensor {name!r} must have at most {_MAX_DIMENSIONS} dimensions and 2 offsets, "
+                f"got {len(shape)} and {len(offsets)}"
+            )
         if offsets[1] - offsets[0] != math.prod(shape) * int(entry["dtype"][1:]) // 8:
-            raise ValueError(f"tensor {name!r} has a place that does not fit its shape")
+            raise ValueError(f"the offsets of tensor {name!r} do not match its shape")
         shapes[name] = shape
         dtypes[name] = entry["dtype"]
         places.append(offsets)
@@ -258,12 +263,12 @@ def _check_tensors(
             raise ValueError("the tensors overlap or leave gaps")
         end = stop
     if end != data_size:
-        raise ValueError(f"the tensors need {end} bytes, the file has {data_size}")
+        raise ValueError(f"the tensors take {end} bytes, but the file has {data_size}")
     return shapes, dtypes
 
 
 def _digest(header: bytes, data: bytes) -> str:
-    import hashlib  # here for the same reason as safetensors
+    import hashlib  # imported lazily, like safetensors
 
     digest = hashlib.sha256(_prefix(header))
     digest.update(header)
@@ -285,21 +290,21 @@ def _dump_sorted(header: dict[str, Any]) -> bytes:
 
 
 def _parse(text: Any) -> Any:
-    """Parse JSON and nothing else: no NaN, no key twice."""
+    """Parse strict JSON, without NaN and duplicate keys."""
     if not isinstance(text, str):
-        raise TypeError("the architecture is not text")
+        raise TypeError("an entry of the metadata is not text")
     return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a key stands twice in the header")
+        raise ValueError("a JSON object has a duplicate key")
     return result
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+    raise ValueError(f"{constant} is not valid JSON")
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:
@@ -310,5 +315,5 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 def _integers(value: Any, what: str) -> tuple[int, ...]:
     if not isinstance(value, list) or any(type(v) is not int or v < 0 for v in value):
-        raise ValueError(f"{what} is not a list of integers")
+        raise ValueError(f"{what} must be a list of integers of at least 0")
     return tuple(value)

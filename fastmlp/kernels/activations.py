@@ -34,37 +34,39 @@ __all__ = [
     "tanh_backward",
 ]
 
+_UNARY = elementwise.UNARY  # number of a function, forward and backward, by its name
+
 
 def exp(x: Array, *, out: Array | None = None) -> Array:
     """Return ``e**x``, elementwise. ``out`` may be ``x``."""
-    return _unary(elementwise.EXP, x, out)
+    return _unary(_UNARY["exp"], x, out)
 
 
 def log(x: Array, *, out: Array | None = None) -> Array:
     """Return the natural logarithm, elementwise; -inf at 0 and NaN below. ``out`` may be ``x``."""
-    return _unary(elementwise.LOG, x, out)
+    return _unary(_UNARY["log"], x, out)
 
 
 def relu(x: Array, *, out: Array | None = None) -> Array:
     """Return ``max(x, 0)``; NaN stays NaN. ``out`` may be ``x``."""
-    return _unary(elementwise.RELU, x, out)
+    return _unary(_UNARY["relu"], x, out)
 
 
 def relu_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
     """Return the gradient with respect to the input of :func:`relu`. ``out`` may be ``dy``."""
-    return _backward(elementwise.RELU_BACKWARD, dy, y, "y", out)
+    return _backward(_UNARY["relu"], dy, y, "y", out)
 
 
 def leaky_relu(x: Array, *, negative_slope: float = 0.01, out: Array | None = None) -> Array:
     """Return x where it is positive, else ``negative_slope * x``. ``out`` may be ``x``."""
-    return _unary(elementwise.LEAKY_RELU, x, out, negative_slope)
+    return _unary(_UNARY["leaky_relu"], x, out, negative_slope)
 
 
 def leaky_relu_backward(
     dy: Array, y: Array, *, negative_slope: float = 0.01, out: Array | None = None
 ) -> Array:
     """Return the gradient with respect to the input of :func:`leaky_relu`."""
-    return _backward(elementwise.LEAKY_RELU_BACKWARD, dy, y, "y", out, negative_slope)
+    return _backward(_UNARY["leaky_relu"], dy, y, "y", out, negative_slope)
 
 
 def elu(x: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
@@ -72,12 +74,12 @@ def elu(x: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
 
     Clevert et al. 2015, Fast and accurate deep network learning by exponential linear units.
     """
-    return _unary(elementwise.ELU, x, out, alpha)
+    return _unary(_UNARY["elu"], x, out, alpha)
 
 
 def elu_backward(dy: Array, y: Array, *, alpha: float = 1.0, out: Array | None = None) -> Array:
     """Return the gradient with respect to the input of :func:`elu`. ``out`` may be ``dy``."""
-    return _backward(elementwise.ELU_BACKWARD, dy, y, "y", out, alpha)
+    return _backward(_UNARY["elu"], dy, y, "y", out, alpha)
 
 
 def gelu(x: Array, *, out: Array | None = None) -> Array:
@@ -85,52 +87,52 @@ def gelu(x: Array, *, out: Array | None = None) -> Array:
 
     This is the exact form, not the tanh approximation (Hendrycks and Gimpel 2016).
     """
-    return _unary(elementwise.GELU, x, out)
+    return _unary(_UNARY["gelu"], x, out)
 
 
 def gelu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
     """Return the gradient with respect to the input of :func:`gelu`. ``out`` may be ``dy``."""
-    return _backward(elementwise.GELU_BACKWARD, dy, x, "x", out)
+    return _backward(_UNARY["gelu"], dy, x, "x", out)
 
 
 def silu(x: Array, *, out: Array | None = None) -> Array:
     """Return ``x * sigmoid(x)``, also known as swish (Elfwing et al. 2017). ``out`` may be x."""
-    return _unary(elementwise.SILU, x, out)
+    return _unary(_UNARY["silu"], x, out)
 
 
 def silu_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
     """Return the gradient with respect to the input of :func:`silu`. ``out`` may be ``dy``."""
-    return _backward(elementwise.SILU_BACKWARD, dy, x, "x", out)
+    return _backward(_UNARY["silu"], dy, x, "x", out)
 
 
 def softplus(x: Array, *, out: Array | None = None) -> Array:
     """Return ``log(1 + exp(x))``. ``out`` may be ``x``."""
-    return _unary(elementwise.SOFTPLUS, x, out)
+    return _unary(_UNARY["softplus"], x, out)
 
 
 def softplus_backward(dy: Array, x: Array, *, out: Array | None = None) -> Array:
     """Return the gradient with respect to the input of :func:`softplus`. ``out`` may be ``dy``."""
-    return _backward(elementwise.SOFTPLUS_BACKWARD, dy, x, "x", out)
+    return _backward(_UNARY["softplus"], dy, x, "x", out)
 
 
 def tanh(x: Array, *, out: Array | None = None) -> Array:
     """Return the hyperbolic tangent, elementwise. ``out`` may be ``x``."""
-    return _unary(elementwise.TANH, x, out)
+    return _unary(_UNARY["tanh"], x, out)
 
 
 def tanh_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
     """Return the gradient with respect to the input of :func:`tanh`. ``out`` may be ``dy``."""
-    return _backward(elementwise.TANH_BACKWARD, dy, y, "y", out)
+    return _backward(_UNARY["tanh"], dy, y, "y", out)
 
 
 def sigmoid(x: Array, *, out: Array | None = None) -> Array:
     """Return ``1 / (1 + exp(-x))``. ``out`` may be ``x``."""
-    return _unary(elementwise.SIGMOID, x, out)
+    return _unary(_UNARY["sigmoid"], x, out)
 
 
 def sigmoid_backward(dy: Array, y: Array, *, out: Array | None = None) -> Array:
     """Return the gradient with respect to the input of :func:`sigmoid`. ``out`` may be ``dy``."""
-    return _backward(elementwise.SIGMOID_BACKWARD, dy, y, "y", out)
+    return _backward(_UNARY["sigmoid"], dy, y, "y", out)
 
 
 def softmax(x: Array, *, out: Array | None = None) -> Array:

@@ -23,6 +23,8 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
+_LOSSES = losses.ELEMENT_LOSSES  # number of an elementwise loss by its name
+
 
 def softmax_cross_entropy(
     logits: Array,
@@ -121,7 +123,7 @@ def binary_cross_entropy(
         If the shapes do not fit, the arrays are empty, or a weight is negative.
     """
     return _element_loss(
-        losses.BINARY_CROSS_ENTROPY, logits, targets, out, sample_weight, ("logits", "targets")
+        _LOSSES["binary_cross_entropy"], logits, targets, out, sample_weight, ("logits", "targets")
     )
 
 
@@ -156,7 +158,7 @@ def mse(
     ValueError
         If the shapes do not fit, the arrays are empty, or a weight is negative.
     """
-    return _element_loss(losses.MSE, prediction, target, out, sample_weight)
+    return _element_loss(_LOSSES["mse"], prediction, target, out, sample_weight)
 
 
 def mae(
@@ -171,7 +173,7 @@ def mae(
     Arguments and errors are the same as for :func:`mse`. The gradient is ``sign(prediction -
     target) / size``, 0 where both are equal.
     """
-    return _element_loss(losses.MAE, prediction, target, out, sample_weight)
+    return _element_loss(_LOSSES["mae"], prediction, target, out, sample_weight)
 
 
 def huber(
@@ -190,7 +192,7 @@ def huber(
     by the size.
     """
     delta = _checks.positive(delta, "delta")
-    return _element_loss(losses.HUBER, prediction, target, out, sample_weight, parameter=delta)
+    return _element_loss(_LOSSES["huber"], prediction, target, out, sample_weight, parameter=delta)
 
 
 def hinge(

@@ -23,6 +23,8 @@ __all__ = [
     "weight_penalty_backward",
 ]
 
+_RULES = elementwise.UPDATE_RULES  # number of a rule by its name
+
 
 def sgd_update(
     weight: Array,
@@ -40,12 +42,12 @@ def sgd_update(
     """
     coefficients = (learning_rate, weight_decay, momentum)
     if velocity is not None:
-        kind = elementwise.NESTEROV if nesterov else elementwise.MOMENTUM
+        kind = _RULES["nesterov"] if nesterov else _RULES["momentum"]
         _update(kind, weight, gradient, coefficients, (velocity,), ("velocity",))
     elif momentum or nesterov:
         raise TypeError("velocity is required with momentum or nesterov, got None.")
     else:
-        _update(elementwise.SGD, weight, gradient, coefficients)
+        _update(_RULES["sgd"], weight, gradient, coefficients)
 
 
 def adagrad_update(
@@ -59,7 +61,7 @@ def adagrad_update(
 ) -> None:
     """Perform one step of Adagrad in place."""
     coefficients = (learning_rate, weight_decay, eps)
-    _update(elementwise.ADAGRAD, weight, gradient, coefficients, (accumulator,), ("accumulator",))
+    _update(_RULES["adagrad"], weight, gradient, coefficients, (accumulator,), ("accumulator",))
 
 
 def rmsprop_update(
@@ -74,7 +76,7 @@ def rmsprop_update(
 ) -> None:
     """Perform one step of RMSprop in place."""
     coefficients = (learning_rate, weight_decay, eps, rho)
-    _update(elementwise.RMSPROP, weight, gradient, coefficients, (accumulator,), ("accumulator",))
+    _update(_RULES["rmsprop"], weight, gradient, coefficients, (accumulator,), ("accumulator",))
 
 
 def adam_update(
@@ -96,7 +98,7 @@ def adam_update(
     beta1 = _checks.number(beta1, "beta1", minimum=0.0, below=1.0)
     beta2 = _checks.number(beta2, "beta2", minimum=0.0, below=1.0)
     rate, scale = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    kind = elementwise.ADAMW if decoupled else elementwise.ADAM
+    kind = _RULES["adamw"] if decoupled else _RULES["adam"]
     coefficients = (learning_rate, weight_decay, eps, beta1, beta2, rate, scale)
     _update(kind, weight, gradient, coefficients, (m, v), ("m", "v"))
 

@@ -155,6 +155,11 @@ class Layer:
         "trainable": True, "learning_rate_multiplier": 1.0, "l1": 0.0, "l2": 0.0,
     }  # fmt: skip
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        # A class that still overrides a method of 0.1.0 would be ignored.
+        _checks.refuse_old_names(cls, {"kink_sides": "active_pieces"})
+
     def __init__(
         self,
         *,

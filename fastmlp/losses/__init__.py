@@ -24,7 +24,6 @@ __all__ = [
     "MeanSquaredError",
     "config",
     "get",
-    "is_compiled",
 ]
 
 LOSSES: dict[str, type[Any]] = {
@@ -61,11 +60,6 @@ def get(loss: str | dict[str, Any] | Loss) -> Loss:
     return result
 
 
-def is_compiled(loss: Loss) -> bool:
-    """Return whether the loss is exactly one of the built-in classes, which plans compile."""
-    return type(loss) in LOSSES.values()
-
-
 def config(loss: Loss) -> str | dict[str, Any]:
     """Return plain values from which ``get`` makes an equal loss.
 
@@ -77,7 +71,7 @@ def config(loss: Loss) -> str | dict[str, Any]:
     ValueError
         If the loss is user-defined.
     """
-    if not is_compiled(loss):
+    if type(loss) not in LOSSES.values():
         raise ValueError(
             f"{loss!r} is a user-defined loss, which model files cannot store. Choose a built-in "
             'one before saving, for example model.compile(loss="mse").'

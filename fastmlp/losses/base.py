@@ -7,9 +7,18 @@ from collections.abc import Hashable
 from types import ModuleType
 from typing import Any
 
+from fastmlp._checks import refuse_old_names
 from fastmlp._types import Array, DType, Shape
 
 __all__ = ["Loss"]
+
+
+# Methods that had other names in 0.1.0; a class that still overrides them would be ignored.
+_RENAMED = {
+    "answers": "predictions_per_sample",
+    "right": "count_correct",
+    "kink_sides": "active_pieces",
+}
 
 
 class Loss:
@@ -28,6 +37,10 @@ class Loss:
 
     name: str = ""
     classifies = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        refuse_old_names(cls, _RENAMED)
 
     def __init__(self, **settings: Hashable) -> None:
         # In normalized form, so that equal settings compare equal. They never change.

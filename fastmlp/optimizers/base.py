@@ -15,15 +15,8 @@ from fastmlp._types import Array
 from fastmlp.optimizers import schedules
 from fastmlp.optimizers.schedules import Schedule
 
-__all__ = ["KINDS", "MAX_COEFFICIENTS", "SMALLEST_EPS", "Optimizer", "Setting"]
+__all__ = ["MAX_COEFFICIENTS", "SMALLEST_EPS", "Optimizer", "Setting"]
 
-# Number of each compiled update rule; the order is that of enum fm_update in csrc/simd/fm_table.h.
-KINDS: dict[str, int] = {
-    name: number
-    for number, name in enumerate(
-        ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
-    )
-}
 MAX_COEFFICIENTS = 8
 _LIMIT = 7  # the coefficient that holds the limit of gradient clipping
 
@@ -113,7 +106,7 @@ class Optimizer:
     slots : tuple of str
         Names of the states: arrays with the shape and dtype of a parameter that start at zero.
     kind : str
-        Name of the compiled update rule, a key of ``fastmlp.optimizers.base.KINDS``.
+        Name of the compiled update rule: ``FM_UPDATES`` of csrc/simd/fm_table.h.
     learning_rate : float, Schedule or function
         May be changed between steps, like every setting that is not described as fixed.
     weight_decay : float

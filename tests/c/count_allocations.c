@@ -1,4 +1,4 @@
-/* Preloaded before the C library: counts the calls that ask for memory. */
+/* Preloaded before the C library: counts the calls that allocate memory. */
 #include <stddef.h>
 
 void *__libc_malloc(size_t n);

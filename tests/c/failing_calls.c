@@ -1,7 +1,7 @@
-/* Preloaded before the C library: lets the k-th system call on files below a folder fail.
+/* Preloaded before the C library: makes the k-th system call on files below a folder fail.
  *
- * Counted are open, write, fsync, close, rename, unlink and truncation with all their variants, of
- * paths below the folder, of the folder itself and of descriptors opened there. */
+ * It counts open, write, fsync, close, rename, unlink and truncation, with all variants, for paths
+ * below the folder, the folder itself and descriptors opened there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -21,7 +21,7 @@ static long calls, failing;
 static int mode, code, hits;
 static long by_kind[KINDS];
 
-/* Counts from 0; the call number `at`, from 1, fails with `error`; 0: none. */
+/* The call number `at`, counted from 1, fails with `error`; 0: none. */
 void fm_test_arm(const char *below, long at, int how, int error)
 {
     strncpy(folder, below, sizeof folder - 1);
@@ -40,7 +40,7 @@ long fm_test_calls_of(int kind) { return by_kind[kind]; }
 static int is_below(const char *path) { return folder[0] && !strncmp(path, folder, strlen(folder)); }
 static int is_mine(int fd) { return folder[0] && fd >= 0 && fd < FDS && mine[fd]; }
 
-/* What is to happen to this call: 0, or a mode. */
+/* The mode of this call, or 0. */
 static int fate(enum kind kind)
 {
     calls++;
@@ -100,7 +100,7 @@ OPEN_LIKE(open64)
 OPENAT_LIKE(openat)
 OPENAT_LIKE(openat64)
 
-/* A short write takes half of the bytes, at least one. */
+/* A short write writes half of the bytes, at least one. */
 #define WRITE_BODY(call, half)                                                                    \
     if (!is_mine(fd)) return call;                                                                \
     switch (fate(WRITE)) {                                                                        \
@@ -139,7 +139,7 @@ int fdatasync(int fd)
     return NEXT(fdatasync)(fd);
 }
 
-/* What fails is the report: the descriptor is gone, as on Linux. */
+/* Only the report is a failure: the descriptor is closed, as on Linux. */
 int close(int fd)
 {
     if (!is_mine(fd)) return NEXT(close)(fd);

@@ -1,15 +1,15 @@
 /* The avx512 level for processors without AVX-512: a LEVEL_FILE of the C tests.
  *
- * The level's own file, compiled for AVX2 and FMA. Compilers split vectors of 64 bytes by
- * themselves; the intrinsics of the level are functions here, which do to each lane what Intel's
- * manual says.
+ * It includes the file of the level, compiled for AVX2 and FMA. Compilers split vectors of 64
+ * bytes. The intrinsics of the level are functions here, which treat each lane as Intel's manual
+ * says.
  */
 #include <immintrin.h> /* before the macros, which change what it declares */
 #include <stdint.h>
 #include <string.h>
 
-/* Both halves by an intrinsic of AVX2, whose lanes do the same as those of AVX-512: fmadd rounds
- * once; max and min give b where a or b is NaN and where both are zero. */
+/* Both halves by an intrinsic of AVX2, whose lanes behave like lanes of AVX-512: fmadd rounds once;
+ * max and min return b if a or b is NaN, or if both are zero. */
 #define SOFT(name, whole, half, expression)                                                        \
     static inline whole soft_##name(whole a, whole b, whole c)                                     \
     {                                                                                              \
@@ -31,7 +31,7 @@ SOFT(sqrt_ps, __m512, __m256, _mm256_sqrt_ps(x[i]))
 SOFT(sqrt_pd, __m512d, __m256d, _mm256_sqrt_pd(x[i]))
 #undef SOFT
 
-/* The lanes whose bit is set from p, the others zero; reads nothing of the others. */
+/* Loads the lanes whose bit is set from p and zeros the others, without reading them. */
 #define SOFT(name, whole, real, bits)                                                              \
     static inline whole soft_##name(bits mask, const real *p)                                      \
     {                                                                                              \

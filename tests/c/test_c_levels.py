@@ -1,4 +1,4 @@
-"""Builds the C tests for every instruction set at hand and runs them."""
+"""Builds the C tests for every available instruction set and runs them."""
 
 import os
 import platform
@@ -15,10 +15,10 @@ FLAGS = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contr
 FLAGS += ["-Wall", "-Wextra"]
 AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]
 AVX512 += ["-mprefer-vector-width=512"]
-# Neither optimised nor inlined: gcc takes minutes to split the vectors of unrolled loops.
+# Neither optimised nor inlined: gcc needs minutes to split the vectors of unrolled loops.
 SOFT_AVX512 = ["-mavx2", "-mfma", "-O0", "-Dalways_inline=unused", "-Wno-psabi"]
-# gcc 12 vectorizes the loop over k and loads b one round behind the last. It never
-# builds the plain level but here.
+# gcc 12 vectorizes the loop over k and loads b one iteration too far. It builds the plain level
+# only here.
 PLAIN = ["-DFM_PLAIN_C", "-fno-tree-vectorize"]
 LEVELS = {
     "generic": ("fm_generic.c", []),
@@ -46,7 +46,7 @@ pytestmark = [
 
 
 def cpu_flags():
-    """Names of the processor's features as Linux lists them."""
+    """Return the names of the processor's features as Linux lists them."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -55,7 +55,7 @@ def cpu_flags():
 
 
 def why_not(compiler, level):
-    """Why this level cannot be built here, or None."""
+    """Return why this level cannot be built here, or None."""
     if compiler == "aarch64-linux-gnu-gcc" and shutil.which("qemu-aarch64") is None:
         return "qemu-aarch64 is not installed"
     if shutil.which(compiler) is None:
@@ -80,13 +80,13 @@ def build(test, compiler, level, simd, program, *options):
 
 
 def run(*command):
-    """Run the test program: its exit status and report."""
+    """Run the test program and return its exit status and report."""
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     return result.returncode, result.stdout + result.stderr
 
 
 def build_and_run(test, compiler, level, program):
-    """Exit status and report, or what the processor lacks and the empty report."""
+    """Return exit status and report, or what the processor lacks and an empty report."""
     if compiler == "aarch64-linux-gnu-gcc":
         build(test, compiler, level, SIMD, program, "-static", "-DSAMPLES_LOG2=14")
         return run("qemu-aarch64", str(program))
@@ -101,7 +101,7 @@ def build_and_run(test, compiler, level, program):
 
 @pytest.fixture(scope="module")
 def jobs(request, tmp_path_factory):
-    """Futures by (test, compiler, level) of the selected tests, on all processors at once."""
+    """Start the selected tests on all processors; return futures by (test, compiler, level)."""
     folder = tmp_path_factory.mktemp("levels")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         futures = {}
@@ -129,7 +129,7 @@ def test_level(test, compiler, level, jobs):
 
 
 def test_the_bounds_bite(tmp_path):
-    """A coefficient wrong by 32 units in the last place must be found."""
+    """A coefficient that is wrong by 32 units in the last place is found."""
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     simd = tmp_path / "simd"

@@ -1,4 +1,4 @@
-"""Builds the test of the threads' barrier and runs it, with the thread sanitizer too."""
+"""Builds and runs the test of the barrier, also with the thread sanitizer."""
 
 import os
 import shutil

@@ -46,7 +46,7 @@ static void NAME(test_nonzero)(ptrdiff_t n)
     check(right && found == expected, "nonzero " STRING(SUFFIX), 0, 0, n, 0);
 }
 
-/* Values of few kinds, so that many are equal, and NaN here and there. */
+/* Few different values, so that many are equal, and some NaN. */
 static void NAME(test_max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns)
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);

@@ -1,7 +1,7 @@
 /* Included once per dtype by test_tile.c: products, sums and softmaxes with samples in the lanes. */
 #define NAME(name) FM_PASTE(name, FM_PASTE(_, SUFFIX))
 
-/* Rows of whole blocks, at the end of a page; what is behind the last sample is NaN. */
+/* Rows of whole blocks, at the end of a page. Values behind the last sample are NaN. */
 static REAL *NAME(lane_rows)(int slot, int rows, int samples, ptrdiff_t row, int seed)
 {
     REAL *x = guarded(slot, (size_t)(rows * row) * sizeof(REAL));

@@ -1,4 +1,4 @@
-/* Included once per dtype by test_math.c. REF: the type of the references; R(f): f in it. */
+/* Included once per dtype by test_math.c. REF is the type of references; R(f) is f in that type. */
 
 #define TABLE FM_PASTE(FM(fm_table), FM_PASTE(_, FM_LEVEL))
 #define SMALLEST_NORMAL (FM_F64 ? (REAL)DBL_MIN : (REAL)FLT_MIN)
@@ -25,7 +25,7 @@ static REF FM(ref_softplus)(REF x, REF p)
     (void)p;
     return (x > 0 ? x : x != x ? x : 0) + R(log1p)(R(exp)(-R(fabs)(x)));
 }
-/* Phi(x) = erfc(z) / 2 with z = -x / sqrt(2), put right for the rounding of z. */
+/* Phi(x) = erfc(z) / 2 with z = -x / sqrt(2), corrected for the rounding of z. */
 static REF FM(ref_normal_cdf)(REF x)
 {
     REF z = -x * (REF)0.70710678118654752440084436210484903928L;
@@ -50,7 +50,7 @@ static REF FM(ref_silu_slope)(REF x)
 
 /* ---- errors in units of the last place ---- */
 
-/* |y - r| in units of the last place of r, or of floor where r is smaller. */
+/* |y - r| in units of the last place of r, or of floor if r is smaller. */
 static double FM(ulps)(REAL y, REF r, REF floor)
 {
     const REF beyond = R(ldexp)(1, BIAS + 1); /* infinity counts as the next number */
@@ -83,8 +83,8 @@ static int FM(same)(REAL a, REAL b)
     return (a != a && b != b) || FM(to_bits)(a) == FM(to_bits)(b);
 }
 
-/* Half: all exponents and signs with many mantissas, the ends of each binade included. The
- * other half: the ranges in which the functions do something, and around their branches. */
+/* One half: all exponents and signs with many mantissas, including the ends of each binade. The
+ * other half: the ranges in which the functions vary, and values around their branches. */
 static void FM(fill_samples)(REAL *x)
 {
     static const REAL borders[] = {0.41421356f, 0.70710678f, 1.0f,   1.4142135f, 0.34657359f,
@@ -164,7 +164,7 @@ static void FM(test_accuracy)(const REAL *x, REAL *y)
     }
 }
 
-/* The derivatives of input form: error in units of the last place of 1. */
+/* Derivatives that are computed from the input: error in units of the last place of 1. */
 static void FM(test_slopes)(const REAL *x, REAL *y, REAL *one)
 {
     static const struct {
@@ -285,7 +285,7 @@ static void FM(test_specials)(void)
 
 /* ---- tails, positions and memory bounds ---- */
 
-/* All element functions under one signature: out = f(a, b). */
+/* All elementwise functions under one signature: out = f(a, b). */
 static void FM(element)(int f, ptrdiff_t n, const REAL *a, const REAL *b, REAL *out)
 {
     const REAL p = (REAL)0.25;

@@ -1,11 +1,12 @@
-/* Accuracy, tails and memory bounds of one instruction set's element and row functions.
+/* Accuracy, tails and memory bounds of the elementwise and row functions of one instruction set.
  *
  *     gcc -I csrc/simd -DLEVEL_FILE='"fm_avx2.c"' -mavx2 -mfma <flags of setup.py> \
  *         tests/c/test_math.c -lm -o test_math && ./test_math
  *
- * Includes the level's file, so what is tested is what is built. float is compared with the
- * double functions of libm, double with the long double ones. -DSAMPLES_LOG2=n sets the number
- * of inputs a function: 2^n double, 4 * 2^n float; default 2^21. Exit status 1 if any check fails.
+ * This includes the file of the level, so it tests the code of the build. float is compared with
+ * the double functions of libm, double with the long double functions. -DSAMPLES_LOG2=n sets the
+ * number of inputs per function: 2^n double, 4 * 2^n float; default 2^21. Exit status 1 if any
+ * check fails.
  */
 #define _GNU_SOURCE
 #include <float.h>

@@ -1,8 +1,8 @@
 /* Included once per dtype by test_tile.c: products that leave out zeros. */
 #define NAME(name) FM_PASTE(name, FM_PASTE(_, SUFFIX))
 
-/* x (rows, n), its values x_row and x_col apart, at the end of a page: three of four columns are
- * zero throughout, of the others two values of three, some with a sign. */
+/* x (rows, n), with values x_row and x_col apart, at the end of a page. Three of four columns are
+ * zero; in the other columns two values of three are zero, some of them negative zero. */
 static REAL *NAME(mostly_zero)(int slot, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t x_row,
                                ptrdiff_t x_col)
 {
@@ -16,7 +16,7 @@ static REAL *NAME(mostly_zero)(int slot, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t 
     return x;
 }
 
-/* Whether a list has these columns of x in their order, with their values, and no others. */
+/* Whether a list has exactly these columns of x, in order, with their values. */
 static int NAME(is_list)(const REAL *list, ptrdiff_t rows, ptrdiff_t n, const REAL *x,
                          ptrdiff_t x_row, ptrdiff_t x_col, int32_t step)
 {
@@ -63,7 +63,7 @@ static void NAME(test_nonzeros)(void)
           "list of NaN " STRING(SUFFIX), 2, 0, 4, 0);
 }
 
-/* Every height, width and way to store; bits are those of the tile that leaves nothing out. */
+/* Every height, width and way to store; the bits equal the tile that leaves out no zeros. */
 static void NAME(test_listed)(void)
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);

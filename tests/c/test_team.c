@@ -1,9 +1,11 @@
-/* Teams of threads: every barrier is one, for every size, with fewer processors than threads too.
+/* Teams of threads: no thread passes a barrier early, for teams of every size, also with fewer
+ * processors than threads.
  *
  *     gcc -std=c11 -O2 -pthread -I csrc/team tests/c/test_team.c csrc/team/fm_team.c -o test_team
  *     ./test_team
  *
- * -DBARRIERS=n sets how many barriers a team of one passes, larger ones fewer. Exit status 1 if any check fails.
+ * -DBARRIERS=n sets the number of barriers that a team of one passes; larger teams pass fewer. Exit
+ * status 1 if any check fails.
  */
 #include "fm_team.h"
 
@@ -48,8 +50,8 @@ static void body(fm_team *team, int thread, void *context)
     }
 }
 
-/* The same where the number of active threads changes after some rounds. Those that rested go on at
- * the round that thread 0 has published, also if they were called before they had noticed. */
+/* The same while the number of active threads changes after some rounds. A thread that rested
+ * continues at the round that thread 0 has published, even if it was called before it noticed. */
 typedef struct {
     int rounds, from, active;
     unsigned draw;

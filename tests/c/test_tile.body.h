@@ -68,7 +68,7 @@ static void NAME(test_strips)(void)
                     }
 }
 
-/* Sums in c go on where they stopped: as one strip over all of k, to the bit. */
+/* Sums continue in c: the bits equal one strip over all of k. */
 static void NAME(test_sweep)(int rows, int fetching, ptrdiff_t k_count)
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
@@ -101,9 +101,9 @@ static void NAME(test_sweeps)(void)
                 NAME(test_sweep)(rows, fetching, sums[s]);
 }
 
-/* Several tiles below one another. a is (tiles * rows, k) row by row, column by column (column_a 1)
- * or column by column within each tile (2), or, with blocks, a weight in panels: block after block of
- * k columns. c has one value between its rows. */
+/* Several consecutive tiles. a is (tiles * rows, k) by rows, by columns (column_a 1) or by columns
+ * within each tile (2). With blocks it is a weight in panels: consecutive blocks of k columns. c
+ * has one value between its rows. */
 static void NAME(test_column)(int rows, int vectors, int update, ptrdiff_t tiles, ptrdiff_t blocks,
                               ptrdiff_t k_count, int store, int with_init, int column_a)
 {
@@ -180,7 +180,7 @@ static void NAME(test_columns)(void)
                 }
 }
 
-/* One row against several panels; some of its values are zero, and left out. */
+/* One row against several panels; some values are zero and left out. */
 static void NAME(test_row_product)(ptrdiff_t panels, ptrdiff_t k_count, int store, int with_init)
 {
     const FM_PASTE(fm_table_, SUFFIX) *table = &TABLE(SUFFIX);
@@ -216,7 +216,7 @@ static void NAME(test_row_products)(void)
                 NAME(test_row_product)(panels, sums[s], mode % 2 ? FM_STORE_RELU : 0, mode / 2);
 }
 
-/* A sum of n terms, each of which exp gives with an error of two units. */
+/* A sum of n terms, each computed by exp with an error of two units. */
 #define SOFTMAX_BOUND(n) (EPSILON * ((double)(n) + 12))
 
 static int NAME(close)(REAL value, long double expected, double bound)

@@ -3,10 +3,10 @@
  *     gcc -I csrc/simd -DLEVEL_FILE='"fm_avx2.c"' -mavx2 -mfma <flags of setup.py> \
  *         tests/c/test_tile.c -lm -o test_tile && ./test_tile
  *
- * Every (rows, vectors) of the table, plain, packing, in sweeps and in columns, every way to store;
- * softmax with a row in each lane; sparse rows and max-pools; products, sums and softmaxes with
- * samples in the lanes; products that leave out zeros. Operands and results lie against pages that
- * must not be touched. Exit status 1 if any check fails.
+ * The tests cover every (rows, vectors) of the table (plain, packing, in sweeps and in columns),
+ * every way to store, softmax with a row in each lane, sparse rows and max-pools, products, sums
+ * and softmaxes with samples in the lanes, and products that leave out zeros. Operands and results
+ * end at pages that must not be touched. Exit status 1 if any check fails.
  */
 #define _GNU_SOURCE
 #include <math.h>
@@ -32,7 +32,7 @@ static void check(int right, const char *what, int rows, int vectors, ptrdiff_t 
 
 enum { A, B, C, INIT, PACK, FROM, ACROSS, SLOTS };
 
-/* n bytes, zero at first, that end where an untouchable page begins; valid until the slot's next use */
+/* n zeroed bytes that end at an untouchable page; valid until the next use of the slot */
 static void *guarded(int slot, size_t n)
 {
     static char *ends[SLOTS];

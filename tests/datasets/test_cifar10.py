@@ -168,9 +168,9 @@ def test_nothing_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError) as error:
         load_cifar10(tmp_path)
     assert str(error.value) == (
-        "load_cifar10: no cifar-10-python.tar.gz, cifar-10-binary.tar.gz, cifar10.npz and no full "
-        f"set of batches ({', '.join(BATCHES)}, or each with .bin) in {tmp_path}; $FASTMLP_DATA "
-        "is not set. Give load_cifar10(path=...) or set FASTMLP_DATA."
+        "load_cifar10: no cifar-10-python.tar.gz, cifar-10-binary.tar.gz, cifar10.npz and no "
+        f"complete set of batches ({', '.join(BATCHES)}, or the same names with .bin) in "
+        f"{tmp_path}; $FASTMLP_DATA is not set. Call load_cifar10(path=...) or set FASTMLP_DATA."
     )
     with pytest.raises(ValueError, match='dtype must be "float32" or "uint8", got'):
         load_cifar10(tmp_path, dtype="float64")  # type: ignore[arg-type]
@@ -181,11 +181,11 @@ def test_nothing_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ([1], "expected a dictionary, got a list."),
         ({b"x": 1}, "expected entries data and labels, got 'x'."),
-        ({b"data": planes(0), b"labels": [10] * N}, "expected labels 0 to 9, got others."),
-        ({b"data": planes(0), b"labels": [True] * N}, "expected labels 0 to 9, got others."),
-        ({b"data": planes(0), b"labels": [1] * 3}, "7 whole numbers as labels, got (3,) of int64."),
+        ({b"data": planes(0), b"labels": [10] * N}, "expected labels 0 to 9, got other values."),
+        ({b"data": planes(0), b"labels": [True] * N}, "expected labels 0 to 9, got other values."),
+        ({b"data": planes(0), b"labels": [1] * 3}, "7 integer labels, got shape (3,) of int64."),
         ({b"data": planes(0)[:, :9], b"labels": [1] * N}, "32 x 32 pixels, got shape (7, 9)."),
-        ({b"data": planes(0) / 2, b"labels": [1] * N}, "pixels of uint8, got float64."),
+        ({b"data": planes(0) / 2, b"labels": [1] * N}, "uint8 pixels, got float64."),
         ({b"data": [1], b"labels": [1]}, "expected two arrays, got list and ndarray."),
     ],
 )
@@ -201,7 +201,7 @@ def test_batches_of_something_else(value: object, message: str, tmp_path: Path) 
 def test_one_batch_is_not_enough(tmp_path: Path) -> None:
     path = tmp_path / "data_batch_1"
     path.write_bytes(python_2_pickle(0))
-    with pytest.raises(FastmlpFormatError, match="one batch; give the folder that holds all six"):
+    with pytest.raises(FastmlpFormatError, match="one batch; pass the folder with all six"):
         load_cifar10(path)
     files = members("python")
     del files["test_batch"]

@@ -89,10 +89,10 @@ def test_every_bit_across_blocks(write) -> None:
         ("1,2\n3\n", ", line 2", "expected 2 fields, got 1."),
         ("1,2\n3,4,5\n", ", line 2", "expected 2 fields, got 3."),
         ("1;2\n3,5;4\n", ", line 2, column '0'", "expected a number, got '3,5'."),
-        ("a,b\n", "", "expected lines of numbers, got none."),
-        ("\n\n", "", "expected lines of numbers, got none."),
+        ("a,b\n", "", "expected at least one line of numbers, got none."),
+        ("\n\n", "", "expected at least one line of numbers, got none."),
         ("1,2\n\0,3\n", ", line 2, column '0'", "expected a number, got '\\x00'."),
-        (b"1,2\n3,\xff\n", ", line 2", "expected text in UTF-8, got b'3,\\xff'."),
+        (b"1,2\n3,\xff\n", ", line 2", "expected UTF-8 text, got b'3,\\xff'."),
         ('1,2\n"3,4\n5",6\n', ", line 2", "expected fields between delimiters, got "),
         ("", "", "expected data, got an empty file."),
         ("<!doctype html><p>1,2", "", "expected data, got a web page"),
@@ -117,7 +117,7 @@ def test_line_of_an_error_far_down(write) -> None:
 
 def test_classes_as_text_get_a_hint(write) -> None:
     path = write("a,kind,b\n1,yes,2\n")
-    hint = "; if these are classes, number them from 0: np.unique(y, return_inverse=True)[1]."
+    hint = "; if the column holds class names, number them: np.unique(y, return_inverse=True)[1]."
     for target, end in (("kind", hint), (1, hint), (-1, "."), (None, ".")):
         with pytest.raises(FastmlpFormatError) as error:
             load_csv(path, target)
@@ -139,15 +139,15 @@ def test_gzip_bombs(write, data: bytes) -> None:
 def test_arguments(write) -> None:
     path = write("a,b\n1,2\n")
     for target, error, message in [
-        ("c", ValueError, r"target must be a column's name \(a, b\), got 'c'"),
+        ("c", ValueError, r"target must be the name of a column \(a, b\), got 'c'"),
         (2, ValueError, "target must be from -2 to 1 for 2 columns, got 2"),
         (-3, ValueError, "got -3"),
-        (True, TypeError, "target must be a column's number or name, got True"),
+        (True, TypeError, "target must be the index or name of a column, got True"),
         (1.0, TypeError, "got 1.0"),
     ]:
         with pytest.raises(error, match=message):
             load_csv(path, target)
-    with pytest.raises(ValueError, match="name one column, got 'a', of several"):
+    with pytest.raises(ValueError, match="name one column, got 'a', which names 2"):
         load_csv(write("a,a\n1,2\n"), "a")
     with pytest.raises(ValueError, match="the file has no header"):
         load_csv(write("1,2\n"), "a")

@@ -40,7 +40,7 @@ def test_idx_files_of_a_folder_of_that_name(
     with pytest.raises(FileNotFoundError) as error:
         load_fashion_mnist()
     assert str(error.value).startswith("load_fashion_mnist: no fashion-mnist.npz, ")
-    assert "in a folder fashion-mnist or fashion_mnist or fashion in " in str(error.value)
+    assert "in a folder named fashion-mnist or fashion_mnist or fashion in " in str(error.value)
     write_set(tmp_path / "fashion-mnist", first=7)
     check(load_fashion_mnist(), 7)
     check(load_fashion_mnist(tmp_path / "fashion-mnist"), 7)

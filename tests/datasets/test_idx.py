@@ -62,14 +62,14 @@ def test_idx_messages(tmp_path: Path) -> None:
     path = tmp_path / "numbers"
     raw = idx_bytes(np.zeros((3, 4), "u1"))
     cases = {
-        raw[:-1]: "expected 12 bytes at position 12, got a truncated file with 11.",
-        raw + b"x": "expected the end after 24 bytes, got more data.",
+        raw[:-1]: "expected 12 bytes at position 12, got 11: the file is truncated.",
+        raw + b"x": "expected the end after 24 bytes, got more bytes.",
         b"\x89PNG": ("expected an idx file (00 00, type, number of axes), got 89 50 4e 47."),
         b"": "expected data, got an empty file.",
         b"<!DOCTYPE html>": (
-            "expected data, got a web page (HTML or XML): the download failed, fetch it again."
+            "expected data, got a web page (HTML or XML): the download failed, download it again."
         ),
-        gzip.compress(raw)[:-4]: "expected a whole gzip file, got a truncated one.",
+        gzip.compress(raw)[:-4]: "expected a complete gzip file, got a truncated one.",
         gzip.compress(raw) + b"x": "expected one gzip stream, got more data after its end.",
     }
     for data, message in cases.items():

@@ -139,10 +139,10 @@ def test_mnist_not_found(no_data: Path) -> None:
     with pytest.raises(FileNotFoundError) as error:
         load_mnist()
     assert str(error.value) == (
-        "load_mnist: no mnist.pkl.gz, mnist.pkl, mnist.npz and no full set of idx files "
+        "load_mnist: no mnist.pkl.gz, mnist.pkl, mnist.npz and no complete set of idx files "
         "(train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
-        f"t10k-labels-idx1-ubyte, each may end in .gz) in {no_data}; "
-        "$FASTMLP_DATA is not set. Give load_mnist(path=...), set FASTMLP_DATA, "
+        f"t10k-labels-idx1-ubyte, plain or with .gz) in {no_data}; "
+        "$FASTMLP_DATA is not set. Call load_mnist(path=...), set FASTMLP_DATA, "
         "or call load_mnist(download=True)."
     )
 
@@ -170,7 +170,7 @@ def test_mnist_counts_must_agree(tmp_path: Path, idx_folder: Path) -> None:
     with pytest.raises(FastmlpFormatError) as error:
         load_mnist(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}:test: expected 10000 whole numbers as labels, got (9999,) of uint8."
+        f"{tmp_path}:test: expected 10000 integer labels, got shape (9999,) of uint8."
     )
     write_idx(short, np.resize(np.uint8(10), 10_000))
     with pytest.raises(FastmlpFormatError, match=r"expected labels 0 to 9, got 10 to 10\.$"):
@@ -178,15 +178,15 @@ def test_mnist_counts_must_agree(tmp_path: Path, idx_folder: Path) -> None:
 
 
 def test_mnist_one_idx_file_is_not_enough(idx_folder: Path) -> None:
-    with pytest.raises(FastmlpFormatError, match="give the folder that holds all four"):
+    with pytest.raises(FastmlpFormatError, match="pass the folder with all four"):
         load_mnist(idx_folder / "train-images-idx3-ubyte")
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ((1, 2), "expected three pairs (images, labels), got a tuple."),
-        ((1, 2, 3), "expected pairs (images, labels), got a int."),
+        ((1, 2), "expected three pairs (images, labels), got tuple of length 2."),
+        ((1, 2, 3), "expected pairs (images, labels), got int."),
         ([((), ())] * 3, "expected two arrays, got tuple and tuple."),
         ([(np.zeros((2, 784)), np.zeros(2, int))] * 3, "got (2, 784)."),
     ],

@@ -175,15 +175,15 @@ def test_limit_is_on_the_unpacked_size(tmp_path: Path) -> None:
         (
             b"cposix\nsystem\n.",
             (
-                "expected plain values and number arrays only, "
-                "got a pickle that asks for 'posix.system'; nothing was run."
+                "expected only plain values and number arrays, "
+                "got a pickle that names 'posix.system'; no code was run."
             ),
         ),
         (
             b"cnumpy\nload\n.",
             (
-                "expected plain values and number arrays only, "
-                "got a pickle that asks for 'numpy.load'; nothing was run."
+                "expected only plain values and number arrays, "
+                "got a pickle that names 'numpy.load'; no code was run."
             ),
         ),
         (
@@ -192,13 +192,13 @@ def test_limit_is_on_the_unpacked_size(tmp_path: Path) -> None:
         ),
         (
             b"hello",
-            "expected a remembered value, got number 101, which was not stored (position 2).",
+            "expected a number stored in the memo, got 101 (position 2).",
         ),
         (
             b"\xffNUMPY",
             (
                 "expected a pickle of plain values and arrays, "
-                "got byte 0xff, which is no opcode (position 1)."
+                "got byte 0xff, which is not an opcode (position 1)."
             ),
         ),
         (
@@ -207,7 +207,7 @@ def test_limit_is_on_the_unpacked_size(tmp_path: Path) -> None:
         ),
         (
             PYTHON_2_BINARY.replace(b"U\x02f4", b"U\x02O8"),
-            "expected a number type of b1, i1, u1, i2, u2, i4, u4, i8, u8, f2, f4, f8, got 'O8'.",
+            "expected a number type (b1, i1, u1, i2, u2, i4, u4, i8, u8, f2, f4, f8), got 'O8'.",
         ),
     ],
 )

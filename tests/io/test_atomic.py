@@ -19,7 +19,7 @@ def test_save_to_a_directory_that_is_not_there_names_the_path(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         fm.MLP(2, [], 2).save(target)
     assert caught.value.filename == str(target)
-    with pytest.raises(IsADirectoryError, match="is a folder; give the name of a file in it"):
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         fm.MLP(2, [], 2).save(tmp_path)
     assert os.listdir(tmp_path) == []
 
@@ -94,7 +94,7 @@ def test_failure_of_the_last_step_says_so(path, monkeypatch):
         right(descriptor)
 
     monkeypatch.setattr(atomic.os, "fsync", fail_second)
-    with pytest.raises(OSError, match="the file is written but may not outlast a loss of power"):
+    with pytest.raises(OSError, match="the file is written but may not survive a power failure"):
         write_atomically(path, b"data")
     assert path.read_bytes() == b"data"
 
@@ -210,7 +210,7 @@ def test_pipes_and_folders_are_not_replaced(tmp_path):
     os.mkfifo(pipe)
     link.symlink_to(pipe)
     for path in (pipe, link):
-        with pytest.raises(OSError, match="is a device or a pipe; give the name of") as caught:
+        with pytest.raises(OSError, match="is a device or a pipe; name a") as caught:
             write_atomically(path, b"new")
         assert caught.value.filename == str(path)
     with pytest.raises(IsADirectoryError, match="is a folder"):
@@ -230,9 +230,9 @@ def test_what_cannot_be_written_is_known_before(path):
     path.write_bytes(b"old")
     check_writable(path)
     assert (os.listdir(path.parent), path.read_bytes()) == ([path.name], b"old")
-    with pytest.raises(OSError, match=r"File name too long; nothing .*: give it a shorter name"):
+    with pytest.raises(OSError, match=r"File name too long; nothing .*: choose a shorter name"):
         check_writable(path.with_name("m" * 300))
-    with pytest.raises(FileNotFoundError, match="its folder does not exist, or takes no files"):
+    with pytest.raises(FileNotFoundError, match="its folder does not exist or cannot hold files"):
         check_writable(path.parent / "nowhere" / "m")
     with pytest.raises(IsADirectoryError):
         check_writable(path.parent)

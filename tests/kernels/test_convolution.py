@@ -49,11 +49,7 @@ def test_nothing_at_all():
 
 
 X = np.ones((2, 5, 6, 3), np.float32)
-
-
 W = np.ones((2, 3, 3, 4), np.float32)
-
-
 DY = np.ones((2, 4, 4, 4), np.float32)
 
 

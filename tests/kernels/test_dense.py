@@ -4,10 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from cases import (
-    DTYPES,
-    assert_close,
-)
+from cases import DTYPES, assert_close
 
 from fastmlp import kernels, reference
 

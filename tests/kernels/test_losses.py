@@ -4,11 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from cases import (
-    DTYPES,
-    SIZES,
-    assert_close,
-)
+from cases import DTYPES, SIZES, assert_close
 
 from fastmlp import kernels, reference
 

@@ -728,3 +728,11 @@ def test_a_loss_that_overrides_nothing(make, hidden, backend):
         found[-1] += [*model.parameters.values(), *model.evaluate(x, y).values()]
     for one, other in zip(*found, strict=True):
         near(one, other, 1e-9)
+
+
+def test_a_method_under_an_old_name_is_refused():
+    with pytest.raises(TypeError, match=r"^Old defines right, which is called count_correct now"):
+        type("Old", (fm.Loss,), {"right": lambda self, output, targets: None})
+    for base in (fm.Layer, fm.Dense, fm.Loss):
+        with pytest.raises(TypeError, match=r"^Old defines kink_sides, .* Rename the method\.$"):
+            type("Old", (base,), {"kink_sides": lambda *arguments: None})

@@ -53,7 +53,7 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, function,
 
     with monkeypatch.context() as patch:
         patch.setattr(f"fastmlp.io.atomic.os.{function}", full)
-        with pytest.raises(OSError, match="nothing was written, a file of before is intact"):
+        with pytest.raises(OSError, match="nothing was written, any existing file is intact"):
             plot.history(VALUES, path)
     assert [file.name for file in tmp_path.iterdir()] == ["c.png"]
     assert path.read_bytes() == b"old"
@@ -94,7 +94,7 @@ def test_nothing_to_draw():
 
 
 def test_unknown_kind_of_file(tmp_path):
-    with pytest.raises(ValueError, match=r"a picture must be named \*\.png"):
+    with pytest.raises(ValueError, match=r"path must end in \.png"):
         plot.history(VALUES, tmp_path / "curve.exe")
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmlp._types import Array
+from fastmlp._types import Array, Shape
 
 __all__ = ["WORKLOADS", "Conv", "Workload", "threads", "time_epochs"]
 
@@ -34,7 +34,7 @@ class Workload(NamedTuple):
     """
 
     name: str
-    sizes: tuple[int, ...]
+    sizes: Shape
     batch: int = 32
     rows: int = 3200
     image: tuple[int, int, int] | None = None
@@ -55,7 +55,7 @@ class Workload(NamedTuple):
     def weights(self) -> list[tuple[Array, Array]]:
         """Return initial weights and biases: filters (kh, kw, in, out), matrices (in, out)."""
         rng = np.random.default_rng(0)
-        shapes: list[tuple[int, ...]] = []
+        shapes: list[Shape] = []
         channels = self.image[2] if self.image else 0
         for conv in self.convs:
             shapes.append((conv.size, conv.size, channels, conv.filters))
