@@ -454,7 +454,7 @@ def test_the_steps_before_an_error_count(raising, limits, backend, toy):
         (lambda: fm.Sequential([fm.Dense(3, init=np.ones((3, 2)))], 2), ValueError,
          "dense_0.weight: the initializer must return an array of shape (2, 3), got (3, 2)."),
         (lambda: fm.Sequential([fm.Dense(1, init=np.full((2, 1), np.nan))], 2), ValueError,
-         "dense_0.weight: the initializer returned NaN or infinity."),
+         "dense_0.weight: the initializer must return finite numbers, got NaN or infinity."),
     ],
 )  # fmt: skip
 def test_messages(make, error, message):
