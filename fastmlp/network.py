@@ -71,9 +71,7 @@ class Network:
         self.input_shape = _checks.shape(input_shape, "input_shape")
         self.dtype = _checks.float_dtype(dtype)
         self.seed = _checks.integer(seed, "seed", minimum=0)
-        self.scale = _checks.number(scale, "scale", minimum=0.0)
-        if self.scale == 0:
-            raise ValueError("scale must be above 0, got 0.0.")
+        self.scale = _checks.positive(scale, "scale")
         self.engine: Any = None
         self._state: OptimizerState | None = None
         self.backend = _backend.DEFAULT

@@ -98,7 +98,7 @@ class BatchNorm(Layer):
     ) -> None:
         super().__init__(trainable=trainable, learning_rate_multiplier=learning_rate_multiplier)
         self.momentum = _checks.number(momentum, "momentum", minimum=0.0, below=1.0)
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = _checks.positive(epsilon, "epsilon")
 
     def build(self, input_shape: Shape) -> Shape:
         """Declare ``gamma``, ``beta`` and the running statistics, one value per feature."""
@@ -218,7 +218,7 @@ class LayerNorm(Layer):
         learning_rate_multiplier: float = 1.0,
     ) -> None:
         super().__init__(trainable=trainable, learning_rate_multiplier=learning_rate_multiplier)
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = _checks.positive(epsilon, "epsilon")
 
     def build(self, input_shape: Shape) -> Shape:
         """Declare ``gamma`` and ``beta``, one value per feature."""
@@ -259,13 +259,6 @@ class LayerNorm(Layer):
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"epsilon": self.epsilon}
-
-
-def _epsilon(value: float) -> float:
-    result = _checks.number(value, "epsilon", minimum=0.0)
-    if result == 0:
-        raise ValueError("epsilon must be above 0, got 0.0.")
-    return result
 
 
 class _Workspace:
