@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -477,6 +478,11 @@ def test_settings_are_saved(loss, tmp_path):
         assert other.key == loss.key
         assert repr(other) == repr(loss)
     assert isinstance(losses.config(type(loss)()), str)
+
+
+def test_every_loss_is_tested_and_named_in_the_docstring_of_compile():
+    assert {type(loss) for loss in KINDS} == set(LOSSES.values())
+    assert set(re.findall(r'"(\w+)"', fm.Sequential.compile.__doc__)) >= set(LOSSES)
 
 
 def test_names_are_losses():
