@@ -1,6 +1,6 @@
-"""The compiled modules: Cython loop nests over one C file per instruction set.
+"""Build the compiled modules: Cython loop nests over one C file per instruction set.
 
-pyproject.toml has everything else about the package.
+All other settings of the package are in pyproject.toml.
 """
 
 import os
@@ -15,14 +15,14 @@ from setuptools.command.build_ext import build_ext
 DEBUG = os.environ.get("FASTMLP_DEBUG") == "1"
 CSRC = Path("csrc")
 SOURCES = {
-    # The only module that contains the levels; the others get their tables from it.
+    # The only module with the code of all instruction sets; the others get their tables from it.
     "cpu": [CSRC / "cpu.pyx", *sorted(CSRC.glob("simd/*.c"))],
     "plan": [CSRC / "plan/plan.pyx", CSRC / "team/fm_team.c"],
     **{path.stem: [path] for path in sorted(CSRC.glob("kernels/*.pyx"))},
 }
 HEADERS = sorted(map(str, [*CSRC.glob("**/*.h"), *CSRC.glob("**/*.pxd")]))
 
-# -ffp-contract=off: a multiply-add is fused only where the code says so, on every compiler.
+# -ffp-contract=off: no compiler fuses a multiply and an add unless the code asks for it.
 UNIX_FLAGS = [
     *(["-O1", "-g"] if DEBUG else ["-O3", "-g0"]),
     "-std=c11",
@@ -31,7 +31,7 @@ UNIX_FLAGS = [
     "-ffp-contract=off",
     "-fvisibility=hidden",
 ]
-# Flags for one file only: the rest of the build never uses more than the machine's baseline.
+# Flags per file; all other files use only the baseline instruction set.
 LEVEL_FLAGS = {
     "fm_avx2.c": ["-mavx2", "-mfma"],
     "fm_avx512.c": [

@@ -10,11 +10,11 @@ from fastmlp import _threads
 
 __all__ = ["__version__", "config", "instruction_set", "show_config"]
 
-__version__ = "0.1.0"  # pyproject.toml reads it
+__version__ = "0.1.0"  # read by pyproject.toml
 
 
 def config() -> dict[str, str]:
-    """Return the entries of :func:`show_config` as text by name."""
+    """Return the entries that :func:`show_config` prints, as text by name."""
     from fastmlp._compiled import cpu
 
     return {
@@ -40,7 +40,8 @@ def instruction_set() -> str:
 def show_config() -> None:
     """Print the version, the instruction set, the number of threads and the compiler.
 
-    ``FASTMLP_ISA=generic|avx2|avx512|neon``, set before the import, selects an instruction set.
+    The environment variable ``FASTMLP_ISA`` (generic, avx2, avx512 or neon), set before the import,
+    selects an instruction set.
 
     Examples
     --------

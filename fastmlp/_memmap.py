@@ -1,8 +1,8 @@
-"""Samples in a mapped file, which may be larger than memory: read piece by piece.
+"""Samples in a memory-mapped file, which may be larger than memory, read piece by piece.
 
-An epoch in random order would touch a page of the disk for every sample. So pieces that follow
-each other in the file are shuffled, some of them read into one buffer, and the samples shuffled
-within it. Pages that were read are given back: the file never counts as memory of the process.
+An epoch in random order would read a page of the disk for every sample. Instead, the contiguous
+pieces of the file are shuffled, some of them are read into one buffer, and the samples are shuffled
+within the buffer. The pages are then released, so the file never counts as memory of the process.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from fastmlp._types import Array
 __all__ = ["BUFFER_BYTES", "PIECE_BYTES", "Group", "groups", "is_large", "pieces", "release"]
 
 BUFFER_BYTES = 2**26
-"""A mapped array of more bytes is read by pieces; so much of it is in memory at a time."""
+"""A larger memory-mapped array is read in pieces, of which this much is in memory at a time."""
 
 PIECE_BYTES = 2**22
 
 
 class Group(NamedTuple):
-    """Some pieces in one buffer.
+    """Several pieces in one buffer.
 
     Attributes
     ----------
     rows : array (n,) int64
-        Which samples they are.
+        Indices of the samples in the file.
     samples : array (n, ...)
-        The buffer, used again for the next group.
+        The buffer, which the next group overwrites.
     order : array (n,) int64 or None
-        The order in which to take them from ``rows`` and ``samples``.
+        The order in which to take the samples from ``rows`` and ``samples``.
     """
 
     rows: Array
@@ -43,9 +43,9 @@ class Group(NamedTuple):
 
 
 def is_large(x: Array) -> bool:
-    """Return whether ``x`` is part of a mapped file and too large to be treated as an array.
+    """Return whether ``x`` is part of a memory-mapped file and too large to be loaded.
 
-    Its samples must be contiguous each, so that they can be seen in another shape.
+    Each sample must be contiguous, so that it can be viewed in another shape.
     """
     if x.nbytes <= BUFFER_BYTES or not x[:1].flags.c_contiguous:
         return False
@@ -53,9 +53,9 @@ def is_large(x: Array) -> bool:
 
 
 def release(x: Array) -> None:
-    """Give the pages of the file back; they are read again when they are needed.
+    """Release the pages of the file; they are read again when they are needed.
 
-    Not those of a map that is private to the process, which may have been written to.
+    Pages of a private map stay, because the process may have written to them.
     """
     mapping = _mapping(x)
     if mapping is None or mapping.mode == "c":
@@ -68,7 +68,7 @@ def release(x: Array) -> None:
 
 
 def _mapping(x: Any) -> np.memmap[Any, Any] | None:
-    """Return the map that ``x`` is a view of."""
+    """Return the memory map that ``x`` is a view of."""
     while isinstance(x, np.ndarray):
         if isinstance(x, np.memmap):
             return x
@@ -77,7 +77,7 @@ def _mapping(x: Any) -> np.memmap[Any, Any] | None:
 
 
 def pieces(x: Array) -> Iterator[tuple[int, Array]]:
-    """Yield parts of ``x`` and the number of their first sample, in order; release each."""
+    """Yield the parts of ``x`` in order, each with the number of its first sample."""
     rows = _rows_of_piece(x, 1)
     for start in range(0, len(x), rows):
         yield start, x[start : start + rows]
@@ -87,11 +87,11 @@ def pieces(x: Array) -> Iterator[tuple[int, Array]]:
 def groups(
     x: Array, dtype: np.dtype[Any], batch: int, seed: int = 0, epoch: int | None = None
 ) -> Iterator[Group]:
-    """Yield all samples of ``x``, converted to ``dtype`` (bytes stay bytes), a group at a time.
+    """Yield all samples of ``x``, converted to ``dtype`` (bytes stay bytes), one group at a time.
 
     The order is a function of (seed, epoch), of the shape and type of ``x`` and of ``batch``;
-    without an epoch it is that of the file. The samples of a group are a multiple of ``batch``,
-    except for the one with the last piece of the file, wherever that comes.
+    without an epoch it is the order of the file. The number of samples in a group is a multiple of
+    ``batch``, except in the group with the last piece of the file, which may come anywhere.
     """
     rows = _rows_of_piece(x, batch)
     count = -(-len(x) // rows)
@@ -114,13 +114,13 @@ def groups(
         release(x)
         within = None
         if epoch is not None:
-            # One stream a group: fewer than 2**20 of them is 64 TiB of samples.
+            # Each group has a random stream; 2**20 groups are 64 TiB of samples.
             index = (epoch << 20) + first // together
             within = _random.permutation(seed, index, done, _random.ROW_ORDER)
         yield Group(np.concatenate(taken), buffer[:done], within)
 
 
 def _rows_of_piece(x: Array, batch: int) -> int:
-    """Return the samples of a piece: whole batches, at least one."""
+    """Return the number of samples in a piece: whole batches, at least one."""
     row_bytes = max(1, x.nbytes // len(x))
     return max(1, PIECE_BYTES // (row_bytes * batch)) * batch

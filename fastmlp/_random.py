@@ -1,12 +1,12 @@
 """Random numbers that are a pure function of (seed, purpose, index).
 
-Everything is drawn from raw Philox words, which numpy keeps stable for ever, and made with
-exactly rounded operations only. So weights and batch orders are the same bits on every
-Python, numpy and machine, and nothing has to be fast-forwarded to resume a run.
+All numbers are computed from raw Philox words, which numpy guarantees never to change, with exactly
+rounded operations. Therefore weights and batch orders are the same bits for every Python, numpy and
+machine, and resuming a run needs no fast-forwarding.
 
-What layers draw in every step, such as the masks of dropout, is made of cheaper words, a function
-of (seed, layer, step, row, column) that the compiled kernels compute where they need it:
-``csrc/simd/fm_random.h`` is its twin.
+Random numbers of layers in every step, such as dropout masks, use cheaper words, a function of
+(seed, layer, step, row, column). The compiled kernels compute them in place;
+``csrc/simd/fm_random.h`` is the twin of this function.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def uniform(seed: int, purpose: int, index: int, n: int) -> np.ndarray:
 def permutation(seed: int, index: int, n: int, purpose: int = BATCH_ORDER) -> np.ndarray:
     """Return a permutation of range(n), int64: by default the batch order of epoch ``index``.
 
-    Rows are sorted by one random key each, of 64 bits less those that n needs; rows of equal keys
-    stay in their order. Key and row share a word, because numpy sorts words several times faster
-    than it sorts indices.
+    Each row gets a random key, and the rows are sorted by key; rows with equal keys keep their
+    order. Key and row share a 64-bit word, because numpy sorts words several times faster than
+    indices. The row takes as many bits as n needs, the key the others.
     """
     bits = np.uint64(max(1, n - 1).bit_length())
     words = random_words(seed, purpose, index, n)
@@ -83,16 +83,16 @@ _GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio
 
 
 def stream_key(seed: int, layer: int) -> int:
-    """Return the key of what layer number ``layer`` of a network draws."""
+    """Return the key of the random numbers of layer number ``layer`` of a network."""
     return _mix((_mix((seed + _GOLDEN) & _MASK) + (layer + 1) * _GOLDEN) & _MASK)
 
 
 def counter_words(key: int, step: int, rows: int, columns: int) -> np.ndarray:
-    """Return uint32 words (rows, columns), those of a step of the stream ``key``.
+    """Return the uint32 words (rows, columns) of one step of the stream ``key``.
 
-    Every row has a key of its own, the next number of SplitMix64 (Steele, Lea and Flood 2014);
-    one half of it is where the column counts from, and the other joins between the two products
-    of an invertible mix of 32 bits (C. Wellons, hash-prospector).
+    The key of each row is the next number of SplitMix64 (Steele, Lea and Flood 2014). Its low half
+    is the start of the column counter. Its high half is combined by xor between the two products
+    of an invertible 32-bit mix (C. Wellons, hash-prospector).
     """
     own = _mix((key + (step + 1) * _GOLDEN) & _MASK)
     start = np.arange(1, rows + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
@@ -115,7 +115,7 @@ def counter_words(key: int, step: int, rows: int, columns: int) -> np.ndarray:
 
 
 def drop_threshold(rate: float) -> int:
-    """Return below which word an element is dropped, so that a share of ``rate`` is."""
+    """Return the threshold below which a word drops its element, so that a share ``rate`` drops."""
     return min(round(rate * 2**32), 2**32 - 1)
 
 
@@ -130,7 +130,7 @@ def _mix(z: int) -> int:
 
 
 def normal_of(p: np.ndarray) -> np.ndarray:
-    """Return where N(0, 1) has the probability p below, by Wichura 1988, AS 241, PPND16."""
+    """Return the quantiles of N(0, 1) for probabilities p, by Wichura 1988, AS 241, PPND16."""
     q = p - 0.5
     r = np.where(np.abs(q) <= 0.425, 0.180625 - q * q, 0.0)
     central = q * _ratio(r, _CENTRAL)
@@ -152,8 +152,8 @@ def _ratio(x: np.ndarray, coefficients: tuple[tuple[float, ...], ...]) -> np.nda
 
 
 def _log(x: np.ndarray) -> np.ndarray:
-    # libm's log differs between machines in the last bit; this one (the series of
-    # atanh, on [sqrt(1/2), sqrt(2)]) uses only operations that IEEE 754 rounds exactly.
+    # libm's log differs between machines in the last bit. This series of atanh, on
+    # [sqrt(1/2), sqrt(2)], uses only operations that IEEE 754 rounds exactly.
     mantissa, exponent = np.frexp(x)
     low = mantissa < 0.7071067811865476
     mantissa = np.where(low, 2.0 * mantissa, mantissa)

@@ -1,7 +1,7 @@
-"""Where threadpoolctl is installed, its limits hold for fastmlp, and it lists fastmlp.
+"""Support for threadpoolctl, if it is installed: it lists fastmlp and limits its threads.
 
-threadpoolctl asks the libraries that are loaded when a limit is set. So this is registered, and
-the library that runs the threads is loaded, when fastmlp is imported: 3 ms together.
+threadpoolctl applies a limit only to libraries that are already loaded. Therefore importing fastmlp
+registers a controller and loads the library that runs the threads, which takes 3 ms together.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from fastmlp import _threads
 __all__ = ["register"]
 
 LIBRARY = "plan"
-"""The module of ``fastmlp._compiled`` that stands for fastmlp in threadpoolctl's list."""
+"""The module of ``fastmlp._compiled`` that represents fastmlp in threadpoolctl's list."""
 
 
 class _Count(int):
-    """A number of threads that knows which choice it comes from, to go back to just that one.
+    """A number of threads that remembers the choice it came from, to restore exactly that choice.
 
-    threadpoolctl keeps what ``get_num_threads`` returned and sets it again when a limit ends. The
-    plain number would turn a default, or a choice of more threads than CPUs, into a choice of it.
+    threadpoolctl stores the result of ``get_num_threads`` and sets it again when a limit ends. A
+    plain number would turn the default, or a choice of more threads than CPUs, into a fixed number.
     """
 
     choice: tuple[int, str] | None
 
 
 def register() -> None:
-    """Tell threadpoolctl of fastmlp; do nothing without threadpoolctl or without kernels."""
+    """Register fastmlp with threadpoolctl; do nothing if it or the compiled modules are missing."""
     try:
         import threadpoolctl
 
         library = importlib.import_module(f"fastmlp._compiled.{LIBRARY}")
     except ImportError:
         return
-    if not hasattr(threadpoolctl, "register"):  # it is older than 3.2
+    if not hasattr(threadpoolctl, "register"):  # threadpoolctl before 3.2
         return
     path = os.path.realpath(str(library.__file__))
 
     class Controller(threadpoolctl.LibController):  # type: ignore[misc]  # it has no types
-        user_api = "fastmlp"  # it is neither BLAS nor OpenMP: their limits are not for it
+        user_api = "fastmlp"  # limits for BLAS or OpenMP do not apply
         internal_api = "fastmlp"
         filename_prefixes = (os.path.basename(path).lower(),)
         check_symbols = (f"PyInit_{LIBRARY}",)
 
         def set_additional_attributes(self) -> None:
-            if self.filepath != path:  # of another package: without symbols it is turned away
+            if self.filepath != path:  # another package's file; without symbols it is ignored
                 self.dynlib = None
 
         def get_num_threads(self) -> int:
@@ -61,6 +61,6 @@ def register() -> None:
                 _threads.choose((max(1, int(num_threads)), "threadpoolctl"))
 
         def get_version(self) -> None:
-            return None  # reading it takes longer than all of fastmlp's import
+            return None  # reading the version takes longer than importing fastmlp
 
     threadpoolctl.register(Controller)

@@ -1,6 +1,6 @@
-"""How many threads a run may use: what was asked for, and never more than there are CPUs for it.
+"""The number of threads that a run may use: the requested number, limited to the available CPUs.
 
-Whoever starts threads calls :func:`get_num_threads` once a run. Nothing here starts any.
+Code that starts threads calls :func:`get_num_threads` once per run. No thread is started here.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ __all__ = [
 ]
 
 OVERSUBSCRIBE = False
-"""For tests: True lets a run have more threads than CPUs, so that 8 can be compared with 2."""
+"""For tests: True allows more threads than CPUs, so that results with 8 and 2 can be compared."""
 
-_QUOTA_SECONDS = 1.0  # a container's quota changes while it runs, but seldom
+_QUOTA_SECONDS = 1.0  # the quota of a container may change at run time, but rarely does
 
 _choice: tuple[int, str] | None = None
-_quota: tuple[float, int, int | None] = (0.0, 0, None)  # good until, process, CPUs
+_quota: tuple[float, int, int | None] = (0.0, 0, None)  # time of expiry, process, CPUs
 
 
 def get_num_threads() -> int:
-    """Return how many threads a run may use.
+    """Return the maximum number of threads that a run may use.
 
-    It is the number of :func:`set_num_threads`; else of the environment variable
-    ``FASTMLP_NUM_THREADS``; else of ``OMP_NUM_THREADS``; else one for each CPU. It is never more
-    than the CPUs that the affinity of the calling thread and the quota of the control group allow.
-    A small model uses fewer.
+    The number comes from the first of these that is set: :func:`set_num_threads`, the environment
+    variable ``FASTMLP_NUM_THREADS``, ``OMP_NUM_THREADS``. The default is one thread per CPU. The
+    number is limited to the CPUs that the affinity of the calling thread and the quota of the
+    control group allow. A small model uses fewer threads.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def get_num_threads() -> int:
     Raises
     ------
     ValueError
-        If ``FASTMLP_NUM_THREADS`` counts, and is not a positive integer.
+        If ``FASTMLP_NUM_THREADS`` applies and is not a positive integer.
 
     Examples
     --------
@@ -63,24 +63,24 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int | None) -> None:
-    """Set how many threads the runs of this process may use, from the next one on.
+    """Set the maximum number of threads for all following runs of this process.
 
-    Results are the same bits for any number of threads.
+    Results are identical to the bit for any number of threads.
 
     Parameters
     ----------
     n : int or None
-        At least 1. Where there are fewer CPUs, one for each is used. None returns to the default.
+        At least 1, limited to the number of available CPUs. None restores the default.
 
     See Also
     --------
-    get_num_threads : says what the default is.
+    get_num_threads : the number in use, and its default.
     """
     choose(None if n is None else (_checks.integer(n, "n", minimum=1), "set_num_threads"))
 
 
 def choice() -> tuple[int, str] | None:
-    """Return the number that the program chose and the name of what chose it; None for neither."""
+    """Return the number set by the program and the name of the setter, or None if not set."""
     return _choice
 
 
@@ -100,29 +100,30 @@ def describe() -> str:
 
 
 def available_cpus() -> int:
-    """Return how many CPUs the calling thread may keep busy.
+    """Return the number of CPUs that the calling thread may use.
 
-    Every logical CPU counts, as it does for OpenMP. Two on one core would do as well with one
-    thread, but what a container or virtual machine says about its cores is often made up.
+    Every logical CPU counts, as in OpenMP. One thread per core would be as fast, but containers and
+    virtual machines often report wrong numbers of cores.
     """
     global _quota
     try:
         cpus = len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):  # not every system has it
+    except (AttributeError, OSError):  # not available on every system
         cpus = os.cpu_count() or 1
     until, process, allowed = _quota
     now = time.monotonic()
-    if now >= until or process != os.getpid():  # a child of fork may be in another group
+    if now >= until or process != os.getpid():  # a forked child may be in another group
         allowed = cgroup_cpus()
         _quota = (now + _QUOTA_SECONDS, os.getpid(), allowed)
     return cpus if allowed is None else min(cpus, allowed)
 
 
 def cgroup_cpus(root: str | os.PathLike[str] = "/") -> int | None:
-    """Return the CPUs that the quotas on this process allow, rounded up; None without a quota.
+    """Return the number of CPUs that the quotas allow, rounded up; None without a quota.
 
-    A quota of the control group or of any group around it holds. In a container the path of the
-    group may be the host's; then the files of the container's group are where it is mounted.
+    The quotas of the control group of this process and of all its parent groups apply. In a
+    container, the path of the group may be its path on the host. The files of the group are then
+    directly in the mount point, which is read too.
 
     Parameters
     ----------
@@ -149,14 +150,14 @@ def cgroup_cpus(root: str | os.PathLike[str] = "/") -> int | None:
 
 
 def _quota_of(folder: str) -> int | None:
-    """Return the quota that the files of one control group set, in CPUs rounded up."""
+    """Return the quota in the files of one control group, in CPUs rounded up."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
             words = " ".join(_read(os.path.join(folder, name)) for name in names).split()
             quota, period = int(words[0]), int(words[1])
         except (OSError, ValueError, IndexError):  # no such file, or "max"
             continue
-        if quota > 0 and period > 0:  # -1 is no quota
+        if quota > 0 and period > 0:  # -1 means no quota
             return -(-quota // period)
     return None
 
@@ -167,7 +168,7 @@ def _read(path: str) -> str:
 
 
 def _wanted() -> tuple[int | None, str]:
-    """Return the number that was asked for, and by what; None if nothing asks."""
+    """Return the requested number, or None, and the name of its source."""
     if _choice is not None:
         return _choice
     text = os.environ.get("FASTMLP_NUM_THREADS", "")
@@ -176,7 +177,7 @@ def _wanted() -> tuple[int | None, str]:
         if number is None:
             raise ValueError(f"FASTMLP_NUM_THREADS must be a positive integer, got {text!r}.")
         return number, "FASTMLP_NUM_THREADS"
-    # OpenMP's list has a number for each level of nesting: the first is ours.
+    # The value may be a list with one number per nesting level; the first applies here.
     first, _, _ = os.environ.get("OMP_NUM_THREADS", "").partition(",")
     return _positive(first), "OMP_NUM_THREADS"
 

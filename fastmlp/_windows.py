@@ -1,4 +1,4 @@
-"""Where a window (a filter, or what is pooled) stands over an image: one axis at a time."""
+"""Positions of a window (a filter or a pooling window) on an image, one axis at a time."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ __all__ = ["pair", "places"]
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """Return (y, x) of two sizes; a single integer stands for both."""
+    """Return two sizes as (y, x); a single integer stands for both."""
     return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def places(size: int, window: int, stride: int, padding: str = "valid") -> tuple[int, int, int]:
-    """Return how many places a window has on an axis, and the padding before and behind it.
+    """Return the number of window positions on an axis, and the padding before and after it.
 
-    "valid" adds nothing and leaves out places where the window does not fit:
-    ``(size - window) // stride + 1``. "same" adds zeros for ``ceil(size / stride)`` places, the
-    smaller half before, as TensorFlow and Keras do.
+    "valid" adds no padding and gives ``(size - window) // stride + 1`` positions. "same" pads with
+    zeros to get ``ceil(size / stride)`` positions; the smaller half goes before the axis, as in
+    TensorFlow and Keras.
 
     Raises
     ------
     ValueError
-        If the padding is neither of the two.
+        If the padding is neither "valid" nor "same".
     """
     if padding == "valid":
         return max((size - window) // stride + 1, 0), 0, 0

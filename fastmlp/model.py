@@ -1,4 +1,4 @@
-"""The model users train: a network with compile, fit, evaluate, predict and save."""
+"""The model that users train: a network with compile, fit, evaluate, predict and save."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fastmlp._training import checkpoint, data, evaluation, loop, scoring
 from fastmlp._training.progress import Progress, Verbosity
 from fastmlp._training.run import FitSettings, Run, check_callbacks
 from fastmlp._training.scoring import Given
+from fastmlp._types import Array
 from fastmlp.callbacks import Callback
 from fastmlp.errors import DivergenceError
 from fastmlp.history import History
@@ -27,8 +28,6 @@ from fastmlp.parameter import Initializer
 
 __all__ = ["Sequential", "load_model"]
 
-Array = npt.NDArray[Any]
-
 
 class Sequential(Network):
     """A chain of layers that can be trained.
@@ -38,20 +37,20 @@ class Sequential(Network):
     layers : iterable of Layer
         At least one. A layer object belongs to one model.
     input_shape : tuple of int, or int
-        Shape of one sample. A flat shape (784,) also takes samples of 784 elements in another
-        shape, such as images (28, 28).
+        Shape of one sample. A model with a flat shape, (784,), also accepts samples of 784 elements
+        in another shape, such as images (28, 28).
     dtype : {"float32", "float64"}, default="float32"
         Type of the parameters and of all computation.
     seed : int, default=0
-        Key of the initial weights, of the batch orders and of the masks of Dropout, at least 0.
-        Same seed, same data, same backend: the same run, for any number of threads.
+        Key of the initial weights, the shuffles and the masks of Dropout, at least 0. Two runs with
+        the same seed, data and backend are identical, whatever the number of threads.
     scale : float, default=1.0
-        Factor of all samples, here and in every later call. Images of bytes with ``scale=1/255``
-        stay bytes in memory and are converted a batch at a time.
+        Factor applied to all samples, here and in every later call. With ``scale=1/255``, images of
+        bytes stay bytes in memory and are converted one batch at a time.
     init : str, array or initializer, default=None
         Initial weights of all layers that were made without ``init``; see
-        ``fastmlp.initializers``. None: "glorot_uniform", of an Embedding "normal". Biases, and the
-        factors of normalisation, are not concerned.
+        ``fastmlp.initializers``. None means "normal" for an Embedding and "glorot_uniform" for all
+        other layers. It does not apply to biases or to the factors of normalisation.
 
     Attributes
     ----------
@@ -61,20 +60,20 @@ class Sequential(Network):
     dtype : numpy.dtype
     seed : int
     backend : {"kernels", "numpy"}
-        What it runs on; may be set at any time between calls.
+        The implementation that runs the model; may be set at any time between calls.
     optimizer, loss
-        Those of the last ``compile`` or ``fit``; at first ``SGD(0.01)`` and cross_entropy.
+        Set by the last ``compile`` or ``fit``; ``SGD(0.01)`` and cross_entropy before that.
     history : History or None
-        Of the last ``fit``.
+        Recorded by the last ``fit``.
     epochs_begun : int
-        Number of epochs begun so far, over all calls of ``fit``: it keys the next batch order.
+        Number of epochs started so far, across all calls to ``fit``; the key for the next shuffle.
     steps_done : int
-        Number of training steps done so far, likewise: it keys the next masks of Dropout.
+        Number of training steps so far, across all calls; the key for the next masks of Dropout.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above or a layer cannot take the shape it would get.
+        If an argument is not as described, or a layer cannot take the shape it would get.
 
     Examples
     --------
@@ -111,28 +110,37 @@ class Sequential(Network):
         loss: str | Loss = "cross_entropy",
         metrics: Sequence[Given] | None = None,
     ) -> None:
-        """Choose how to train.
+        """Choose the optimizer, the loss and the metrics.
 
         Parameters
         ----------
         optimizer : str or Optimizer, default="sgd"
-            A name means its defaults.
+            A name stands for the optimizer with its default settings.
         loss : str or Loss, default="cross_entropy"
-            "cross_entropy" and "binary_cross_entropy" (from raw outputs), "hinge", "mse", "mae" or
-            "huber"; an object such as ``fm.CrossEntropy(label_smoothing=0.1)`` has settings.
+            "cross_entropy" and "binary_cross_entropy" (both take raw outputs), "hinge", "mse",
+            "mae" or "huber", or an object with settings: ``fm.CrossEntropy(label_smoothing=0.1)``.
         metrics : list of str and functions, default=None
-            What to measure beside the loss; None means accuracy wherever the loss has classes, []
-            nothing. With classes: "accuracy", "error", "top_5" (or any number), "precision",
-            "recall" and "f1" (of class 1 of two, else the mean of the classes; "f1_macro",
-            "f1_micro" and "f1_weighted" say it), "log_loss"; with numbers "mse", "mae", "r2"; or
-            functions of (y_true, outputs), arrays of all samples, that return a number. A function
-            has a column of its ``__name__``.
+            What to measure besides the loss. None means accuracy if the loss has classes; []
+            means nothing. For classes: "accuracy", "error", "top_5" (or any other number),
+            "log_loss", "precision", "recall" and "f1". The last three measure class 1 if there are
+            two classes, else the mean over the classes; "f1_macro", "f1_micro" and "f1_weighted"
+            choose the average. For numbers: "mse", "mae" and "r2". A function is called with
+            (y_true, outputs), arrays of all samples, and returns a number; its column in the
+            history has its ``__name__``.
 
         Raises
         ------
         ValueError, TypeError
-            If a name is unknown, or the loss or metric does not fit the model. Then nothing has
-            changed.
+            If a name is unknown, or the loss or a metric does not fit the model. The model is then
+            unchanged.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> model = fm.MLP(4, [8], 3)
+        >>> model.compile("adam", "cross_entropy", metrics=["accuracy", "f1"])
+        >>> model.optimizer
+        Adam(learning_rate=0.001)
         """
         chosen, kept = optimizers.get(optimizer), losses.get(loss)
         kept.check_output(self.output_shape)
@@ -160,108 +168,123 @@ class Sequential(Network):
         resume: str | os.PathLike[str] | None = None,
         steps_per_epoch: int | None = None,
     ) -> History:
-        """Train by mini-batches.
+        """Train on mini-batches.
 
         Parameters
         ----------
         x : array of shape (N, *input_shape)
-            Samples: any real dtype and layout, finite. Converted once if need be, never changed. A
-            data frame of pandas or polars will do, and series for ``y`` and ``sample_weight``.
-            Without ``y``, batches: an iterable of tuples (x, y) or (x, y, sample_weight), such as a
-            generator, or a function without arguments that returns one.
+            Samples: any real dtype and memory layout, finite. They are converted at most once and
+            never changed. pandas and polars data frames are accepted, and their series for ``y``
+            and ``sample_weight``. Without ``y``, batches: an iterable of tuples (x, y) or (x, y,
+            sample_weight), such as a generator, or a function without arguments that returns one.
         y : array of shape (N,), (N, classes) or (N, *output_shape)
             Integer labels or one-hot rows for cross_entropy and hinge, numbers from 0 to 1 for
-            binary_cross_entropy, targets for mse, mae and huber. (N,) will do for one output.
+            binary_cross_entropy, targets for mse, mae and huber. A model with one output accepts
+            (N,).
         epochs : int, default=10
-            Passes over the data, at least 1.
+            Number of passes over the data, at least 1.
         batch_size : int, default=32
-            Samples a step, at least 1. A last, shorter batch is trained with its own mean. To be
-            left out where ``x`` gives batches.
+            Samples per step, at least 1. The last batch of an epoch may be shorter; its loss is the
+            mean over the samples that it has. Leave it out if ``x`` gives batches.
         optimizer : str or Optimizer, default=None
-            None means that of ``compile`` or the last ``fit``, at first ``SGD(0.01)``. The same
-            object goes on where it was; another one begins with states of zero.
+            None means the optimizer of ``compile`` or the last ``fit``, or else ``SGD(0.01)``. The
+            same object continues with its state; another one starts with a state of zeros.
         loss : str or Loss, default=None
-            None likewise, at first "cross_entropy".
+            None means the loss of ``compile`` or the last ``fit``, or else "cross_entropy".
         validation_data : tuple (x, y) or (x, y, sample_weight), default=None
-            Evaluated after every epoch. Or batches, which must begin again each time: a function
-            or an iterable, but no iterator, list or tuple.
+            Data to evaluate after every epoch. Or batches, as an iterable or a function that
+            returns one. Iterators, lists and tuples of batches are not accepted, as every epoch
+            starts again with the first batch.
         shuffle : bool, default=True
-            Whether every epoch has a new order, which (seed, number of the epoch) decides.
+            Whether each epoch takes the samples in a new order, a function of the seed and the
+            number of the epoch.
         callbacks : iterable of Callback, default=None
-            Run in their order, ``ModelCheckpoint`` last.
+            Called in their order, but ``ModelCheckpoint`` after all others.
         verbose : {"auto", 0, 1, 2}, default="auto"
-            0 silent, 1 a bar and a line an epoch, 2 lines only; "auto" is 1 in a terminal, else 0.
+            0 prints nothing, 1 shows a progress bar and prints a line per epoch, 2 prints the lines
+            only. "auto" is 1 in a terminal and 0 elsewhere.
         sample_weight : array of shape (N,), default=None
-            What each sample counts for in the loss: finite, at least 0, not all 0. The loss of a
-            batch, of an epoch and of ``evaluate`` is ``sum(w * l) / sum(w)``. Metrics count all
-            samples alike.
+            Weight of each sample in the loss: finite, at least 0, not all 0. The loss of a batch,
+            of an epoch and of ``evaluate`` is ``sum(w * l) / sum(w)``. Metrics ignore the weights.
         metrics : list of str and functions, default=None
-            As for ``compile``; None means those of ``compile`` or the last ``fit``.
+            As for ``compile``; None means the metrics of ``compile`` or the last ``fit``.
         resume : str or path, default=None
-            A checkpoint (``ModelCheckpoint``) to go on from, also in the middle of an epoch, until
-            there have been ``epochs`` epochs in all. Everything else must be what it was.
+            A checkpoint of ``ModelCheckpoint`` to continue from, also in the middle of an epoch,
+            until ``epochs`` epochs are complete in total. All other arguments must be the same as
+            in the run that wrote it.
         steps_per_epoch : int, default=None
-            Where ``x`` gives batches: how many an epoch, at least 1. None means all there are.
+            Number of batches per epoch if ``x`` gives batches, at least 1. None means all there
+            are.
 
         Returns
         -------
         history : History
-            One value an epoch; also in ``model.history``.
+            One value per epoch; also available as ``model.history``.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument is not as above, or the checkpoint is of other data, layers or settings:
-            the message says what differs. Then nothing has changed. If a batch from ``x`` does not
-            fit, or there are too few: the message has its number, and the weights are those of the
-            last complete step.
+            If an argument is not as described, or the checkpoint belongs to other data, layers or
+            settings; the message says what differs. The model is then unchanged. Also if a batch
+            from ``x`` does not fit, or there are too few batches; the message has the number of the
+            batch, and the model keeps the weights of the last complete step.
         FastmlpFormatError
-            If the checkpoint is damaged or none.
+            If the checkpoint is damaged, or is not a checkpoint.
         OSError
-            If it cannot be read, or one cannot be written.
+            If the checkpoint cannot be read, or a new one cannot be written.
         DivergenceError
-            If the loss or a weight becomes NaN or infinite. The weights are again those of the
-            start of that epoch, and ``model.history`` keeps the epochs before.
+            If the loss or a weight becomes NaN or infinite. The model then has the weights from the
+            start of that epoch, and ``model.history`` the epochs before it.
 
         Notes
         -----
-        Ctrl-C ends the run after the current step and ``fit`` returns normally, with
-        ``history.interrupted`` true and the weights of the last complete step: in a notebook
-        training goes on with the next ``fit``. A second Ctrl-C raises KeyboardInterrupt.
+        Ctrl-C ends the run after the current step. ``fit`` then returns normally, with
+        ``history.interrupted`` true and the weights of the last complete step, so a notebook can
+        continue with the next ``fit``. A second Ctrl-C raises KeyboardInterrupt.
 
-        Dividing by the sum of the weights, as scikit-learn's averages and PyTorch's class weights
-        do, makes the size of the weights not matter, only their ratios, and a weight of 2 the
-        same as a sample that is there twice in a batch of all samples. Keras divides by the number
-        of samples, which changes the step with the weights. In mini-batches each batch is a mean
-        of its own; one in which nothing has weight has loss 0 and gradients of 0.
+        The loss divides by the sum of the weights, as scikit-learn's averages and PyTorch's class
+        weights do. So only the ratios of the weights matter, and in a batch of all samples a weight
+        of 2 has the effect of a second copy of the sample. Keras divides by the number of samples,
+        which changes the size of the step with the weights. Each mini-batch divides by the sum of
+        its weights; if that is 0, its loss and its gradients are 0.
 
-        A large file need not fit into memory: ``np.memmap`` arrays of more than 64 MiB are read by
-        pieces of 4 MiB, also by ``evaluate``, ``predict`` and for ``validation_data``. The pieces
-        are shuffled, 16 of them read at a time, and the samples shuffled within these 64 MiB, all
-        by (seed, number of the epoch). So samples are mixed less than in memory: a file should not
-        be sorted by its targets. It is read once more before the training, for values that are not
-        finite. Batches are whole, except for one, which is not always the last.
+        A large file does not have to fit into memory. ``np.memmap`` arrays of more than 64 MiB are
+        read in pieces of 4 MiB, by ``fit``, ``evaluate``, ``predict`` and for ``validation_data``.
+        ``fit`` shuffles the pieces, reads 16 of them at a time, and shuffles the samples within
+        these 64 MiB; both orders are functions of the seed and the number of the epoch. Samples are
+        therefore mixed less than in memory, and a file should not be sorted by its targets. Before
+        the training, the file is read once to check that its values are finite. All batches have
+        ``batch_size`` samples except one, which is not always the last.
 
-        Batches are taken one at a time, each after the step before it, and in the order in which
-        they come; they may be of different sizes. Each is checked as by ``train_on_batch``, and
-        trained with the same bits. What the first one is (the type of its samples, labels or rows,
-        weights or none) the others must be. An iterator goes on from epoch to epoch, so it needs
-        ``steps_per_epoch`` if there are several; one that ends too early is an error that says how
-        many came. Everything else begins again with every epoch. An error raised by a generator
-        passes through ``fit``, and the weights are those of the last complete step. Checkpoints can
-        be resumed from the end of an epoch: what a source gives from then on is up to you, and if
-        it is what it would have given, the run ends with the same bits.
+        Batches from Python are taken one at a time, after the previous step and in the given order,
+        and may differ in size. Each is checked as by ``train_on_batch``, and the training has the
+        same bits. All batches must have the dtypes of the first one, the same kind of targets, and
+        weights if it has weights. An iterator continues from epoch to epoch, so it needs
+        ``steps_per_epoch`` if there are several epochs; if it ends early, the error says how many
+        batches came. All other iterables start again with every epoch. An error raised by a
+        generator passes through ``fit``, and the model keeps the weights of the last complete step.
+        Checkpoints from the end of an epoch can be resumed. The source must then continue with the
+        batches that it would have given next; if it does, the run ends with the same bits.
 
-        A run that is resumed ends with the same bits as one that was never stopped: weights, states
-        of the optimizer and history, but for "time". That holds for any number of threads, on the
-        same backend and instruction set; on another one there is a warning. ``epochs`` may be
-        larger than it was, and callbacks may differ; those of the same class go on with their
-        states. A callback of your own that a resumed run must not forget has ``state`` and
-        ``restore``. To go on if there is something to go on from: ``resume=path if
-        os.path.exists(path) else None``.
+        A resumed run ends with the same bits as a run that was never stopped: weights, optimizer
+        state and history, except "time". This holds for any number of threads on the same backend
+        and instruction set; with another one there is a warning. ``epochs`` may be larger than
+        before, and the callbacks may differ; callbacks of the same class get their states back. A
+        user-defined callback whose state has to survive implements ``state`` and ``restore``. To
+        resume only if there is a checkpoint: ``resume=path if os.path.exists(path) else None``.
 
-        Metrics of the training are those of the outputs before each step, as loss and accuracy
-        are; those of ``validation_data`` are of one network.
+        The metrics of the training, like its loss and accuracy, are computed from the outputs
+        before each step, while the weights change. The metrics of ``validation_data`` are computed
+        with the weights at the end of the epoch.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> x, y = fm.datasets.make_spirals(300, classes=3)
+        >>> model = fm.MLP(2, [16], 3)
+        >>> history = model.fit(x, y, epochs=5, optimizer="adam", verbose=0)
+        >>> len(history.history["loss"])
+        5
         """
         chosen = self.optimizer if optimizer is None else optimizers.get(optimizer)
         used = self.loss if loss is None else losses.get(loss)
@@ -312,14 +335,14 @@ class Sequential(Network):
     def train_on_batch(
         self, x: npt.ArrayLike, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
     ) -> float:
-        """Do one step on all of ``x``, with the optimizer and loss of ``compile`` or ``fit``.
+        """Take one step on all of ``x``, with the optimizer and loss of ``compile`` or ``fit``.
 
         Parameters
         ----------
         x, y : array
             As for ``fit``.
         sample_weight : array of shape (N,), default=None
-            What each sample counts for in the loss: finite, at least 0, not all 0.
+            Weight of each sample in the loss: finite, at least 0, not all 0.
 
         Returns
         -------
@@ -331,7 +354,15 @@ class Sequential(Network):
         ValueError, TypeError
             If an argument does not fit the model.
         DivergenceError
-            If the loss is not finite. Then nothing has changed.
+            If the loss is not finite. The model is then unchanged.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> model = fm.MLP(2, [3], 2)
+        >>> loss = model.train_on_batch([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> model.steps_done
+        1
         """
         samples, targets = self.data(x, y, self.loss)
         self.check_batches(len(samples), len(samples))
@@ -357,7 +388,7 @@ class Sequential(Network):
         loss: str | Loss = "cross_entropy",
         sample_weight: npt.ArrayLike | None = None,
     ) -> tuple[float, dict[str, Array]]:
-        """Return the mean loss over all of ``x`` and its gradient by every parameter.
+        """Return the mean loss over all of ``x`` and its gradient with respect to each parameter.
 
         Parameters
         ----------
@@ -368,7 +399,7 @@ class Sequential(Network):
         loss : str or Loss, default="cross_entropy"
             The loss.
         sample_weight : array of shape (N,), default=None
-            What each sample counts for in the loss: finite, at least 0, not all 0.
+            Weight of each sample in the loss: finite, at least 0, not all 0.
 
         Returns
         -------
@@ -380,13 +411,22 @@ class Sequential(Network):
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit the network and the loss.
+            If an argument does not fit the model and the loss.
 
         Notes
         -----
-        Layers do what they do in a training step, but nothing changes: Dropout and GaussianNoise
-        draw what they draw in the first step of a network, whatever has been trained since;
-        BatchNorm takes the statistics of the batch, and its running ones stay as they are.
+        Layers compute what they compute in a training step, but nothing changes. Dropout and
+        GaussianNoise draw the numbers of the first step of a network, however long the model has
+        been trained. BatchNorm uses the statistics of the batch, and its running statistics stay as
+        they are.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> model = fm.MLP(2, [3], 2)
+        >>> loss, gradients = model.gradients([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+        >>> gradients["dense_0.weight"].shape
+        (2, 3)
         """
         chosen = losses.get(loss)
         samples, targets = self.data(x, y, chosen)
@@ -407,9 +447,9 @@ class Sequential(Network):
         Parameters
         ----------
         x, y : array
-            As for ``fit``; without ``y``, batches, all that there are.
+            As for ``fit``; without ``y``, batches, of which all are evaluated.
         sample_weight : array of shape (N,), default=None
-            What each sample counts for in the loss: finite, at least 0, not all 0.
+            Weight of each sample in the loss: finite, at least 0, not all 0.
 
         Returns
         -------
@@ -420,6 +460,13 @@ class Sequential(Network):
         ------
         ValueError, TypeError
             If an argument does not fit the model.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> model = fm.MLP(2, [3], 2)
+        >>> list(model.evaluate([[0.0, 1.0], [1.0, 0.0]], [0, 1]))
+        ['loss', 'accuracy']
         """
         chosen = scoring.scores(self.metrics, self.loss, self.output_shape)
         source = data.for_evaluation(self, self.loss, x, y, sample_weight)
@@ -432,7 +479,7 @@ class Sequential(Network):
         ----------
         x : array of shape (N, *input_shape)
             Samples, as for ``fit``. Or batches: an iterator, or a function that returns an
-            iterable, of samples or of tuples that begin with them.
+            iterable. A batch is an array of samples, or a tuple that begins with one.
 
         Returns
         -------
@@ -446,17 +493,23 @@ class Sequential(Network):
 
         Notes
         -----
-        Any number of threads may predict at once: every call has its own buffers.
+        Several threads may predict with one model at the same time: each call has separate buffers.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> fm.MLP(2, [3], 4).predict([[0.0, 1.0]]).shape
+        (1, 4)
         """
         return data.for_prediction(self, x).predict()
 
     def predict_proba(
         self, x: npt.ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]]
     ) -> Array:
-        """Return probabilities: the softmax of the outputs, or the sigmoid of each.
+        """Return probabilities: the softmax of the outputs, or the sigmoid of each output.
 
-        The sigmoid is for a single output, and for models trained with binary_cross_entropy. If the
-        last layer is a softmax or sigmoid already, its outputs are returned as they are.
+        The sigmoid is used for a single output and for models trained with binary_cross_entropy. If
+        the last layer already is a softmax or sigmoid, its outputs are returned unchanged.
 
         Returns
         -------
@@ -466,6 +519,13 @@ class Sequential(Network):
         ------
         ValueError, TypeError
             If x does not fit the model.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> probabilities = fm.MLP(2, [3], 4).predict_proba([[0.0, 1.0]])
+        >>> round(float(probabilities.sum()), 5)
+        1.0
         """
         outputs = self.predict(x)
         if self.output_activation in ("softmax", "sigmoid"):
@@ -477,33 +537,40 @@ class Sequential(Network):
         return result
 
     def plan(self, batch_size: int = 32, purpose: str = "train") -> Any:
-        """Return the compiled plan of a step; print it for a table of its operations.
+        """Return the compiled plan of a step; printing it shows a table of its operations.
 
-        It is that for samples without many zeros: where batches of others have zeros in common, the
-        products of a first dense layer leave them out.
+        The plan is the one for samples without many zeros. If the samples of a batch have zeros in
+        common, another plan leaves them out of the products of a first dense layer.
 
         Parameters
         ----------
         batch_size : int, default=32
-            Samples a step, at least 1.
+            Samples per step, at least 1.
         purpose : {"train", "evaluate", "predict", "gradients"}, default="train"
             What the plan is for.
 
         Returns
         -------
         plan : Plan
-            Its ``operations`` have kind, layer, shape, fused parts, flops, bytes and threads.
+            Each of its ``operations`` has a kind, layer, shape, fused parts, flops, bytes and
+            threads.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument is not as above, or the backend is "numpy": it has no plans.
+            If an argument is not as described, or the backend is "numpy", which has no plans.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> plan = fm.MLP(2, [3], 2).plan(purpose="predict")  # doctest: +SKIP
+        >>> print(plan)  # doctest: +SKIP
         """
         rows = _checks.integer(batch_size, "batch_size", minimum=1)
         known = dict.fromkeys(("train", "evaluate", "predict", "gradients"))
         _checks.lookup(purpose, known, "purpose")
         if self.backend == "numpy":
-            raise ValueError('plan: the backend must be "kernels", got "numpy".')
+            raise ValueError('plan: only the "kernels" backend has plans, got backend "numpy".')
         runner: Any = engine(self)
         return runner.describe(purpose, rows, self.loss, self.state(self.optimizer))
 
@@ -512,21 +579,26 @@ class Sequential(Network):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file, atomically.
 
-        The file holds the weights, the layers and how the model is trained; a crash at any moment
-        leaves either the old file or the new one. Initializers that are functions of the user's
-        are left out: they are not needed again. So are metrics that are functions.
+        The file holds the weights, the layers and the training settings. If the process crashes
+        while it is written, either the old file or the new one is intact. Initializers and metrics
+        that are user-defined functions are left out: a loaded model does not need the initializers.
 
         Raises
         ------
         ValueError
-            If a weight is not finite.
+            If a weight is not finite, or a layer, the loss or the optimizer is user-defined.
         OSError
-            If the file cannot be written; then the old one is intact.
+            If the file cannot be written. The old file is then intact.
+
+        Examples
+        --------
+        >>> import fastmlp as fm
+        >>> fm.MLP(2, [3], 2).save("model.safetensors")  # doctest: +SKIP
         """
         io.write_model(path, self._saved(), self.arrays)
 
     def _saved(self) -> dict[str, Any]:
-        """Return what ``load_model`` makes the model of again."""
+        """Return what ``load_model`` needs besides the weights."""
         return self.config() | {
             "optimizer": optimizers.config(self.optimizer),
             "loss": losses.config(self.loss),
@@ -546,7 +618,7 @@ class Sequential(Network):
 
 
 def load_model(path: str | os.PathLike[str]) -> Sequential:
-    """Read a model that ``save`` wrote, or that of a checkpoint.
+    """Read a model from a file written by ``save``, or from a checkpoint.
 
     Parameters
     ----------
@@ -556,19 +628,24 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
     Returns
     -------
     model : Sequential
-        With the weights, the optimizer and the loss of the saved one, on the default backend.
+        With the weights, the optimizer and the loss of the saved model, on the default backend.
 
     Raises
     ------
     FastmlpFormatError
-        If the file is truncated, changed, too large or not a model of fastmlp.
+        If the file is truncated, changed, too large or not a fastmlp model.
     OSError
         If it cannot be read.
 
     Notes
     -----
-    Nothing in a file is executed, so a stranger's file is safe to load. Shapes are compared before
-    memory is asked for.
+    Loading a file never runs code from it, so files from others are safe to load. Shapes are
+    compared before memory is allocated.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> model = fm.load_model("model.safetensors")  # doctest: +SKIP
     """
     with io.ModelFile(path) as file:
         config = file.config
@@ -579,7 +656,7 @@ def load_model(path: str | os.PathLike[str]) -> Sequential:
             model.metrics = scoring.check_metrics(config["metrics"])
             scoring.scores(model.metrics, model.loss, model.output_shape)
         model.epochs_begun = _checks.integer(config["epochs_begun"], "epochs_begun", minimum=0)
-        steps = config.get("steps_done", 0)  # files of before have none
+        steps = config.get("steps_done", 0)  # missing in old files
         model.steps_done = _checks.integer(steps, "steps_done", minimum=0)
         file.check(model.shapes, model.dtype)
         values = file.read()[0]

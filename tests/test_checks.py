@@ -69,7 +69,6 @@ BAD_LABELS = [
     (["cat"] * 12, TypeError, "y must be an array of numbers, got 'cat' at index 0."),
     ([None] * 12, TypeError, "y must be an array of numbers, got objects such as None."),
     (Y.astype(complex), TypeError, "y must be an array of numbers, got dtype complex128."),
-    (None, TypeError, "y must be an array, got None."),
     (Y[:11], ValueError, "x and y must have the same length, got 12 and 11."),
     (1, ValueError, "y must have one target a sample, that is 12, got a single value."),
     (
@@ -140,8 +139,12 @@ BAD_OPTIONS = [
     ({"shuffle": "yes"}, TypeError, "shuffle must be True or False, got 'yes'."),
     ({"verbose": 3}, ValueError, 'verbose must be "auto", 0, 1 or 2, got 3.'),
     ({"verbose": "loud"}, ValueError, "verbose must be \"auto\", 0, 1 or 2, got 'loud'."),
-    ({"callbacks": 3}, TypeError, "callbacks must be a list of fm.Callback, got 3."),
-    ({"callbacks": [print]}, TypeError, "callbacks must be a list of fm.Callback, got <built-in"),
+    ({"callbacks": 3}, TypeError, "callbacks must be a list of fm.Callback objects, got 3."),
+    (
+        {"callbacks": [print]},
+        TypeError,
+        "callbacks must contain only fm.Callback objects, got <built-in",
+    ),
     (
         {"validation_data": X},
         ValueError,
@@ -220,6 +223,15 @@ def test_bad_labels(untouched, y, error, message):
     for call in (untouched.fit, untouched.evaluate, untouched.train_on_batch, untouched.gradients):
         with refused(error, message):
             call(X, y)
+
+
+def test_missing_labels(untouched):
+    for call in (untouched.fit, untouched.evaluate):
+        with refused(TypeError, "y is required when x is an array. Leave y out only if x is an it"):
+            call(X, None)
+    for call in (untouched.train_on_batch, untouched.gradients):
+        with refused(TypeError, "y must be an array, got None."):
+            call(X, None)
 
 
 @pytest.mark.parametrize(

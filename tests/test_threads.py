@@ -280,7 +280,7 @@ def test_threadpoolctl_lists_fastmlp(threadpoolctl):
     (info,) = json.loads(child(code, FASTMLP_NUM_THREADS="1"))
     assert info["user_api"] == "fastmlp"
     assert info["num_threads"] == 1
-    assert os.path.dirname(info["filepath"]).endswith(os.path.join("fastmlp", "_kernels"))
+    assert os.path.dirname(info["filepath"]).endswith(os.path.join("fastmlp", "_compiled"))
 
 
 def test_a_module_of_the_same_name_is_not_ours(threadpoolctl, tmp_path):

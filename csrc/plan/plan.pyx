@@ -464,7 +464,7 @@ cdef class Program:
         self.scratch_bytes = (scratch * item + 8191) // 4096 * 4096
         self.memory = calloc(1, threads * self.scratch_bytes + capacity * 12 + 4096)
         if self.memory == NULL:
-            raise MemoryError(f"no memory for the scratch of {threads} threads.")
+            raise MemoryError(f"cannot allocate scratch memory for {threads} threads.")
         start = <char *>((<uintptr_t>self.memory + 63) & ~<uintptr_t>63)
         self.scratch = start
         self.losses_at = <double *>(start + threads * self.scratch_bytes)
@@ -511,7 +511,7 @@ cdef class Program:
         if self.count == self.room:
             grown = <Op *>calloc(2 * self.room + 8, sizeof(Op))
             if grown == NULL:
-                raise MemoryError("no memory for the list of operations.")
+                raise MemoryError("cannot allocate the list of operations.")
             for i in range(self.count):
                 grown[i] = self.ops[i]
             free(self.ops)
@@ -603,7 +603,7 @@ cdef class Program:
         cdef bint has_source = False, has_targets = False, has_out = False
         cdef int active
         if self.running:
-            raise RuntimeError("this plan is running already; use one model in each thread.")
+            raise RuntimeError("this model is already running; use another model in each thread.")
         if batch > self.capacity or batch < 1:
             raise ValueError(f"batch must be from 1 to {self.capacity}, got {batch}.")
         memset(&job, 0, sizeof(Job))
@@ -700,7 +700,7 @@ cdef class Program:
         cdef double loss, seconds
         cdef int64_t correct
         if self.running:
-            raise RuntimeError("this plan is running already; use one model in each thread.")
+            raise RuntimeError("this model is already running; use another model in each thread.")
         memset(&job, 0, sizeof(Job))
         PyObject_GetBuffer(source, &source_view, PyBUF_C_CONTIGUOUS)
         try:

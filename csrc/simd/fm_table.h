@@ -45,7 +45,8 @@ static const char *const fm_unary_names[] = {FM_UNARIES(FM_STRING)};
  * csrc/simd/fm_updates.body.h has the formulas. p[0] is the learning rate and p[1] the weight decay
  * of every rule; p[2], p[3], ... are listed below. ADAM and ADAMW take p[5] = p[0] / (1 - beta1^t)
  * and p[6] = 1 / sqrt(1 - beta2^t) in step t, counted from 1. Plans multiply p[0] and p[5] of every
- * rule by the learning-rate multiplier of a parameter, and clip gradients to p[7]. */
+ * rule by the learning-rate multiplier of a parameter, and clip gradients to p[7].
+ * fm_updates.body.h relies on the order: from ADAGRAD on p[2] is eps, from ADAM on there is s1. */
 #define FM_UPDATES(X)                                          \
     X(SGD, sgd)                                                \
     X(MOMENTUM, momentum) /* s0 velocity        momentum    */ \

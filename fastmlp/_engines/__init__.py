@@ -1,4 +1,4 @@
-"""How a network runs: as compiled plans, or layer by layer on numpy."""
+"""Stage 2: running a network, as compiled plans or layer by layer on numpy."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ __all__ = ["engine"]
 
 
 def engine(network: Network) -> Engine:
-    """Return what runs a network, by its backend; it is kept with the network.
+    """Return the engine for the backend of a network, which keeps it for the next call.
 
     Raises
     ------
     ValueError
-        If the first layer has not seen the data that it needs.
+        If the first layer still needs to see data.
     """
     network.check_ready()
     kept: tuple[str, Engine] | None = network.engine
@@ -24,7 +24,7 @@ def engine(network: Network) -> Engine:
 
 
 def _make(network: Network) -> Engine:
-    # Here, so that a tree that is not built still has the other one.
+    # Imported lazily so the numpy backend works without the compiled modules.
     if network.backend == "numpy":
         from fastmlp._engines.layerwise import ReferenceEngine
 

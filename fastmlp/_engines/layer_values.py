@@ -1,4 +1,4 @@
-"""What a network computes inside, for those who watch it."""
+"""Parameters, gradients and activations of every layer, for callbacks that record them."""
 
 from __future__ import annotations
 
@@ -22,40 +22,40 @@ _POOLS = (MaxPool2D, AvgPool2D, GlobalAvgPool2D)
 def layer_values(
     network: Network, loss: Loss, x: Array, y: Array, weights: Array | None = None
 ) -> Iterator[tuple[Layer, str, Array]]:
-    """Yield what the layers of a network hold and compute for a batch, one array after another.
+    """Yield the values of all layers of a network for one batch, one array after another.
 
     Parameters
     ----------
     network : Network
-        It stays as it is.
+        It is not changed.
     loss : Loss
-        Whose gradients are meant.
+        The loss for the gradients.
     x : array of shape (N, *input_shape)
         Samples, as ``network.samples`` returns them.
     y : array
         Targets, as ``loss.targets`` returns them.
     weights : array of shape (N,), float64, optional
-        What each sample counts for in the loss.
+        Weight of each sample in the loss.
 
     Yields
     ------
     layer : Layer
     kind : str
-        "weight" and so for every parameter and buffer; "weight_gradient"; "pre_activation", where
-        an activation follows in the same layer; "activation", the output, or "pooled_activation",
-        that of a pool.
+        "weight", "bias" and so on for every parameter and buffer; then "pre_activation" if the
+        layer has an activation, and "activation" for the output, or "pooled_activation" for the
+        output of a pooling layer; then "weight_gradient", "bias_gradient" and so on.
     values : array
-        To be looked at before the next one is asked for, and not to be changed.
+        Valid until the next item is requested; must not be changed.
 
     Notes
     -----
-    The gradients are those of ``Sequential.gradients``: of a training pass that changes nothing,
-    with masks of Dropout that are always the same. A layer that hands its input on in another
-    shape, as Flatten does, has no activation of its own.
+    The gradients are those of ``Sequential.gradients``: they come from a training pass that changes
+    nothing, with fixed masks of Dropout. A layer whose output is its input in another shape, such
+    as Flatten, has no activation.
 
-    The compiled plans keep neither pre-activations nor gradients: that is why they are fast. So
-    this passes layer by layer, with the operations of the network's backend, and its time is that
-    of a few steps.
+    Compiled plans keep neither pre-activations nor gradients, which makes them fast. This function
+    therefore runs layer by layer, with the operations of the network's backend, and takes as long
+    as a few steps.
     """
     ops = network.ops
     workspace = Workspace(network, len(x), Training(network.seed, updates=False))

@@ -1,4 +1,7 @@
-"""Networks layer by layer, in Python, on plain numpy: the definition of what a plan does."""
+"""Networks layer by layer, in Python, on plain numpy: the definition of what a plan computes.
+
+Read ``ReferenceEngine.train`` to see what happens in a training step.
+"""
 
 from __future__ import annotations
 
@@ -175,7 +178,7 @@ class ReferenceEngine:
     def gradients(
         self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
     ) -> tuple[float, dict[str, Array]]:
-        """Return the mean loss and its gradient by every parameter."""
+        """Return the mean loss of one batch of all samples, and its gradient by parameter name."""
         network = self._network
         network.to_plain()
         training = Training(network.seed, updates=False)
@@ -187,7 +190,7 @@ class ReferenceEngine:
         return value, {name: store.gradients[name] for name in network.named_parameters}
 
     def _chunks(self, total: int) -> Iterator[tuple[slice, Workspace]]:
-        """Yield the rows of each chunk with buffers for them: the caller's own, used again."""
+        """Yield the rows of each chunk, with buffers that all chunks of this call share."""
         size = min(CHUNK, total)
         workspace = Workspace(self._network, size)
         for start in range(0, total, size):
@@ -197,7 +200,7 @@ class ReferenceEngine:
             yield slice(start, start + left), workspace
 
     def _workspace(self, rows: int) -> Workspace:
-        """Return the buffers of a training step; those of a few batch sizes are kept."""
+        """Return the buffers of a training step; a few batch sizes keep theirs."""
         if rows not in self._workspaces:
             if len(self._workspaces) >= _KEPT_WORKSPACES:
                 self._workspaces.clear()

@@ -1,4 +1,7 @@
-"""Networks as compiled plans: made when first needed, kept, and run."""
+"""Networks as compiled plans, which are made when first needed, kept, and run.
+
+``layerwise`` has the same passes in readable form.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +33,24 @@ from fastmlp.optimizers import OptimizerState
 
 __all__ = ["Plan", "PlanEngine"]
 
-_PARALLEL_STEP = 300_000  # a step of fewer floating point operations is faster on one thread
-_PARALLEL_CALL = 5_000_000  # so is a call: starting a thread takes 50 microseconds
+# Minimum floating-point operations of a step for several threads; below this one is faster.
+_PARALLEL_STEP = 300_000
+# The same for a call of all its steps, because starting a thread takes 50 microseconds.
+_PARALLEL_CALL = 5_000_000
 _KEPT_PLANS = 8
 _POLL_SECONDS = 0.05
-# Steps of a plan that take so many operations at least see the clock every time.
+# Minimum floating-point operations of a step for a look at the clock after every step.
 _LONG_STEP = 1_000_000
-_ALIASING = 1024  # bytes: samples so far apart, or a multiple, are copied to the arena
+# Samples whose size is a multiple of this many bytes are copied to the arena, because their
+# addresses compete for the same sets of the cache.
+_ALIASING = 1024
 
-# Threads may predict at once: one of them makes a plan, which brings the weights to panels.
+# Held while a plan is made, because that packs the weights, and several threads may predict.
 _making = threading.Lock()
 
 
 def _unlock() -> None:
-    """Begin anew in a child of fork: who held the lock is not there."""
+    """Replace the lock in a child of fork, where the thread that holds it does not exist."""
     global _making
     _making = threading.Lock()
 
@@ -84,11 +91,11 @@ class Plan:
         self.sample_bytes = self.features * value_bytes
 
     def is_current(self) -> bool:
-        """Return whether the arrays whose addresses it holds are still those of the network.
+        """Return whether the plan holds the addresses of the network's current arrays.
 
-        If so, what it has computed from them is brought up to date.
+        If it does, the values that it derives from them are brought up to date.
         """
-        for stored, live in self._builder.storage:  # a loop: this is part of every prediction
+        for stored, live in self._builder.storage:  # a loop, as predictions need it fast
             if stored.live is not live:
                 return False
         for derived in self._builder.derived:
@@ -140,7 +147,7 @@ class Plan:
         weights: Array | None,
         first_step: int = 1,
     ) -> tuple[Array | None, Array | None]:
-        """Tell operations in Python of a pass; return labels or targets for a compiled loss.
+        """Prepare operations in Python; return the labels or the targets for a compiled loss.
 
         ``first_step`` is the number of the first step of the epoch, over the life of the network.
         """
@@ -152,15 +159,15 @@ class Plan:
         return (y, None) if y.ndim == 1 and y.dtype == np.int64 else (None, y)
 
     def end(self) -> None:
-        """Keep no arrays of a pass that has ended."""
+        """Release the arrays of a pass."""
         self._builder.context.clear()
 
     def threads_of_call(self, steps: int) -> int:
-        """Return the number of threads that is fastest for so many steps in one call."""
+        """Return the fastest number of threads for a call with this number of steps."""
         return 1 if self.flops * steps < _PARALLEL_CALL else self.threads
 
     def changed(self) -> None:
-        """Tell what is computed from the arrays of the network that they have changed."""
+        """Mark the arrays of the network as changed, so that derived values are computed again."""
         for stored, _ in self._builder.storage:
             stored.changes += 1
 
@@ -169,14 +176,14 @@ class Plan:
 
 
 class PlanEngine:
-    """Runs a network as compiled plans, which it keeps."""
+    """Runs a network as compiled plans, and keeps the plans."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._custom = not all(has_rule(layer) for layer in network.layers)
         self._most_listed = most_listed(network)
         self._plans: dict[Any, list[Plan]] = {}
-        # For one sample of the network's dtype; None while somebody runs it.
+        # The plan for one sample of the network's dtype; None while a thread runs it.
         self._single: Plan | None = None
 
     def plan(
@@ -190,7 +197,7 @@ class PlanEngine:
         shuffled: bool = False,
         outputs: bool = False,
     ) -> tuple[Any, Plan]:
-        """Take a plan that nobody else runs, made if need be, and its key for ``give_back``."""
+        """Take a plan for exclusive use, and its key for ``give_back``; make one if necessary."""
         network = self._network
         threads = _threads.get_num_threads()
         row_bytes = math.prod(x.shape[1:]) * x.dtype.itemsize
@@ -204,7 +211,7 @@ class PlanEngine:
         )
         bytes_, index_bytes = x.dtype == np.uint8, 0
         if network.integers_below is not None:
-            # An embedding reads them where they are.
+            # An embedding reads the integers in place.
             gather, bytes_, index_bytes = False, False, x.dtype.itemsize
         clips = "" if state is None else state.optimizer.clips
         settings = (clips, network.training_settings)
@@ -233,7 +240,7 @@ class PlanEngine:
             return key, Plan(network, plan_settings)
 
     def describe(self, purpose: str, rows: int, loss: Loss, state: OptimizerState) -> Plan:
-        """Return a plan for samples of the network's dtype, shuffled if it trains."""
+        """Return the plan for samples of the network's dtype, shuffled in training."""
         network, trains = self._network, purpose == "train"
         dtype = network.dtype if network.integers_below is None else np.dtype(np.int64)
         x = np.empty((1, *network.input_shape), dtype)
@@ -246,7 +253,7 @@ class PlanEngine:
             self._plans.setdefault(key, []).append(plan)
 
     def bundles(self, loss: Loss, state: OptimizerState) -> bool:
-        """Return whether ``train`` takes several epochs at once: where Python has no say."""
+        """Return whether ``train`` takes several epochs per call: if no part is in Python."""
         return not self._custom and has_compiled_loss(loss) and has_compiled_update(state)
 
     def train(self, loss: Loss, state: OptimizerState, job: Pass) -> PassResult:
@@ -360,7 +367,7 @@ class PlanEngine:
     def gradients(
         self, loss: Loss, x: Array, y: Array, *, weights: Array | None = None
     ) -> tuple[float, dict[str, Array]]:
-        """Return the mean loss and its gradient by every parameter."""
+        """Return the mean loss of one batch of all samples, and its gradient by parameter name."""
         _, plan = self.plan("gradients", len(x), x, loss)
         result = plan.measure(x, y, weights)
         # The plan is not kept: it may be as large as the batch, and the caller gets its arrays.
@@ -369,5 +376,5 @@ class PlanEngine:
 
 
 def _identity(loss: Loss | None) -> Any:
-    """Return what tells plans apart: fastmlp's own losses are equal by their settings."""
+    """Return the key of a loss: built-in losses with equal settings can share plans."""
     return loss.key if loss is not None and has_compiled_loss(loss) else loss

@@ -1,1 +1,4 @@
-"""Stage 3: epochs, sources of data, and checkpoints."""
+"""Stage 3: epochs, sources of data, and checkpoints.
+
+``loop`` is the place to start reading.
+"""

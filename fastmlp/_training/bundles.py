@@ -8,21 +8,19 @@ a bundle takes 20 milliseconds: Ctrl-C must not wait longer.
 from __future__ import annotations
 
 import time
-from typing import Any, cast
-
-import numpy.typing as npt
+from typing import cast
 
 from fastmlp._engines import engine
 from fastmlp._engines.base import Pass, Poll
 from fastmlp._training.run import FitSettings
 from fastmlp._training.sources import ArraySource
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer
 
 __all__ = ["Bundles"]
 
-Array = npt.NDArray[Any]
 
 _SECONDS = 0.02  # bundles grow until one takes this long
 _LARGEST = 4096

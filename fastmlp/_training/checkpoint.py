@@ -1,9 +1,9 @@
-"""What a checkpoint holds: all that a run of ``fit`` needs to go on, to the last bit.
+"""What a checkpoint holds: all that a run of ``fit`` needs to continue to the same bits.
 
 A checkpoint is a model file (``io.model_file``) with more in it: the states of the optimizer and
-of callbacks, the history, how far the epoch is and what it has added up, and what the run was
-given, so that nothing else goes on from it. Random numbers are functions of counters, so the
-counters are all there is to save of them.
+of the callbacks, the history, the progress and the sums of the current epoch, and the settings and
+fingerprints of the data, so that no other run continues from it. Random numbers are functions of
+counters, so saving the counters is enough.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, _config, io, optimizers
 from fastmlp._engines.base import Sums
 from fastmlp._training.sources import Part
+from fastmlp._types import Array
 from fastmlp.callbacks import Callback
 from fastmlp.errors import FastmlpFormatError
 from fastmlp.history import History
@@ -32,14 +32,13 @@ from fastmlp.optimizers import Optimizer, OptimizerState
 
 __all__ = ["Checkpoint", "fingerprint", "read", "write"]
 
-Array = npt.NDArray[Any]
 
-_SPAN = re.compile(r"optimizer\.learning_rate(\.then)*\.steps is ")
-"""How a difference begins that another number of epochs makes: that of a schedule's length."""
+_SPAN = re.compile(r"optimizer\.learning_rate(\.then)*\.steps was ")
+"""How a difference in the length of a schedule begins, which a different number of epochs makes."""
 
 
 def fingerprint(array: Array | None) -> dict[str, Any] | None:
-    """Return what tells an array from others: dtype, shape and a digest of its bytes."""
+    """Return what identifies an array: dtype, shape and a digest of its bytes."""
     if array is None:
         return None
     values = np.ascontiguousarray(array)
@@ -67,15 +66,15 @@ def write(
     ----------
     path : str or path
     network, state, history, callbacks
-        Those of the run, as they are now.
+        The parts of the run, as they are now.
     part : Part or None
-        What is done of the present epoch, unless the run is between two.
+        The part of the current epoch that is done; None between two epochs.
     steps : int
-        Steps of the run so far.
+        Number of steps of the run so far.
     config : dict
-        What the model is made of again, for ``load_model``.
+        What ``load_model`` needs besides the weights.
     settings : dict
-        What the run was given; another one does not go on from here.
+        What a run that continues from here must have in common with this one.
     """
     arrays = {f"optimizer/{name}": value for name, value in state.arrays.items()}
     arrays |= {
@@ -119,7 +118,7 @@ def _runs_on(network: Network) -> str:
 
 
 def _encoded(value: Any) -> Any:
-    """Return plain values with infinite numbers and NaN as JSON has them: as text in an object."""
+    """Return plain values for JSON, with infinity and NaN as text in an object."""
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
     if isinstance(value, dict):
@@ -141,21 +140,21 @@ def _decoded(value: Any) -> Any:
 
 
 class Checkpoint:
-    """A checkpoint that was read, its checksum verified; nothing has changed yet.
+    """A checkpoint that was read and whose checksum is right; it is not applied yet.
 
     Parameters
     ----------
     path : str
         For messages.
     training : dict
-        What the file says of the training.
+        The training part of the file's header.
     values, arrays : dict of str to array
-        Of the network, and of its training.
+        Arrays of the network, and of its training.
 
     Raises
     ------
     ValueError, TypeError, KeyError
-        If something in it is not what ``write`` writes.
+        If the content is not what ``write`` writes.
     """
 
     def __init__(
@@ -182,7 +181,7 @@ class Checkpoint:
         self._history = {name: columns[name] for name in training["columns"]}
         self.epochs = max(map(len, self._history.values()), default=0)
         if any(column.shape != (self.epochs,) for column in self._history.values()):
-            raise ValueError("the columns of the history are of different lengths")
+            raise ValueError("the columns of the history have different lengths")
         self._callbacks = [
             (str(kept["class"]), _decoded(kept["state"]) | _below(arrays, f"callback/{index}/"))
             for index, kept in enumerate(training["callbacks"])
@@ -197,19 +196,19 @@ class Checkpoint:
                 _checks.integer(correct, "correct", minimum=0),
             )
             self.part = Part(sums, float(seconds), arrays.get("outputs"))
-        # Files of before have none; only runs with batches from Python ask.
+        # Missing in old files; only runs with batches from Python use it.
         self.steps = _checks.integer(training.get("steps", 0), "steps", minimum=0)
         self._runs_on = str(training["runs_on"])
 
     def check(
         self, settings: Mapping[str, Any], network: Network, optimizer: Optimizer, batch: int
     ) -> None:
-        """Refuse to go on with anything else than what the run was given.
+        """Check that a run may continue from here.
 
         Raises
         ------
         ValueError
-            If something is different; the message says what.
+            If its settings, data or arrays are different; the message says which.
         """
         differences = [
             difference
@@ -220,30 +219,30 @@ class Checkpoint:
             for difference in _differences(name, self._settings.get(name), settings.get(name))
         ]
         if not differences and len(self._layers) != len(network.layers):
-            differences.append(f"{len(network.layers)} layers have {len(self._layers)} settings")
+            differences.append(f"it has {len(self._layers)} layers, not {len(network.layers)}")
         if not differences and self.part is not None:
             done, total = self.part.sums.done, settings["x"]["shape"][0]
             if done > total or (done % batch and done != total):
-                differences.append(f"the epoch has {total} samples, {done} of them done")
+                differences.append(f"{done} of {total} samples done are not whole batches")
         if differences:
-            message = f"resume: {self._path} is of another training: {'; '.join(differences)}."
+            message = f"resume: {self._path} belongs to a different run: {'; '.join(differences)}."
             if all(_SPAN.match(difference) for difference in differences):
                 message += (
-                    " The schedule must be as long as it was there: give the same steps= (for the "
-                    "command, the same --epochs and --warmup)."
+                    " Keep the length of the schedule: pass the same steps= (for the command, the "
+                    "same --epochs and --warmup)."
                 )
             raise ValueError(message)
         self._check_arrays(network, optimizer)
         if self._runs_on != _runs_on(network):
             warnings.warn(
-                f"resume: {self._path} was written on {self._runs_on}, and this is "
-                f"{_runs_on(network)}: results will differ by rounding from those of a run that "
-                "was never stopped.",
+                f"resume: {self._path} was written on {self._runs_on}, but this run uses "
+                f"{_runs_on(network)}. Its results will differ by rounding from the results of an "
+                "uninterrupted run.",
                 stacklevel=4,
             )
 
     def _check_arrays(self, network: Network, optimizer: Optimizer) -> None:
-        """Refuse arrays that are not those of the network: a file may say what it likes."""
+        """Check the names, shapes and types of the arrays, since files may be wrong."""
         expected = {name: (value.shape, value.dtype) for name, value in network.arrays.items()}
         trained = {name.partition("/")[2] for name in self._slots} & set(network.named_parameters)
         slots = {f"{slot}/{name}": expected[name] for name in trained for slot in optimizer.slots}
@@ -253,7 +252,7 @@ class Checkpoint:
         network.check_ranges(self._values)
 
     def apply(self, network: Network, optimizer: Optimizer, history: History) -> None:
-        """Give the network, the state of the optimizer and the history what they had then."""
+        """Restore the network, the state of the optimizer and the history."""
         network.assign(self._values)
         network.counters = self._counters
         for layer, changed in zip(network.layers, self._layers, strict=True):
@@ -270,7 +269,7 @@ class Checkpoint:
         history.extend(self._history)
 
     def restore(self, callbacks: Sequence[Callback]) -> None:
-        """Give callbacks the states of then, by their classes and their order."""
+        """Restore the states of callbacks, matched by class and order."""
         left = list(self._callbacks)
         for callback in callbacks:
             for index, (kind, state) in enumerate(left):
@@ -281,7 +280,7 @@ class Checkpoint:
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a checkpoint, its checksum verified.
+    """Read a checkpoint and verify its checksum.
 
     Raises
     ------
@@ -295,13 +294,13 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             values, arrays = file.read()
             return Checkpoint(os.fspath(path), file.training, values, arrays)
     raise FastmlpFormatError(
-        f"resume: {os.fspath(path)} holds a model and no training; a checkpoint is needed, as "
-        "ModelCheckpoint (for the command, --checkpoint) writes it."
+        f"resume: {os.fspath(path)} is a model file, not a checkpoint. ModelCheckpoint (for the "
+        "command, --checkpoint) writes checkpoints."
     )
 
 
 def _training_settings(given: Mapping[str, Any]) -> dict[str, bool | float]:
-    """Return the settings of a layer, checked."""
+    """Return the training settings of a layer, checked."""
     return {
         name: _checks.boolean(given[name], name)
         if isinstance(default, bool)
@@ -315,12 +314,12 @@ def _below(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON makes of plain values."""
+    """Return plain values as they come back from JSON."""
     return json.loads(json.dumps(value))
 
 
 def _differences(name: str, there: Any, here: Any) -> list[str]:
-    """Return what is different between two settings, in words."""
+    """Describe the differences between a setting in the checkpoint and in this run."""
     there, here = _plain(there), _plain(here)
     if there == here:
         return []
@@ -333,12 +332,12 @@ def _differences(name: str, there: Any, here: Any) -> list[str]:
     elif isinstance(there, dict) and isinstance(here, dict):
         for kind in ("name", "layer"):
             one, other = there.get(kind), here.get(kind)
-            if one != other:  # then what else they have is of no interest
-                return [f"{name} is {_short(one)} there and {_short(other)} here"]
+            if one != other:  # different classes: their settings cannot be compared
+                return [f"{name} was {_short(one)}, is now {_short(other)}"]
         if there.keys() == here.keys():
             pairs = {f"{name}.{key}": (there[key], here[key]) for key in there}
             return [words for key, pair in pairs.items() for words in _differences(key, *pair)]
-    return [f"{name} is {_short(there)} there and {_short(here)} here"]
+    return [f"{name} was {_short(there)}, is now {_short(here)}"]
 
 
 def _is_fingerprint(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What users pass as data, checked and made into sources."""
+"""The data that users pass, checked and wrapped as sources."""
 
 from __future__ import annotations
 
@@ -42,15 +42,16 @@ def for_training(
         source = _batches(network, loss, x, sample_weight, batch_size, steps_per_epoch)
         if source.steps is None and epochs > 1 and not source.restarts:
             raise ValueError(
-                f"steps_per_epoch must be given for {epochs} epochs of an iterator, which does not "
-                "begin again, got None. Or pass a function that returns one."
+                f"steps_per_epoch is required to train {epochs} epochs from an iterator, because "
+                "an iterator cannot be restarted. Or pass a function that returns a new iterator."
             )
         return source
     if gives_batches(x):
-        raise ValueError("y must be left out: x gives batches (x, y).")
+        raise ValueError("y must be left out when x gives (x, y) batches.")
     if steps_per_epoch is not None:
         raise ValueError(
-            f"steps_per_epoch must be left out unless x gives batches, got {steps_per_epoch!r}."
+            "steps_per_epoch can be set only when x gives batches, got steps_per_epoch="
+            f"{steps_per_epoch!r} with arrays."
         )
     samples, targets = network.data(x, y, loss, in_pieces=True)
     network.check_batches(len(samples), batch_size)
@@ -76,8 +77,8 @@ def for_validation(network: Network, loss: Loss, given: Any) -> Source | None:
         source = GeneratorSource(network, given, name)
         if not source.restarts:
             raise ValueError(
-                f"{name} must begin again after every epoch, got an iterator. Pass a function "
-                "that returns one."
+                f"{name} cannot be an iterator, because it is evaluated after every epoch and an "
+                "iterator cannot be restarted. Pass a function that returns a new iterator."
             )
         return source
     x, y, sample_weight = _checks.pair_or_triple(given, name)
@@ -128,15 +129,17 @@ def _batches(
         isinstance(x, (list, tuple)) or gives_batches(x)
     ):
         raise TypeError(
-            "y must be an array, got None. Only an iterable of batches (x, y), or a function "
-            "that returns one, goes without."
+            "y is required when x is an array. Leave y out only if x is an iterable of (x, y) "
+            "batches, or a function that returns one."
         )
     loss.check_output(network.output_shape)
     if batch_size != BATCH_SIZE:
-        raise ValueError(f"batch_size must be left out: x gives batches, got {batch_size}.")
+        raise ValueError(
+            f"batch_size must be left out when x gives batches, got batch_size={batch_size}."
+        )
     if sample_weight is not None:
         raise ValueError(
-            "sample_weight must be left out: x gives batches, which may be tuples "
-            f"(x, y, sample_weight), got {type(sample_weight).__name__}."
+            "sample_weight must be left out when x gives batches, got "
+            f"{type(sample_weight).__name__}. Pass batches (x, y, sample_weight) instead."
         )
     return GeneratorSource(network, x, steps=steps_per_epoch)

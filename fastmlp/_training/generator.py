@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, _frames
 from fastmlp._engines import engine
@@ -19,21 +18,24 @@ from fastmlp._engines.base import Pass, PassResult, Poll, StepHook, Sums
 from fastmlp._training.memmap import source_class
 from fastmlp._training.scoring import Scores
 from fastmlp._training.sources import Batch, Part, Total
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OptimizerState
 
 __all__ = ["GeneratorSource", "gives_batches"]
 
-Array = npt.NDArray[Any]
 
-# Steps and samples of one pass, at most: learning rates and the order are made for all of them.
+# Maximum steps and samples of one pass, as its learning rates and its order are made in advance.
 _STEPS = 256
 _SAMPLES = 1 << 16
 
 
 def gives_batches(value: Any) -> bool:
-    """Return whether ``value`` gives batches, and is no array: lists of numbers are arrays."""
+    """Return whether ``value`` gives batches rather than being an array.
+
+    Lists are arrays here, as they may hold numbers.
+    """
     if isinstance(value, (np.ndarray, np.generic, list, tuple, str, bytes, dict)):
         return False
     if hasattr(value, "__array__") or _frames.is_frame(value):
@@ -83,7 +85,7 @@ class GeneratorSource:
         wrong = isinstance(given, (str, bytes, dict, np.ndarray)) or _frames.is_frame(given)
         if wrong or not (callable(given) or isinstance(given, Iterable)):
             raise TypeError(
-                f"{name} must be an iterable of batches (x, y) or (x, y, sample_weight), or a "
+                f"{name} must be an iterable of (x, y) or (x, y, sample_weight) batches, or a "
                 f"function that returns one, got {type(given).__name__}."
             )
         self.network, self.name, self.steps = network, name, steps
@@ -118,7 +120,7 @@ class GeneratorSource:
             If a batch does not fit, there are fewer than ``steps``, or there is none.
         """
         network, steps = self.network, self.steps
-        self.begin(f"epoch {epoch}, ")
+        self.begin(f"epoch {epoch}: ")
         progress = _Epoch(self, loss, poll, hook)
         outputs: list[Array] = []
         targets: list[Array] | None = [] if scores.metrics else None
@@ -230,10 +232,11 @@ class GeneratorSource:
             If the run stopped within an epoch.
         """
         if part is not None:
-            # The source may not give again what it gave.
+            # The iterable may not give the same batches again.
             raise ValueError(
-                "resume: the checkpoint was written within an epoch, and batches of a source "
-                "cannot be taken up there. Take one from the end of an epoch (every_epochs)."
+                "resume: the checkpoint was written within an epoch, but batches from Python can "
+                "be resumed only between epochs. Use a checkpoint from the end of an epoch "
+                "(every_epochs)."
             )
         self.trained = steps
 
@@ -296,7 +299,7 @@ class GeneratorSource:
     def _take(self) -> Any:
         """Return the next batch as it is given; the source itself at the end."""
         if self._iterator is None:
-            raise RuntimeError("a source must begin a pass before it gives batches.")
+            raise RuntimeError("begin must be called before a batch is taken.")
         item = next(self._iterator, self)
         if item is not self:
             self.given_now += 1
@@ -318,7 +321,7 @@ class GeneratorSource:
             for name, was, now in zip(("x", "y", "sample_weight"), self._kind, kind, strict=True):
                 if was != now:
                     raise ValueError(
-                        f"{name} must be like that of the first batch, {_described(was)}, got "
+                        f"{name} must be {_described(was)}, as in the first batch, got "
                         f"{_described(now)}."
                     )
         return Batch(samples, targets, given)
@@ -336,23 +339,23 @@ class GeneratorSource:
         if self.steps is None:
             return ValueError(f"{self._epoch}x must give at least one batch, got none.")
         return ValueError(
-            f"{self._epoch}x must give {self.steps} batches an epoch (steps_per_epoch), got "
-            f"{self.given_now} ({self.given} in all). The weights are those after the last of "
-            "them, and model.history has the epochs before."
+            f"{self._epoch}x must give {self.steps} batches per epoch (steps_per_epoch), got "
+            f"{self.given_now} ({self.given} in total). The model keeps the weights after the last "
+            "batch, and model.history the epochs before."
         )
 
 
 def _described(kind: Any) -> str:
-    """Return in words: a dtype, a dtype and the shape of a target, or whether there is anything."""
+    """Describe a dtype, a dtype and the shape of a target, or whether something is given."""
     if isinstance(kind, bool):
-        return "given" if kind else "left out"
+        return "an array" if kind else "None"
     if isinstance(kind, tuple):
         return f"{kind[0]} ({', '.join(['N', *map(str, kind[1])])}{',' * (not kind[1])})"
     return str(kind)
 
 
 class _Ring:
-    """The memory of one batch, which a pass of several steps goes round."""
+    """A buffer for one batch, which a pass of several steps goes round."""
 
     def __init__(self, batch: Batch, steps: int) -> None:
         self._rows = len(batch.x)
@@ -365,7 +368,7 @@ class _Ring:
         )
 
     def put(self, batch: Batch) -> bool:
-        """Take the next batch; return False if it is of another size."""
+        """Copy the next batch into the buffer; return False if its size is different."""
         if len(batch.x) != self._rows:
             return False
         for to, part in zip(self.batch, batch, strict=True):

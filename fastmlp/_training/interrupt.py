@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a training step."""
+"""Ctrl-C that takes effect at the end of a training step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["InterruptFlag"]
 
 
 class InterruptFlag:
-    """While in its ``with`` block, the first Ctrl-C sets ``requested``; a second one raises.
+    """A context manager in which the first Ctrl-C sets ``requested``, and the second one raises.
 
-    A KeyboardInterrupt may be raised between any two operations, also when half of the layers are
-    updated. With the flag the training loop stops where its weights are consistent. Only Python's
-    own handler is replaced, and only in the main thread, where signals arrive.
+    Python may raise a KeyboardInterrupt between any two operations, also when half of the layers
+    are updated. With the flag, the training loop stops only when the weights are consistent. Only
+    Python's default handler is replaced, and only in the main thread, which receives signals.
 
     Attributes
     ----------

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
-
-import numpy.typing as npt
 
 from fastmlp._engines.base import PassResult
 from fastmlp._training.bundles import Bundles
 from fastmlp._training.evaluation import evaluate, measurements
 from fastmlp._training.run import FitSettings, Run
 from fastmlp._training.sources import Part, Source
+from fastmlp._types import Array
 from fastmlp.errors import DivergenceError
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import Optimizer, OptimizerState
 
 __all__ = ["fit"]
-
-Array = npt.NDArray[Any]
 
 
 def fit(
@@ -89,7 +85,7 @@ def _divergence(
     where = f"the start of epoch {epoch}" if part is None else "the checkpoint"
     return DivergenceError(
         f"Training diverged: {what} in epoch {epoch}, step {step}, at learning rate {rate:g}. "
-        f"The weights are again those of {where}. Lower the learning rate, "
+        f"The model has the weights from {where} again. Lower the learning rate, "
         "and check that the inputs are scaled, for instance to [0, 1].",
         epoch=epoch,
         step=step,

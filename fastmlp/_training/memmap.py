@@ -9,19 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _memmap
 from fastmlp._engines import engine
 from fastmlp._engines.base import CHUNK, Pass, PassResult, Poll, StepHook
 from fastmlp._training.scoring import Scores
 from fastmlp._training.sources import ArraySource, Part, Total
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.optimizers import OptimizerState
 
 __all__ = ["MemmapSource", "source_class"]
-
-Array = npt.NDArray[Any]
 
 
 def source_class(x: Array) -> type[ArraySource]:
@@ -104,8 +102,9 @@ class MemmapSource(ArraySource):
         """
         if part is not None:
             raise ValueError(
-                "resume: the checkpoint was written within an epoch, which takes data in memory to "
-                "go on; x is a mapped file. Load it first."
+                "resume: the checkpoint was written within an epoch, which can be resumed only "
+                "with data in memory, but x is a memory-mapped file. Load the file into memory "
+                "first."
             )
 
     @property

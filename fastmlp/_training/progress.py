@@ -1,4 +1,4 @@
-"""What ``fit`` shows: a bar over the whole run and a line after every epoch."""
+"""The output of ``fit``: a bar over the whole run and a line after every epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 __all__ = ["Progress", "Verbosity"]
 
 Verbosity = Literal["auto", 0, 1, 2]
-_BAR_INTERVAL = 0.1  # seconds between two redrawings
+_BAR_INTERVAL = 0.1  # seconds between two updates of the bar
 
 
 class Progress:
@@ -18,12 +18,12 @@ class Progress:
     Parameters
     ----------
     verbose : {"auto", 0, 1, 2}
-        0 shows nothing, 1 a bar and a line an epoch, 2 lines only. "auto" is 1 in a terminal and
+        0 shows nothing, 1 a bar and a line per epoch, 2 lines only. "auto" is 1 in a terminal and
         0 elsewhere. The bar goes to stderr, the lines to stdout.
     epochs : int
-        Epochs of the run.
+        Number of epochs in the run.
     samples : int or None
-        Samples of an epoch; None: nobody knows yet.
+        Number of samples in an epoch; None if it is not known before the first epoch ends.
     """
 
     def __init__(self, verbose: Verbosity, epochs: int, samples: int | None) -> None:
@@ -33,9 +33,9 @@ class Progress:
         self._epochs = epochs
         self._samples = samples
         self._bar: Any = None
-        self._begun = 0  # samples of the epochs before
-        self._metrics: dict[str, str] = {}  # of the last epoch
-        # When the training loop should call ``update`` again; never without a bar.
+        self._begun = 0  # samples in the epochs before this one
+        self._metrics: dict[str, str] = {}  # metrics of the last epoch
+        # Time of the next call of ``update``; never without a bar.
         self.next_update = float("inf")
 
     @property
@@ -44,13 +44,13 @@ class Progress:
         return self._verbose == 0
 
     def begin(self, epoch: int) -> None:
-        """Open the bar, or let it show the next epoch."""
+        """Show an epoch in the bar, which opens with the first one."""
         if self._verbose != 1:
             return
         known = self._samples is not None
         self._begun = (epoch - 1) * (self._samples or 0)
         if self._bar is None:
-            from tqdm import tqdm  # type: ignore[import-untyped]  # here: slow to import
+            from tqdm import tqdm  # type: ignore[import-untyped]  # imported here, as it is slow
 
             self._bar = tqdm(
                 total=self._epochs * (self._samples or 0) if known else None,
@@ -59,15 +59,15 @@ class Progress:
                 leave=False,
                 mininterval=0,
             )
-            self.next_update = 0.0  # short runs show something, too
+            self.next_update = 0.0  # so that short runs show something
         elif known and self._bar.total is None:
             self._bar.total = self._epochs * (self._samples or 0)
         self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
 
     def update(self, done: int, loss: float, accuracy: float | None) -> None:
-        """Redraw the bar: ``done`` samples of this epoch, with their mean loss and accuracy.
+        """Update the bar: ``done`` samples of this epoch, with their mean loss and accuracy.
 
-        Other metrics are those of the last epoch: they are of whole sets.
+        The other metrics are shown for the last epoch, because they need all samples.
         """
         shown = {"loss": f"{loss:.4f}"}
         if accuracy is not None:
@@ -77,9 +77,9 @@ class Progress:
         self.next_update = time.perf_counter() + _BAR_INTERVAL
 
     def end(self, epoch: int, logs: dict[str, float], samples: int | None = None) -> None:
-        """Print the line of a finished epoch, above the bar if there is one.
+        """Print the line of a complete epoch, above the bar if there is one.
 
-        ``samples`` tells how many it had, where that was not known.
+        ``samples`` is the number of its samples, if it was not known before.
         """
         self._samples = self._samples if samples is None else samples
         self._metrics = {

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _checks, losses, optimizers
 from fastmlp._engines.base import CHUNK, StepHook, Sums
@@ -22,6 +21,7 @@ from fastmlp._training.interrupt import InterruptFlag
 from fastmlp._training.progress import Progress
 from fastmlp._training.scoring import Scores
 from fastmlp._training.sources import Part, Source
+from fastmlp._types import Array
 from fastmlp.callbacks import Callback
 from fastmlp.history import History
 from fastmlp.layers import Layer
@@ -31,10 +31,8 @@ from fastmlp.optimizers import Optimizer
 
 __all__ = ["FitSettings", "Run", "check_callbacks"]
 
-Array = npt.NDArray[Any]
 
-
-@dataclass
+@dataclass(eq=False, repr=False)
 class FitSettings:
     """What ``fit`` was asked to do, checked.
 
@@ -66,7 +64,7 @@ class FitSettings:
         return names + ["val_" + name for name in names if self.validation is not None]
 
     def check(self, optimizer: Optimizer) -> None:
-        """Check that monitors, callbacks and the checkpoint fit the measurements and the data.
+        """Check that monitors and callbacks fit the measurements and the data.
 
         Raises
         ------
@@ -85,11 +83,10 @@ class FitSettings:
                 _checks.integer(callback.every_steps, f"every_steps of {name}", minimum=1)
             if callback.watches and not self.source.hooks:
                 raise ValueError(
-                    f"{name} looks at steps, which takes data in memory; x is a mapped file. Look "
-                    "at epochs (every_epochs), or load the file first."
+                    f"{name} runs between steps, which requires data in memory, but x is a "
+                    "memory-mapped file. Use epochs instead of steps, or load the file into memory "
+                    "first."
                 )
-        if self.resume is not None:
-            self.source.resume(self.resume.steps, self.resume.part)
 
 
 class Run:
@@ -130,7 +127,7 @@ class Run:
         samples = settings.source.samples
         self._batch = min(settings.batch_size, samples or settings.batch_size)
         self._hooked = [callback for callback in settings.callbacks if callback.watches]
-        # As they are now: callbacks may change some.
+        # Taken now, because callbacks may change some of them.
         self._given: dict[str, Any] | ValueError | None = None
         if settings.callbacks or settings.resume is not None:
             try:
@@ -147,6 +144,7 @@ class Run:
                 self._given = error
         self._data: dict[str, Any] | None = None
         if settings.resume is not None:
+            settings.source.resume(settings.resume.steps, settings.resume.part)
             settings.resume.check(self._comparable(), network, optimizer, self._batch)
             self.part = settings.resume.part
 
@@ -175,7 +173,7 @@ class Run:
         self._fit.progress.begin(self.epoch)
 
     def end_epoch(self, logs: dict[str, float], samples: int) -> None:
-        """Record an epoch of so many samples."""
+        """Record a complete epoch."""
         self.part = None
         self.history.append(logs)
         self._fit.progress.end(self.epoch, logs, samples)
@@ -187,8 +185,8 @@ class Run:
         self.history.interrupted = self.interrupt.requested
         if self.interrupt.requested:
             print(
-                f"fit: stopped by Ctrl-C in epoch {self.epoch}; the weights are those after the "
-                "last complete step. Press Ctrl-C again to stop the program.",
+                f"fit: stopped by Ctrl-C in epoch {self.epoch}; the model has the weights after "
+                "the last complete step. Press Ctrl-C again to stop the program.",
                 file=sys.stderr,
                 flush=True,
             )
@@ -265,8 +263,8 @@ class Run:
         data = self._fit.source.data
         if data is None:
             raise ValueError(
-                "probe must be given, (x, y), where fit takes batches from Python: there are no "
-                "samples to look at before the first step."
+                "probe=(x, y) is required when fit takes batches from Python, because there are no "
+                "samples before the first step."
             )
         n = len(data.x)
         count = min(self._batch, CHUNK)
@@ -301,9 +299,9 @@ class Run:
 
     def _settings_now(self) -> dict[str, Any]:
         if isinstance(self._given, ValueError):
-            raise ValueError(f"a checkpoint cannot be: {self._given}") from None
+            raise ValueError(f"cannot write a checkpoint: {self._given}") from None
         if self._given is None:
-            raise RuntimeError("a checkpoint is written by a callback.")
+            raise RuntimeError("only callbacks can write checkpoints.")
         return self._given
 
     def _comparable(self) -> dict[str, Any]:
@@ -339,9 +337,9 @@ def check_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...
         If one of them is not a callback.
     """
     if callbacks is not None and not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of fm.Callback, got {callbacks!r}.")
+        raise TypeError(f"callbacks must be a list of fm.Callback objects, got {callbacks!r}.")
     result = tuple(callbacks or ())
     for callback in result:
         if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must be a list of fm.Callback, got {callback!r} in it.")
+            raise TypeError(f"callbacks must contain only fm.Callback objects, got {callback!r}.")
     return tuple(sorted(result, key=lambda callback: callback.comes_last))

@@ -11,19 +11,18 @@ import math
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from fastmlp import _random
 from fastmlp._engines import engine
 from fastmlp._engines.base import CHUNK, Pass, PassResult, Poll, StepHook, Sums
 from fastmlp._training.scoring import Scores
+from fastmlp._types import Array
 from fastmlp.losses import Loss
 from fastmlp.network import Network
 from fastmlp.optimizers import OptimizerState
 
 __all__ = ["ArraySource", "Batch", "Part", "Source", "Total"]
 
-Array = npt.NDArray[Any]
 
 _NO_TARGETS = np.empty(0)
 

@@ -1,7 +1,7 @@
-"""Code that runs during ``fit``: the base class, and callbacks for what is often wanted.
+"""Code that runs during ``fit``: the base class, and callbacks for common tasks.
 
-``base`` holds the contract. None of them knows networks or training; what they may ask of the run
-is in ``Callback.run``.
+``base`` has the contract. Callbacks import neither networks nor the training loop; they get what
+they need from ``Callback.model`` and ``Callback.run``.
 """
 
 from fastmlp.callbacks.base import Callback, RunInfo

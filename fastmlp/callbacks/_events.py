@@ -1,8 +1,8 @@
-"""Event files of TensorBoard: what is drawn, as tensorboardX packs it, written at once.
+"""Event files for TensorBoard, packed with tensorboardX and written at once.
 
-tensorboardX's own writer hands events to a thread, where an error, such as a full disk, is lost,
-and it waits for the disk whenever it flushes. Here an event is in the file when ``write`` returns:
-a process that is killed loses none, and an error ends the training it would be silent about.
+tensorboardX's writer passes events to a thread. An error there, such as a full disk, is lost, and
+each flush waits for the disk. Here an event is in the file when ``write`` returns, so a process
+that is killed loses none, and an error ends the training.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _LARGEST = 1e150  # whose square is a number
 
 
 def require() -> None:
-    """Import what is needed, or say how to get it.
+    """Import tensorboardX and pillow, or raise an error that says how to install them.
 
     Raises
     ------
     ImportError
-        If tensorboardX, or pillow for its pictures, is missing.
+        If tensorboardX, or pillow for pictures, is missing.
     """
     name = "tensorboardX"
     try:
@@ -49,29 +49,29 @@ def require() -> None:
 
 
 class EventFile:
-    """A new file of events in a folder, which is made if need be.
+    """A new event file in a folder, which is created if necessary.
 
     Parameters
     ----------
     folder : str
         TensorBoard shows all files of a folder as one run, in the order of their names.
     first_step : int
-        What older files of the folder say of this step and later ones is not shown any more.
+        TensorBoard hides what older files of the folder contain from this step on.
 
     Raises
     ------
     OSError
-        If the file cannot be made; from the methods, if it cannot be written.
+        If the file cannot be created; from the methods, if it cannot be written.
     """
 
     def __init__(self, folder: str, first_step: int) -> None:
-        import socket  # not at the top: every import of the package would wait for it
+        import socket  # imported here, as it would slow down the import of fastmlp
 
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._event = Event
         os.makedirs(folder, exist_ok=True)
-        # Names sort by time, and no two are the same: "x" below makes sure.
+        # Names sort by time; mode "x" makes sure that they are different.
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
         self.path = os.path.join(folder, name)
         self._file = open(self.path, "xb", buffering=0)
@@ -85,14 +85,14 @@ class EventFile:
             raise
 
     def write(self, step: int, summaries: Iterable[Any]) -> None:
-        """Append what belongs to a step."""
+        """Append the summaries of a step."""
         from tensorboardX.proto.summary_pb2 import Summary
 
         values = [value for summary in summaries for value in summary.value]
         self._append(step=step, summary=Summary(value=values))
 
     def close(self) -> None:
-        """Close it; all is written already."""
+        """Close the file; everything is already written."""
         self._file.close()
 
     def _append(self, **fields: Any) -> None:
@@ -124,11 +124,11 @@ def text(tag: str, value: str) -> Any:
 
 
 def image(tag: str, pixels: Array) -> Any:
-    """Return a picture: uint8 (height, width) of greys, or (height, width, 3)."""
+    """Return a picture from uint8 pixels: (height, width) in grey, or (height, width, 3)."""
     from PIL import Image
     from tensorboardX.proto.summary_pb2 import Summary
 
-    # Not tensorboardX's: it makes three channels of one.
+    # tensorboardX's function would turn one channel into three.
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     packed = Summary.Image(
@@ -143,8 +143,9 @@ def image(tag: str, pixels: Array) -> Any:
 def distribution(tag: str, values: Array) -> list[Any]:
     """Return four points, "min", "max", "mean" and "std", and the histogram of an array.
 
-    The points are NaN or infinite where values are. The histogram, in equal steps from the least to
-    the largest, leaves out those and what is above 1e150; where nothing is left there is none.
+    NaN and infinite values make the points NaN or infinite. The histogram has equal bins from the
+    minimum to the maximum. It leaves out these values and values beyond 1e150; if no value is left,
+    there is no histogram.
     """
     flat = values.reshape(-1)
     found: _Measured | None = None
@@ -164,7 +165,7 @@ def distribution(tag: str, values: Array) -> list[Any]:
 
 
 class _Measured(NamedTuple):
-    """What there is to say of some numbers; ``counts`` are those of equal steps."""
+    """Statistics of some numbers, and their counts in bins of equal width."""
 
     points: dict[str, float]
     size: int
@@ -180,8 +181,7 @@ class _Measured(NamedTuple):
             edges = [low - 0.5, high + 0.5]
         else:
             edges = [low + place / _BINS * (high - low) for place in range(_BINS)] + [high]
-        # A bin is known by its upper end. One without values before them says where the first
-        # begins.
+        # A bin is identified by its upper edge. An empty one in front marks where the first begins.
         counts = [0, *self.counts]
         return summary.histogram_raw(
             tag, low, high, self.size, self.total, self.squares, edges, counts
@@ -191,9 +191,9 @@ class _Measured(NamedTuple):
 def _measure(flat: Array, low: float, high: float) -> _Measured:
     """Measure numbers from ``low`` to ``high`` in one pass, in blocks that stay in the cache.
 
-    Not numpy.histogram: it is slower, and refuses numbers that lie very close together, which is no
-    reason to end a training. Sums are of the distances from ``low``: those of the numbers
-    themselves would lose a small deviation beside a large mean.
+    numpy.histogram is slower, and raises an error for numbers very close together, which is no
+    reason to end a training. The sums are taken over distances from ``low``, because sums of the
+    numbers would lose a small deviation next to a large mean.
     """
     width, size = high - low, flat.size
     first = second = 0.0

@@ -1,4 +1,4 @@
-"""A picture of what the first layer of a model looks for in an image."""
+"""A picture of the filters of the first layer of a model."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from fastmlp._types import Array
 
 __all__ = ["first_filters", "picture"]
 
-_MOST = 64  # filters in a picture
-_PIXELS = 32  # of a side of a filter, about
-_SMALLEST = 5  # pixels a side: four features, say, are a square number too, but no image
-_BETWEEN = 255  # grey of the lines between filters
+_MOST = 64  # maximum number of filters in a picture
+_PIXELS = 32  # approximate width of a filter
+_SMALLEST = 5  # minimum width: 4 features are a square number too, but not an image
+_BETWEEN = 255  # grey level of the lines between filters
 
 
 def first_filters(model: Any) -> Array | None:
-    """Return the weights of the first layer that has any, as images; None where they are none.
+    """Return the weights of the first layer with weights, as images; None if they are not images.
 
     Parameters
     ----------
     model : Network
-        Its first weights are filters of a convolution, or those of a dense layer that sees whole
-        images: of the shape that the samples have, or squares.
+        The weights are images in a convolution, and in a dense layer whose inputs are whole images:
+        if the samples have the shape of an image, or their size is a square number.
 
     Returns
     -------
     filters : array of shape (F, h, w, 1) or (F, h, w, 3), or None
-        At most 64. Filters of other than 1 or 3 channels are shown channel by channel.
+        At most 64. Filters with neither 1 nor 3 channels are shown channel by channel.
     """
     same = True  # whether the features are still the pixels of the samples
     for layer in model.layers:
@@ -66,8 +66,8 @@ def _image_shape(shape: tuple[int, ...], features: int) -> tuple[int, int, int] 
 def picture(filters: Array) -> Array:
     """Return filters side by side: 0 is grey, the largest weight white, or black if it is negative.
 
-    All have the same scale. The picture is uint8, (height, width), or (height, width, 3) of filters
-    with three channels.
+    All filters share one scale. The picture is uint8 (height, width), or (height, width, 3) if the
+    filters have three channels.
     """
     count, height, width, channels = filters.shape
     largest = float(np.abs(filters).max())

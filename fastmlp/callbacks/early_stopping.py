@@ -1,4 +1,4 @@
-"""Ending a training that does not get better."""
+"""Early stopping."""
 
 from __future__ import annotations
 
@@ -18,38 +18,47 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor : str, default="val_loss"
-        What is looked at after every epoch: a name of ``history.history``.
+        The measurement to compare after every epoch: a name of ``history.history``.
     patience : int, default=10
-        Epochs without an improvement after which the training ends, at least 1.
+        Number of epochs without an improvement after which the training ends, at least 1.
     min_delta : float, default=0.0
-        By how much a value must be better than the best one before, at least 0.
+        Minimum improvement over the best value so far, at least 0.
     mode : {"auto", "min", "max"}, default="auto"
-        Whether smaller or larger values are better; "auto" is "max" for accuracy, top_5 and its
-        like, precision, recall, f1 and r2, and "min" for everything else.
+        Whether smaller or larger values are better. "auto" is "max" for accuracy, top_5 (or another
+        number), precision, recall, f1 and r2, and "min" for all other measurements.
     restore_best : bool, default=True
-        Whether the model has the weights of the best epoch when ``fit`` returns, however the run
-        ends but for an error. They are kept in memory meanwhile, and in checkpoints.
+        Whether the model has the weights of the best epoch when ``fit`` returns, also after Ctrl-C
+        but not after an error. Until then the weights are kept in memory, and in checkpoints.
 
     Attributes
     ----------
     best : float or None
-        The best value so far; None before the first that is a number.
+        The best value so far; None before the first value that is a number.
     best_epoch, stopped_epoch : int
-        Numbers of the epochs of the best value and of the end; 0 if there is none.
+        Numbers of the epoch with the best value and of the last epoch; 0 if there is none.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above; from ``fit``, if nothing of that name is measured.
+        If an argument is not as described; from ``fit``, if nothing of that name is measured.
 
     Notes
     -----
-    A value that is NaN is no improvement. An object may be used for several runs: each begins
-    anew. In a resumed run it goes on where it was, with the patience it has now.
+    NaN never is an improvement. The object can be used for several runs; each starts anew. In a
+    resumed run it continues where it was, with the ``patience`` that it has now.
 
     References
     ----------
     Prechelt, Early stopping - but when?, 1998.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> stop = fm.EarlyStopping("loss", patience=2)
+    >>> model = fm.MLP(2, [3], 2)
+    >>> history = model.fit([[0.0, 1.0]], [1], epochs=9, optimizer=fm.SGD(0.0), callbacks=[stop])
+    >>> stop.stopped_epoch, stop.best_epoch
+    (3, 1)
     """
 
     def __init__(
@@ -67,14 +76,14 @@ class EarlyStopping(Callback):
         self.on_train_begin()
 
     def on_train_begin(self) -> None:
-        """Begin anew."""
+        """Forget the run before."""
         self.best: float | None = None
         self.best_epoch = self.stopped_epoch = 0
         self._waited = 0
         self._weights: dict[str, Array] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Look at the measurement."""
+        """Compare the measurement with the best one."""
         value = logs[self._monitor.name]
         if self._monitor.improves(value, self.best):
             self.best, self.best_epoch, self._waited = value, epoch, 0
@@ -85,18 +94,18 @@ class EarlyStopping(Callback):
             self._stop_if_due(epoch)
 
     def on_train_end(self) -> None:
-        """Go back to the best weights."""
+        """Restore the best weights."""
         if self._weights and self.restore_best and self.best_epoch != len(self.run.history.epochs):
             self.model.set_parameters(self._weights)
         self._weights = {}
 
     def state(self) -> dict[str, Any]:
-        """Return what is best, and the weights of then."""
+        """Return the best value, its epoch and its weights."""
         weights = {f"weights/{name}": value for name, value in self._weights.items()}
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self._waited, **weights}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a ``state``; ends the run if that was due."""
+        """Continue from a ``state``; end the run if that is due."""
         self.best, self.best_epoch = state.pop("best"), state.pop("best_epoch")
         self._waited = state.pop("waited")
         self._weights = {name.removeprefix("weights/"): value for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""Callbacks that record what a training measures."""
+"""Callbacks that record measurements of the training."""
 
 from __future__ import annotations
 
@@ -15,27 +15,33 @@ __all__ = ["CSVLogger", "LearningRateLogger"]
 
 
 class CSVLogger(Callback):
-    """Write a table with a line for each epoch, as ``history.history`` has them.
+    """Write a CSV table with one line per epoch and the columns of ``history.history``.
 
     Parameters
     ----------
     path : str or path
-        The file; replaced when the first epoch ends. In a resumed run it begins with the epochs
-        from before.
+        The file; replaced when the first epoch ends. In a resumed run it starts with the epochs
+        before the resume.
     separator : str, default=","
-        What stands between values: one character.
+        One character between values.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above.
+        If an argument is not as described.
     OSError
         From ``fit``, if the file cannot be written.
 
     Notes
     -----
-    The first line has the names: "epoch" and those of the history. Numbers are written so that
-    reading gives the same bits. Each line is there as soon as its epoch has ended.
+    The first line has the names of the columns, beginning with "epoch". Numbers have as many digits
+    as are needed to read the same bits back. Each line is written when its epoch ends.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> log = fm.CSVLogger("run.csv", separator=";")
+    >>> model.fit(x, y, callbacks=[log])  # doctest: +SKIP
     """
 
     def __init__(self, path: str | os.PathLike[str], separator: str = ",") -> None:
@@ -46,7 +52,7 @@ class CSVLogger(Callback):
         self._begun = False
 
     def on_train_begin(self) -> None:
-        """Begin a new table, of the epochs of a resumed run if there are any."""
+        """Start a new table, with the epochs before a resume if there are any."""
         columns = self.run.history.history
         self._begun = False
         if self.run.history.epochs:
@@ -71,24 +77,36 @@ class CSVLogger(Callback):
 
 
 class LearningRateLogger(Callback):
-    """Record the learning rate of steps; ``history`` has that of the last step of each epoch.
+    """Record the learning rate after steps; ``history`` has only the last one of each epoch.
 
     Parameters
     ----------
     every_steps : int, default=1
-        One step in so many is recorded, at least 1.
+        Record the steps whose number is a multiple of this, at least 1.
 
     Attributes
     ----------
     steps : list of int
-        Numbers of the steps in the run, from 1; in a resumed run those since.
+        Numbers of the recorded steps, from 1; in a resumed run, only steps after the resume.
     learning_rates : list of float
         Their learning rates.
 
     Raises
     ------
     ValueError, TypeError
-        If ``every_steps`` is not as above.
+        If ``every_steps`` is not as described.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> rates = fm.LearningRateLogger()
+    >>> schedule = fm.ExponentialDecay(0.1, 0.5)
+    >>> model = fm.MLP(2, [3], 2)
+    >>> history = model.fit(
+    ...     [[0.0, 1.0]], [1], epochs=3, optimizer=fm.SGD(schedule), callbacks=[rates]
+    ... )
+    >>> rates.learning_rates
+    [0.1, 0.05, 0.025]
     """
 
     def __init__(self, every_steps: int = 1) -> None:
@@ -96,11 +114,11 @@ class LearningRateLogger(Callback):
         self.on_train_begin()
 
     def on_train_begin(self) -> None:
-        """Begin anew."""
+        """Start with empty lists."""
         self.steps: list[int] = []
         self.learning_rates: list[float] = []
 
     def on_batch_end(self, step: int, logs: dict[str, float]) -> None:
-        """Record the rate of a step."""
+        """Record the learning rate of a step."""
         self.steps.append(step)
         self.learning_rates.append(logs["learning_rate"])

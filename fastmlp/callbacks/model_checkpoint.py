@@ -19,56 +19,65 @@ _FIELD = re.compile(r"\{(epoch|step)(:0?\d*d?)?\}")
 
 
 class ModelCheckpoint(Callback):
-    """Write checkpoints, from which ``fit(resume=path)`` goes on as if nothing had happened.
+    """Write checkpoints, from which ``fit(resume=path)`` continues as if never stopped.
 
     Parameters
     ----------
     path : str or path
-        The file, replaced each time. It may hold {epoch} and {step}, also as {epoch:03d}: the
-        numbers, in the run, of the epoch and of the last complete step.
+        The file, replaced each time. It may contain {epoch} and {step}, also as {epoch:03d}: the
+        number of the epoch, and of the last complete step, in the run.
     every_epochs : int or None, default=1
-        Write after epochs whose number is a multiple, and after the last one; None means never.
+        Write after epochs whose number is a multiple of this, and after the last one; None means
+        never.
     every_steps : int or None, default=None
-        Write after steps whose number in the run is a multiple, also in the middle of epochs.
+        Write after steps whose number in the run is a multiple of this, also in the middle of
+        epochs; None means never.
     monitor : str or None, default=None
-        A name of ``history.history``: write only if it is better than ever before. So the file
-        is that of the best epoch.
+        A name of ``history.history``. Write only if its value is the best so far, so that the file
+        belongs to the best epoch.
     keep : int or None, default=1
-        How many of the files written by this run are kept, the newest ones; None means all. More
-        than one need a path with {epoch} or {step}.
+        Number of files of this run to keep, the newest ones; None means all. With any value but 1
+        the path needs {epoch} or {step}.
     mode : {"auto", "min", "max"}, default="auto"
-        Whether smaller or larger values are better; "auto" is "max" for accuracy, top_5 and its
-        like, precision, recall, f1 and r2, and "min" for everything else.
+        Whether smaller or larger values are better. "auto" is "max" for accuracy, top_5 (or another
+        number), precision, recall, f1 and r2, and "min" for all other measurements.
 
     Attributes
     ----------
     saved : list of str
         The files that are kept, the newest one last.
     best : float or None
-        The best value so far, if one is looked at.
+        The best value of ``monitor`` so far.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above; from ``fit``, if nothing of that name is measured, or a
-        layer, loss, optimizer or schedule is of a class of your own, which no file can hold.
+        If an argument is not as described; from ``fit``, if nothing of that name is measured, or a
+        layer, loss, optimizer or schedule is user-defined, which files cannot store.
     OSError
-        From ``fit``, if a checkpoint cannot be written. Then the one before is intact, nothing
-        half written is left, and the model has the weights of the last complete step: a training
-        that cannot be saved stops where it can go on, rather than go on where it can be lost.
+        From ``fit``, if a checkpoint cannot be written. The previous one is then intact, no
+        incomplete file is left, and the model has the weights of the last complete step. The
+        training ends rather than continue without checkpoints.
 
     Notes
     -----
-    A checkpoint is one safetensors file with a checksum. It is written beside the old one, flushed
-    to the disk and renamed: a crash, SIGKILL or a loss of power at any moment leaves one of the
+    A checkpoint is one safetensors file with a checksum. It is written next to the old one, flushed
+    to the disk and renamed, so a crash, SIGKILL or power failure at any moment leaves one of the
     two. ``load_model`` reads it like any model file.
 
-    Samples that stay in their file (``np.memmap``) are trained without looks between steps, so
-    there ``every_steps`` must be None.
+    With a large memory-mapped file (``np.memmap``), ``every_steps`` must be None, because nothing
+    can run between the steps of such a training.
 
-    Checkpoints are written after all other callbacks have run, wherever this one stands. None is
-    written where a weight is not finite: the next step, or the end of the epoch, raises
+    ModelCheckpoint is called after all other callbacks, whatever its place in the list. It writes
+    nothing if a weight is not finite; the next step, or the end of the epoch, then raises
     DivergenceError.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> saver = fm.ModelCheckpoint("run-{epoch:03d}.safetensors", every_epochs=5, keep=3)
+    >>> model.fit(x, y, epochs=50, callbacks=[saver])  # doctest: +SKIP
+    >>> model.fit(x, y, epochs=99, resume="run-050.safetensors")  # doctest: +SKIP
     """
 
     comes_last = True
@@ -89,19 +98,19 @@ class ModelCheckpoint(Callback):
             if value is not None:
                 _checks.integer(value, name, minimum=1)
         if every_epochs is None and every_steps is None:
-            raise ValueError("every_epochs must be an integer where every_steps is None, got None.")
+            raise ValueError("every_epochs and every_steps cannot both be None.")
         if monitor is not None and every_epochs is None:
-            raise ValueError("every_epochs must be an integer where monitor is given, got None.")
+            raise ValueError("every_epochs cannot be None with a monitor, which epochs measure.")
         if monitor is not None and every_steps is not None:
             raise ValueError(
-                "every_steps must be None where monitor is given: what is measured is known at the "
-                f"end of an epoch; got {every_steps!r}."
+                "every_steps cannot be set with a monitor, which epochs measure, got "
+                f"every_steps={every_steps!r}."
             )
         if keep is not None:
             keep = _checks.integer(keep, "keep", minimum=1)
         if keep != 1 and _FIELD.search(self.path) is None:
             raise ValueError(
-                f"path must hold {{epoch}} or {{step}} to keep more than one file, got {self.path}."
+                f"path must contain {{epoch}} or {{step}} if keep is not 1, got {self.path}."
             )
         self.every_epochs, self.every_steps, self.keep = every_epochs, every_steps, keep
         self._monitor = None if monitor is None else Monitor(monitor, mode)
@@ -111,7 +120,7 @@ class ModelCheckpoint(Callback):
         self._step = 0
 
     def on_train_begin(self) -> None:
-        """Begin anew; remove what killed processes left of files they were writing."""
+        """Forget the run before, and remove incomplete files that killed processes left."""
         self.best, self.saved, self._step = None, [], 0
         self.run.check_checkpoint()
         folder, name = os.path.split(self.path)
@@ -121,12 +130,12 @@ class ModelCheckpoint(Callback):
             remove_stale(os.path.realpath(folder), _pattern(name))
 
     def on_batch_end(self, step: int, logs: dict[str, float]) -> None:
-        """Write one in the middle of an epoch."""
+        """Write a checkpoint in the middle of an epoch."""
         if self.model.is_finite():
             self._write()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write one at the end of an epoch, if it is due."""
+        """Write a checkpoint at the end of an epoch, if it is due."""
         if self.every_epochs is None:
             return
         last = epoch == self.run.epochs or self.model.stop_training
@@ -140,13 +149,13 @@ class ModelCheckpoint(Callback):
         self._write()
 
     def state(self) -> dict[str, Any]:
-        """Return what is best, and the files that are kept."""
+        """Return the best value, and the files that are kept."""
         return {"best": self.best, "saved": self.saved}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a ``state``."""
+        """Continue from a ``state``."""
         self.best = state["best"]
-        # They will be removed some day, and a file may say what it likes.
+        # These files will be removed later, so only names of this path are trusted.
         own = _pattern(self.path)
         self.saved = [path for path in state["saved"] if own.fullmatch(path)]
 
@@ -171,7 +180,7 @@ class ModelCheckpoint(Callback):
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """Return what the paths that are made of one match."""
+    """Return a pattern for all paths that are made from ``path``."""
     pattern, end = "", 0
     for field in _FIELD.finditer(path):
         pattern += re.escape(path[end : field.start()]) + "[0-9]+"

@@ -1,4 +1,4 @@
-"""Watching a training in TensorBoard."""
+"""Event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,73 +19,71 @@ _TAKEN = ("batch", "epoch")  # groups of curves
 
 
 class TensorBoard(Callback):
-    """Write what a training does to event files, for ``tensorboard --logdir``.
+    """Write measurements, histograms and pictures of the filters for ``tensorboard --logdir``.
 
     Parameters
     ----------
     log_dir : str or path
-        Folder of the run, made if need be. TensorBoard shows every folder below its ``--logdir``
-        as a run: variants with folders of their own, "runs/adam" and "runs/adagrad", are compared
-        in the same board.
+        Folder of the run, created if necessary. TensorBoard shows every folder below its
+        ``--logdir`` as one run, so runs in "runs/adam" and "runs/adagrad" can be compared.
     every_steps : int or None, default=None
-        After steps whose number is a multiple the loss of the batch and the learning rate are
-        written, and what ``histograms`` says. None means never.
+        Write the loss of the batch, the learning rate and the histograms after steps whose number
+        is a multiple of this. None means never.
     images : bool, default=True
-        Whether a picture of the filters of the first layer is written, before the training and
-        after every epoch: those of a Conv2D, or the weights of a Dense that sees whole images (28 x
-        28 if it has 784 inputs). Without such a layer there is none.
+        Whether to write a picture of the filters of the first layer, before the training and after
+        every epoch: the filters of a Conv2D, or the weights of a Dense whose inputs are whole
+        images (28 x 28 for 784 inputs). For other layers there is no picture.
     histograms : bool, default=True
-        Whether, every ``every_steps``, least and largest value, mean, standard deviation and
-        histogram are written of what every layer has: weights, biases and their gradients,
-        pre-activations, activations, and activations of pools.
+        Whether to write, after every ``every_steps`` steps, the minimum, maximum, mean, standard
+        deviation and histogram of the weights, biases and their gradients, pre-activations,
+        activations and pooled activations of every layer.
     probe : tuple (x, y) or (x, y, sample_weight), default=None
-        The samples that gradients and activations are those of. None means as many of the training
-        as a batch has, at most 512, taken at even distances.
+        Samples for the gradients and activations. None means training samples at even distances:
+        as many as in a batch, but at most 512.
     validation_data : dict of str to tuple (x, y) or (x, y, sample_weight), default=None
-        Sets by their names, such as "test" and "validation", whose loss and metrics are measured,
-        those of ``compile`` or ``fit``: with ``metrics=["error"]`` their error.
+        Data sets by name, such as "test" and "validation". Their loss is measured, and the metrics
+        of ``compile`` or ``fit``.
     validation_steps : int or None, default=None
-        Measure after steps whose number is a multiple. None means after every epoch.
+        Measure these sets after steps whose number is a multiple of this. None means after every
+        epoch.
 
     Attributes
     ----------
     log_dir : str
     every_steps : int or None
-        After how many steps it looks: the argument, or with ``validation_steps`` their greatest
-        common divisor.
+        Number of steps between two calls: the argument, or its greatest common divisor with
+        ``validation_steps``.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above; from ``fit``, before it begins, if samples do not fit the
-        model.
+        If an argument is not as described; from ``fit``, before the first epoch, if samples do not
+        fit the model.
     ImportError
         If tensorboardX or pillow is missing: ``pip install "fastmlp[tensorboard]"``.
     OSError
-        From ``fit``, if a file cannot be written. The model has the weights of the last complete
-        step then.
+        From ``fit``, if a file cannot be written. The model then has the weights of the last
+        complete step.
 
     Notes
     -----
-    Curves "epoch/loss", "epoch/val_accuracy", "epoch/time" and so on are what ``history`` has of
-    each epoch; "batch/loss" and "batch/learning_rate" are those of steps; "test/loss" is that of
-    the set called test; "layer_0_dense_0/weight_gradient/std" is a statistic of a layer, the first
-    one, and "layer_0_dense_0/weight_gradient" its histogram. The axis of all is the number of the
-    last complete step, so that they can be laid over each other. The texts are ``summary()`` of the
-    model and the settings of the run.
+    The curves "epoch/loss", "epoch/val_accuracy", "epoch/time" and so on show the columns of
+    ``history``. "batch/loss" and "batch/learning_rate" show steps, and "test/loss" shows the set
+    called test. "layer_0_dense_0/weight_gradient" is a histogram of the first layer, and
+    "layer_0_dense_0/weight_gradient/std" one of its statistics. The x axis of all is the number of
+    the last complete step, so that curves can be compared. The texts are ``model.summary()`` and
+    the settings of the run.
 
-    Everything is of the same moment, after the step, when nothing changes: also gradients and
-    activations, which are computed for it, because the plans of a training keep neither. They are
-    those of fixed samples, rather than those of the batch of the step, and masks of Dropout are
-    always the same: what changes from one histogram to the next has been learnt, and is not due to
-    other samples, and runs can be compared. The training itself is not touched: its weights are
-    the same bits as without the callback.
+    All values belong to the moment after the step. Gradients and activations are computed for the
+    callback, because compiled plans keep neither. They use fixed samples instead of the batch of
+    the step, and fixed masks of Dropout. So histograms change only with the weights, and runs can
+    be compared. The callback does not change the training: its weights have the same bits without.
 
-    An event is in the file as soon as it happens; the file is closed however ``fit`` ends. A
-    resumed run goes on in the same folder: what was written after the checkpoint, and is done
-    again, is shown once. A new run replaces what an older one left in the folder.
+    Each event is in the file as soon as it happens, and the file is closed whenever ``fit`` ends. A
+    resumed run continues in the same folder, where TensorBoard hides what was written after the
+    checkpoint. A new run replaces what an older run left in the folder.
 
-    Values that are not finite are drawn as such in the curves, and left out of histograms.
+    Values that are not finite are shown in the curves and left out of the histograms.
 
     Examples
     --------
@@ -114,7 +112,7 @@ class TensorBoard(Callback):
         self._given_probe = None if probe is None else _checks.pair_or_triple(probe, "probe")
         self._given_sets = _named_sets(validation_data)
         if validation_steps is not None and not self._given_sets:
-            raise ValueError("validation_data must be given where validation_steps is, got None.")
+            raise ValueError("validation_steps requires validation_data, got validation_data=None.")
         self._every, self._validation_steps = every_steps, validation_steps
         self.every_steps = math.gcd(every_steps or 0, validation_steps or 0) or None
         _events.require()
@@ -123,7 +121,7 @@ class TensorBoard(Callback):
         self._sets: dict[str, Any] = {}
 
     def on_train_begin(self) -> None:
-        """Check the samples, make the file, write the texts and the first picture."""
+        """Check the samples, create the file, and write the texts and the first picture."""
         self.close()
         self._sets = {
             name: self._checked(each, f"validation_data[{name!r}]", in_pieces=True)
@@ -135,7 +133,7 @@ class TensorBoard(Callback):
         elif self._every is not None and self._histograms:
             self._samples = self.run.probe()
         step = self.run.step
-        # A resumed run shows what was written up to its checkpoint, a new one nothing older.
+        # TensorBoard shows a resumed run up to its checkpoint, and nothing older than a new run.
         self._file = _events.EventFile(self.log_dir, first_step=step + 1 if step else 0)
         summary = "".join(f"    {line}\n" for line in self.model.summary().splitlines())
         self._write([_events.text("model", summary), _events.text("settings", self._settings())])
@@ -143,7 +141,7 @@ class TensorBoard(Callback):
             self._write(self._picture())
 
     def on_batch_end(self, step: int, logs: dict[str, float]) -> None:
-        """Write what is due after a step."""
+        """Write the values of a step."""
         values = []
         if self._every is not None and step % self._every == 0:
             values += [_events.scalar(f"batch/{name}", value) for name, value in logs.items()]
@@ -156,14 +154,14 @@ class TensorBoard(Callback):
         self._write(values)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Write what is due after an epoch."""
+        """Write the values of an epoch."""
         values = [_events.scalar(f"epoch/{name}", value) for name, value in logs.items()]
         if self._validation_steps is None:
             values += self._measured()
         self._write(values + self._picture())
 
     def close(self) -> None:
-        """Close the file, and let go of the samples."""
+        """Close the file and release the samples."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -216,7 +214,7 @@ def _named_sets(given: Any) -> dict[str, tuple[Any, Any, Any]]:
         return {}
     if not isinstance(given, Mapping):
         raise TypeError(
-            f"validation_data must be a dict of names to tuples (x, y), got {type(given).__name__}."
+            f"validation_data must be a dict of (x, y) tuples by name, got {type(given).__name__}."
         )
     if not given:
         raise ValueError("validation_data must have at least one set, got {}.")
@@ -226,8 +224,8 @@ def _named_sets(given: Any) -> dict[str, tuple[Any, Any, Any]]:
             raise TypeError(f"a name in validation_data must be a str, got {name!r}.")
         if not _NAME.fullmatch(name) or name in _TAKEN:
             raise ValueError(
-                "a name in validation_data must be of letters, digits and _ . -, and not "
-                f"{' or '.join(map(repr, _TAKEN))}, got {name!r}."
+                "a name in validation_data must consist of letters, digits, '_', '.' and '-', and "
+                f"must not be {' or '.join(map(repr, _TAKEN))}, got {name!r}."
             )
         sets[name] = _checks.pair_or_triple(each, f"validation_data[{name!r}]")
     return sets

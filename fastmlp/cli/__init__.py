@@ -1,7 +1,7 @@
-"""The command ``fastmlp``: one module a subcommand, each with ``HELP``, ``add`` and ``run``.
+"""The command ``fastmlp``: one module per subcommand, each with ``HELP``, ``add`` and ``run``.
 
-What a user can get wrong ends in one line and exit status 2; a training that diverges or a
-gradient check that fails in status 1; Ctrl-C in status 130.
+A user's mistake prints one line and gives exit status 2. A training that diverges or a gradient
+check that fails gives status 1, Ctrl-C gives status 130.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastmlp.errors import DivergenceError
 
 __all__ = ["HELP", "main"]
 
-_INTERRUPTED = 130  # what shells report for a program that Ctrl-C ended
+_INTERRUPTED = 130  # the status that shells report for a program ended by Ctrl-C
 
 HELP = """\
 usage: fastmlp COMMAND [arguments]
@@ -27,13 +27,13 @@ Train and run small neural networks on a CPU.
 
 commands
   train      train a network on a data set or a file, and save it
-  evaluate   measure a saved model
-  predict    apply a saved model; write CSV
+  evaluate   measure the loss and the metrics of a saved model
+  predict    write the predictions of a saved model as CSV
   gradcheck  compare gradients with finite differences
-  bench      time fastmlp and what else is installed, on this machine
-  info       describe the installation, or a saved model
+  bench      compare the speed of fastmlp and other installed frameworks
+  info       describe the installation or a saved model
 
-  fastmlp COMMAND --help says more; --version prints the version.
+Options of a command: fastmlp COMMAND --help. Version: fastmlp --version.
 
 examples
   fastmlp train digits --save model.safetensors --report run.html
@@ -48,12 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : list of str, default=None
-        What follows the command's name; None means ``sys.argv[1:]``.
+        Arguments after the name of the command; None means ``sys.argv[1:]``.
 
     Returns
     -------
     status : int
-        0 on success, 1 if training diverged or a check failed, 2 for a mistake, 130 for Ctrl-C.
+        0 on success, 1 if training diverged or a check failed, 2 for a user's mistake, 130 for
+        Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _open_streams()
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fastmlp: stopped by Ctrl-C", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+    except BrokenPipeError:  # the reader of the pipe, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ImportError, MemoryError, OSError, TypeError, ValueError) as error:
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Let what is printed go nowhere if stdout or stderr is closed (``>&-``): Python has None."""
+    """Discard the output to a closed stdout or stderr (``>&-``), which is None in Python."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             nowhere = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
@@ -95,7 +96,7 @@ def _fail(error: BaseException, status: int) -> int:
         if isinstance(error, FileNotFoundError) and not os.path.isabs(error.filename):
             text += f" (The current folder is {os.getcwd()}.)"
     elif isinstance(error, MemoryError):
-        text = f"there is not enough memory. {text}"
+        text = f"out of memory. {text}"
     print(f"fastmlp: error: {text}", file=sys.stderr)
     return status
 

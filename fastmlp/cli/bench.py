@@ -1,8 +1,8 @@
 """``fastmlp bench``: the time of a training step, in fastmlp and in other installed frameworks.
 
-Two libraries in one process disturb each other's caches and thread pools, and a shared machine may
-be fast in one minute and slow in the next. So each framework runs in a separate process, the
-frameworks take turns, and the result is the ratio of the medians.
+Two libraries in one process disturb each other's caches and thread pools, and the speed of a
+shared machine changes from minute to minute. Therefore each framework runs in separate processes,
+the frameworks run in alternation, and the result is the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = ["HELP", "add", "run"]
 HELP = """\
 usage: fastmlp bench [options]
 
-Time a training step of a few networks in fastmlp, in plain numpy, and in
-PyTorch, JAX and scikit-learn if they are installed. Each framework runs in
-separate processes, in alternation. Prints a table of medians, with the ratio
-to fastmlp in brackets.
+Time a training step of four networks in fastmlp, in plain numpy, and, if they
+are installed, in PyTorch, JAX and scikit-learn. The frameworks run in
+alternation, each in separate processes. Prints a table of medians; the numbers
+in brackets are ratios to fastmlp.
 
-  --quick          two networks, less time (about 20 s instead of 3 minutes)
-  --sides NAMES    some of fastmlp,numpy,torch,jax,sklearn
-  --rounds 3       turns of each framework
-  --seconds 1      time of each turn
-  --json           one object, for programs
-  --threads N      for every framework (default: as many as fastmlp uses)
+  --quick          two networks and shorter runs (20 s instead of 3 minutes)
+  --sides NAMES    frameworks: some of fastmlp,numpy,torch,jax,sklearn
+  --rounds 3       number of runs of each framework
+  --seconds 1      duration of each run
+  --json           print one JSON object
+  --threads N      threads of each framework (default: the number fastmlp uses)
 
 examples
   fastmlp bench --quick
@@ -46,7 +46,7 @@ examples
 
 _FRAMEWORKS = {"fastmlp": "fastmlp", "numpy": "numpy", "torch": "torch", "jax": "jax",
                "sklearn": "sklearn"}  # fmt: skip
-"""Frameworks by name, and the package that each needs."""
+"""The package that each framework needs."""
 
 _THREADS = (
     "FASTMLP_NUM_THREADS",
@@ -56,7 +56,7 @@ _THREADS = (
     "OPENBLAS_NUM_THREADS",
 )
 _QUICK = ("64-64-10, 32", "784-512-256-10, 32")
-_SAME = 0.01  # relative difference of losses that are the same but for rounding and order
+_SAME = 0.01  # largest relative difference of losses that differ only in rounding and order
 _SETTINGS = (
     Setting("sides", "bench", "names"),
     Setting("rounds", "bench", "integer"),
@@ -75,7 +75,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and print the table."""
+    """Measure and print the result."""
     chosen = values(_SETTINGS, args, {})
     rounds, seconds = chosen["rounds"], chosen["seconds"]
     rounds = (2 if args.quick else 3) if rounds is None else rounds
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bar(total: int) -> Any:
-    from tqdm import tqdm  # type: ignore[import-untyped]  # here: slow to import
+    from tqdm import tqdm  # type: ignore[import-untyped]  # imported lazily: slow to import
 
     return tqdm(total=total, leave=False, disable=None, bar_format="{desc} {bar} {n}/{total}")
 
@@ -115,21 +115,21 @@ def _frameworks(wanted: list[str] | None) -> list[str]:
     """Return the frameworks to run, fastmlp first: the named ones, or all that are installed."""
     for name in wanted or ():
         if name not in _FRAMEWORKS:
-            raise ValueError(f"--sides must be some of {','.join(_FRAMEWORKS)}, got {name!r}.")
+            raise ValueError(f"--sides must list names from {','.join(_FRAMEWORKS)}, got {name!r}.")
         if not _is_installed(_FRAMEWORKS[name]):
-            raise ImportError(f"--sides {name}: {_FRAMEWORKS[name]} is not installed here.")
+            raise ImportError(f"--sides {name}: {_FRAMEWORKS[name]} is not installed.")
     found = [name for name, package in _FRAMEWORKS.items() if _is_installed(package)]
     return [name for name in found if wanted is None or name in wanted or name == "fastmlp"]
 
 
 def _is_installed(package: str) -> bool:
-    """Return whether a package of that name is installed; a mere folder does not count."""
+    """Return whether a package of that name is installed; a folder without code does not count."""
     found = util.find_spec(package)
     return found is not None and found.origin is not None
 
 
 class _Bench:
-    """Runs the processes and collects what they print."""
+    """Runs the processes and collects their results."""
 
     def __init__(self, names: list[str], threads: int) -> None:
         self.names, self.threads = names, threads
@@ -139,14 +139,14 @@ class _Bench:
         self.failed: dict[str, str] = {}
 
     def find_versions(self) -> None:
-        """Ask each framework for its version; leave out those that cannot be imported."""
+        """Get the version of each framework; skip frameworks that cannot be imported."""
         for name in self.names:
             answer = self._ask(name)
             if answer is not None:
                 self.versions[name] = answer
 
     def turn(self, workload: Workload, name: str, seconds: float) -> None:
-        """Train once."""
+        """Train once and add the times to the results."""
         if name in self.failed:
             return
         answer = self._ask(name, workload.name, str(seconds))
@@ -171,7 +171,7 @@ class _Bench:
         return json.loads(done.stdout.splitlines()[-1])
 
     def median(self, workload: Workload, name: str) -> float | None:
-        """Return the median seconds per step; None if the framework did not train it."""
+        """Return the median seconds per step; None if the framework did not train the network."""
         steps = self.steps.get((workload.name, name))
         return statistics.median(steps) if steps else None
 
@@ -188,9 +188,9 @@ class _Bench:
         return {"versions": self.versions, "threads": self.threads, "steps": table}
 
     def table(self, workloads: list[Workload]) -> str:
-        """Return the table."""
+        """Return the result as a table."""
         shown = [name for name in self.names if name not in self.failed]
-        rows = [["microseconds a step", *shown]]
+        rows = [["microseconds per step", *shown]]
         for workload in workloads:
             base = self.median(workload, "fastmlp") or 1.0
             cells = [workload.name]
@@ -209,19 +209,19 @@ class _Bench:
             lines.append("  ".join([f"{row[0]:<{widths[0]}}", *cells]))
         versions = ", ".join(self.versions.values())
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
-        lines += ["", f"{versions}; {threads}, float32, plain SGD, layers and batch size"]
+        lines += ["", f"{versions}; {threads}, float32, plain SGD; rows: layer sizes, batch size"]
         return "\n".join(lines)
 
     def notes(self, workloads: list[Workload]) -> list[str]:
         """Return notes to print below the table: frameworks that failed or did different work."""
-        lines = [f"{name} is left out: {why}" for name, why in self.failed.items()]
+        lines = [f"{name} is skipped: {why}" for name, why in self.failed.items()]
         for workload in workloads:
             ours = self.losses.get((workload.name, "fastmlp"))
             for name in self.names:
                 loss = self.losses.get((workload.name, name))
                 if loss is not None and ours and abs(loss - ours) > _SAME * ours:
                     lines.append(
-                        f"{workload.name}: the loss of {name} is {loss:.4f}, ours {ours:.4f}: not "
-                        "the same work"
+                        f"{workload.name}: {name} did different work: its loss is {loss:.4f}, the "
+                        f"loss of fastmlp {ours:.4f}"
                     )
         return lines

@@ -1,4 +1,4 @@
-"""The data that the commands take: sets by their names, and files of arrays and of tables."""
+"""The data of the commands: sets by name, files of arrays, and tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 HELD_OUT = 10
-"""One sample in so many is kept for validation where the data have none of their own."""
+"""Without a validation part, one in this many training samples is held out for validation."""
 
 _SETS = ("digits", "mnist", "fashion_mnist", "cifar10")
 _FILES = (".npz", ".h5", ".hdf5", ".csv", ".csv.gz", ".tsv", ".txt")
@@ -38,7 +38,7 @@ CLASSES = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
                 "truck"),
 }  # fmt: skip
-"""Names of classes that have any."""
+"""Names of the classes of data sets whose labels are not digits."""
 
 SETTINGS = (
     Setting("dataset", "data", default="digits"),
@@ -49,44 +49,44 @@ SETTINGS = (
     Setting("target", "data", "column"),
     Setting("channels_first", "data", "switch", default=False),
 )
-"""What says which data are taken."""
+"""The settings that select the data."""
 
 
 class Part(NamedTuple):
-    """Samples and their labels, which may be missing."""
+    """Samples and their labels, or None without labels."""
 
     x: Array
     y: Array | None
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the data and the options that say where and what they are."""
+    """Add the argument DATA and the options that select the data."""
     parser.add_argument("dataset", nargs="?", default=argparse.SUPPRESS)
     add_options(parser, SETTINGS)
 
 
 def load(args: argparse.Namespace, *, labels: bool = True) -> tuple[str, dict[str, Part]]:
-    """Return the name of the data of a command line, and their parts."""
+    """Return the name of the data on the command line, and its parts."""
     chosen = values(SETTINGS, args, {})
     return chosen["dataset"], parts(chosen, labels=labels)
 
 
 def parts(chosen: Mapping[str, Any], *, labels: bool = True) -> dict[str, Part]:
-    """Return the parts of the data by name: "train", "valid", "test", or "all" if undivided.
+    """Return the parts of the data by name: "train", "valid" and "test", or "all" if undivided.
 
     Parameters
     ----------
     chosen : dict
         A value for each of ``SETTINGS``.
     labels : bool, default=True
-        Whether a table must have a column of targets.
+        Whether a table has a target column by default.
 
     Raises
     ------
     ValueError
-        If a setting does not go with the data, or a file does not have what it must.
+        If a setting does not apply to the data, or an array is missing in a file.
     OSError, ImportError
-        If a file cannot be read, or a package to read it is missing.
+        If a file cannot be read, or the package to read it is missing.
     """
     name = chosen["dataset"]
     _check_settings(name, chosen)
@@ -102,7 +102,7 @@ def parts(chosen: Mapping[str, Any], *, labels: bool = True) -> dict[str, Part]:
 
 
 def file_of(chosen: Mapping[str, Any]) -> str | None:
-    """Return the file that DATA names; None if it is a set by its name."""
+    """Return the file that DATA names; None if DATA is the name of a set."""
     name: str = chosen["dataset"]
     return None if name in _SETS else name
 
@@ -127,7 +127,7 @@ def _check_settings(name: str, chosen: Mapping[str, Any]) -> None:
         if given and not does:
             raise ValueError(f"--{setting} is for {what}, but DATA is {name}.")
     if chosen["y"] is not None and chosen["x"] is None:
-        raise ValueError("--y needs --x: the name of the array with the samples.")
+        raise ValueError("--y needs --x NAME, the array with the samples.")
 
 
 def _named(name: str, chosen: Mapping[str, Any]) -> dict[str, Part]:
@@ -141,15 +141,15 @@ def _named(name: str, chosen: Mapping[str, Any]) -> dict[str, Part]:
     try:
         splits = loaders[name]()
     except FileNotFoundError:
-        where = f"in {path}" if path else "in $FASTMLP_DATA or the cache"
-        fetch = ", or fetch them with --download" if name == "mnist" else ""
+        where = f"in {path}" if path else "in $FASTMLP_DATA or the user's cache"
+        fetch = ", or download them with --download" if name == "mnist" else ""
         what = {
             "mnist": "mnist.pkl.gz, mnist.npz, or a folder with one of them or the four idx files",
             "fashion_mnist": "fashion-mnist.npz, or a folder with it or the four idx files",
             "cifar10": "cifar10.npz, one of the two archives, or a folder with the batches",
         }[name]
         raise FileNotFoundError(
-            f"no files of {name} {where}. Give --data PATH ({what}){fetch}."
+            f"no {name} files {where}. Add --data PATH ({what}){fetch}."
         ) from None
     keys = ("train", "test") if len(splits) == 2 else ("train", "valid", "test")
     return {key: Part(*split) for key, split in zip(keys, splits, strict=True)}
@@ -175,17 +175,17 @@ def _from_arrays(name: str, chosen: Mapping[str, Any]) -> dict[str, Part]:
         if "x" + suffix in arrays:
             result[key] = Part(arrays["x" + suffix], arrays.get("y" + suffix))
             if not result[key].x.ndim:
-                raise ValueError(f"{name}: x{suffix} must be an array of samples, got one number.")
+                raise ValueError(f"{name}: x{suffix} must be an array of samples, got a number.")
     if not result:
         raise ValueError(
             f"{name} must have an array x, x_train or x_test; its arrays: {_listed(arrays)}. "
-            "Name others with --x and --y."
+            "Use --x and --y to name other arrays."
         )
     return result
 
 
 def _from_table(name: str, target: int | str | None, *, labels: bool) -> dict[str, Part]:
-    """Return all lines of a table; without labels and a target given, all columns are features."""
+    """Return all lines of a table; with labels the default target is the last column."""
     if target is None and labels:
         target = -1
     return {"all": Part(*datasets.load_csv(name, target))}
@@ -194,7 +194,7 @@ def _from_table(name: str, target: int | str | None, *, labels: bool) -> dict[st
 def _images(x: Array, name: str) -> Array:
     if x.ndim != 4:
         raise ValueError(
-            f"--channels-first is for images (N, C, H, W), but {name} has samples {x.shape}."
+            f"--channels-first is for images (N, C, H, W), but {name} has shape {x.shape}."
         )
     return layouts.images_from_torch(x)
 
@@ -204,19 +204,24 @@ def _listed(arrays: Mapping[str, Array]) -> str:
 
 
 def to_train(found: Mapping[str, Part], name: str) -> tuple[Part, Part, Part | None]:
-    """Return what to train, validate and test on; every tenth sample is held out if need be."""
+    """Return the parts for training, validation and test; hold out validation samples if needed."""
     train, valid = found.get("train", found.get("all")), found.get("valid")
     if train is None:
-        raise ValueError(f"{name} has nothing to train on: it needs x and y, or x_train, y_train.")
+        raise ValueError(f"{name} must have arrays x and y, or x_train and y_train, to train on.")
     for key, part in found.items():
         if part.y is None:
             suffix = "" if key == "all" else f"_{key}"
             raise ValueError(f"{name} has x{suffix} without y{suffix}.")
         if part.y.shape[:1] != part.x.shape[:1]:
-            raise ValueError(f"{name}: {key}: {len(part.x)} samples, but y {part.y.shape}.")
+            raise ValueError(
+                f"{name}: {key}: x has {len(part.x)} samples, but y has shape {part.y.shape}."
+            )
     if valid is None:
         if len(train.x) < HELD_OUT:
-            raise ValueError(f"{name} has {len(train.x)} samples: too few to hold any out.")
+            raise ValueError(
+                f"{name} must have at least {HELD_OUT} samples, to hold out some for validation, "
+                f"got {len(train.x)}."
+            )
         held = np.arange(len(train.x)) % HELD_OUT == HELD_OUT - 1
         x, y = train.x, np.asarray(train.y)
         train, valid = Part(x[~held], y[~held]), Part(x[held], y[held])
@@ -224,9 +229,9 @@ def to_train(found: Mapping[str, Part], name: str) -> tuple[Part, Part, Part | N
 
 
 def to_use(found: Mapping[str, Part], name: str, wanted: str | None = None) -> tuple[str, Part]:
-    """Return what to evaluate or predict, and its name: the test part of divided data.
+    """Return the name and the samples of the part ``wanted``; by default of "test" or "all".
 
-    ``wanted`` names another part; "train" and "valid" are what training takes them to be.
+    "train" and "valid" are the same samples as in training.
     """
     if wanted in ("train", "valid"):
         train, valid, _ = to_train(found, name)
@@ -243,6 +248,6 @@ def to_use(found: Mapping[str, Part], name: str, wanted: str | None = None) -> t
 
 
 def class_names(name: str, count: int) -> list[str]:
-    """Return the names of classes, which are numbers where they have no other."""
+    """Return the names of the classes; classes without names get their numbers."""
     known = CLASSES.get(os.path.basename(name), ())
     return list(known) if len(known) == count else [str(number) for number in range(count)]

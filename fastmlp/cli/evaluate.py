@@ -21,18 +21,18 @@ __all__ = ["HELP", "add", "run"]
 HELP = """\
 usage: fastmlp evaluate MODEL [DATA] [options]
 
-Print the loss and the metrics of a saved model: on the test part of DATA, or on
-all of a file with x and y.
+Print the loss and the metrics of a saved model on the test part of DATA, or on
+all samples of a file with arrays x and y.
 
-MODEL is a file of train --save or --checkpoint. DATA is as for train:
+MODEL is a file written by train --save or --checkpoint. DATA is as for train:
 digits (the default), mnist, fashion_mnist, cifar10, *.npz, *.h5 or *.csv, with
   --data PATH  --download  --x NAME  --y NAME  --target COLUMN  --channels-first
 
-  --part NAME          another part: train, valid or test
-  --metrics error,f1   what to measure beside the loss
-  --confusion          how often each class was taken for which
-  --json               one object, for programs
-  --threads N
+  --part NAME          the part to measure: train, valid or test
+  --metrics error,f1   metrics to measure besides the loss
+  --confusion          print the confusion matrix
+  --json               print one JSON object
+  --threads N          number of threads
 
 examples
   fastmlp evaluate model.safetensors
@@ -57,7 +57,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load the model and the data, and print the measurements."""
+    """Load the model and the data; print the loss and the metrics."""
     model = models.load_model(args.model)
     chosen = values([_METRICS], args, {})["metrics"]
     if chosen is not None:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     name, found = data.load(args)
     part_name, (x, y) = data.to_use(found, name, args.part)
     if y is None:
-        raise ValueError(f"{name} has samples without labels.")
+        raise ValueError(f"{name} must have labels to evaluate a model, got only samples.")
     measured = model.evaluate(x, y)
     matrix = None
     if args.confusion:
@@ -83,33 +83,33 @@ def run(args: argparse.Namespace) -> int:
     where = f" {part_name}" if args.part else ""
     print(f"{name}{where}  {len(x):,} samples  {shown}")
     if matrix is not None:
-        names = ["no", "yes"] if _answers(model) else data.class_names(name, len(matrix))
+        names = ["no", "yes"] if _is_binary(model) else data.class_names(name, len(matrix))
         print(_table(matrix, names))
     return 0
 
 
-def _answers(model: models.Sequential) -> bool:
-    """Return whether the outputs are answers, yes or no, and not classes."""
+def _is_binary(model: models.Sequential) -> bool:
+    """Return whether each output is a yes or no, instead of one class."""
     return isinstance(model.loss, losses.BinaryCrossEntropy)
 
 
 def _check_confusion(model: models.Sequential) -> None:
-    """Refuse a model that does not give one class a sample."""
+    """Raise ValueError unless the model predicts one class per sample."""
     if not model.loss.classifies:
         raise ValueError(
             f"--confusion is for classifiers; this model was trained with {model.loss.name}."
         )
     count = math.prod(model.output_shape)
-    if _answers(model) and count > 1:
+    if _is_binary(model) and count > 1:
         raise ValueError(
-            f"--confusion needs one answer a sample; this model was trained with {model.loss.name} "
-            f"and gives {count}, any of which may be yes."
+            f"--confusion needs one class per sample; this model was trained with "
+            f"{model.loss.name} and has {count} independent outputs."
         )
 
 
 def _confusion(model: models.Sequential, x: Array, y: Array) -> Array:
-    """Return how often samples of a class, by row, were taken for which, by column."""
-    if _answers(model):
+    """Return the confusion matrix: rows are true classes, columns predicted classes."""
+    if _is_binary(model):
         count, true = 2, y.reshape(-1) > 0.5
         taken = model.predict_proba(x).reshape(-1) > 0.5
     else:
@@ -120,7 +120,7 @@ def _confusion(model: models.Sequential, x: Array, y: Array) -> Array:
 
 
 def _table(matrix: Array, names: list[str]) -> str:
-    """Return the matrix as a table: a line a true class, a column a predicted one."""
+    """Return the matrix as a table: one line per true class, one column per predicted class."""
     short = [name[:8] for name in names]
     width = max(len(f"{matrix.max()}"), *map(len, short)) + 1
     head = "true \\ predicted"

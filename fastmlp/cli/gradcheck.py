@@ -1,4 +1,4 @@
-"""``fastmlp gradcheck``: gradients against finite differences, on this machine."""
+"""``fastmlp gradcheck``: compare gradients with finite differences on this machine."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ __all__ = ["HELP", "add", "run"]
 HELP = """\
 usage: fastmlp gradcheck [MODEL] [options]
 
-Compare gradients with central differences, in float64, on random samples: of a
-saved MODEL, or of a new network. Exit status 1 if they differ.
+Compare the gradients of a saved MODEL, or of a new network, with central
+differences in float64 on random samples. The exit status is 1 if they differ.
 
   --hidden 16,8  --conv 4x3  --pool 2  --avg-pool 2  --global-pool
   --padding same  --activation relu  --init NAME  --batch-norm  --dropout 0.5
-  --l2 1e-4  --dtype float32  --seed 0  --backend numpy   as for train
+  --l2 1e-4  --dtype float32  --seed 0  --backend numpy      (as for train)
   --loss cross_entropy|binary_cross_entropy|hinge|mse|mae|huber
-  --layer NAME   one layer or parameter, such as dense_0: the errors at
-                 differences of steps 1/N
-  --n 1,10,100   those N (default: 1, 5, 10, 50, ... 500000)
-  --plot FILE    draw these errors, such as to errors.png
-  --samples 12  --threads N
+  --layer NAME   check one layer or parameter, such as dense_0, with several
+                 step sizes 1/N
+  --n 1,10,100   values of N (default: 1, 5, 10, 50, ... 500000)
+  --plot FILE    plot the errors over N, for example to errors.png
+  --samples 12   number of random samples
+  --threads N    number of threads
 
 examples
   fastmlp gradcheck --activation gelu
@@ -42,13 +43,13 @@ examples
 """
 
 _FEATURES, _CLASSES, _IMAGE = 10, 4, (8, 8, 1)
-_MOST_ELEMENTS = 100  # of each parameter of a saved model
+_MOST_ELEMENTS = 100  # elements checked per parameter of a saved model
 
 _SETTINGS = (
     *(
         setting._replace(default=[16, 8]) if setting.name == "hidden" else setting
         for setting in networks.SETTINGS
-        if setting.name != "standardize"  # of data, of which there are none
+        if setting.name != "standardize"  # which needs data
     ),
     Setting("loss", "training"),
     Setting("layer", "check"),
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = values(_SETTINGS, args, {})
     for name in ("n", "plot"):
         if chosen[name] is not None and chosen["layer"] is None:
-            raise ValueError(f"--{name} needs --layer NAME: the layer that is looked at.")
+            raise ValueError(f"--{name} needs --layer NAME, the layer or parameter to check.")
     if chosen["plot"] is not None:
         _check_plot(chosen["plot"], args.model)
     model, loss = _model(args, chosen)
@@ -95,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_plot(path: str, model: str | None) -> None:
-    """Refuse what cannot be written, and to write over what is read."""
+    """Raise if the file cannot be written or is the model itself."""
     plot.check_path(path)
     if model is not None and os.path.realpath(path) == os.path.realpath(model):
-        raise ValueError(f"MODEL and --plot must name two files, got {path!r} for both.")
+        raise ValueError(f"MODEL and --plot must name different files, got {path!r} for both.")
     check_writable(path)
 
 
@@ -110,7 +111,9 @@ def _model(args: argparse.Namespace, chosen: dict[str, Any]) -> tuple[Any, losse
     given = [setting for setting in networks.SETTINGS if hasattr(args, setting.name)]
     for setting in given:
         if setting.name not in ("seed", "backend"):
-            raise ValueError(f"{setting.option} is of a new network, but MODEL is {args.model}.")
+            raise ValueError(
+                f"{setting.option} applies only to a new network, but MODEL is {args.model}."
+            )
     model = models.load_model(args.model)
     model.backend = chosen["backend"]
     return model, model.loss if chosen["loss"] is None else losses.get(chosen["loss"])
@@ -122,7 +125,7 @@ def _samples(model: Any, loss: losses.Loss, count: int, seed: int) -> tuple[Any,
         raise ValueError(f"--samples must be at least 1, got {count}.")
     rng = np.random.default_rng(seed)
     if model.integers_below is None:
-        # Of a size that the model's own factor makes usual.
+        # The model multiplies samples by its scale, so the layers see a standard deviation of 1.
         x = rng.standard_normal((count, *model.input_shape)) / model.scale
     else:
         x = rng.integers(model.integers_below, size=(count, *model.input_shape))

@@ -1,4 +1,4 @@
-"""``fastmlp info``: what is installed, or what is in a model file."""
+"""``fastmlp info``: describe the installation or a model file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["HELP", "add", "run"]
 HELP = """\
 usage: fastmlp info [MODEL] [options]
 
-Print version, instruction set, threads, compiler and what else is installed; or
-the layers of a saved MODEL (a file of train --save or --checkpoint).
+Print the version, instruction set, threads, compiler and installed extras; or
+the layers of a saved MODEL (a file written by train --save or --checkpoint).
 
-  --json       one object, for programs
-  --threads N
+  --json       print one JSON object
+  --threads N  number of threads
 
 examples
   fastmlp info
@@ -34,7 +34,7 @@ _EXTRAS = {
     "data": ("h5py", "pooch"),
     "tensorboard": ("tensorboardX", "PIL"),
 }
-"""Packages that the extras of the installation bring."""
+"""The packages that each extra installs."""
 
 
 def add(commands: Any) -> Parser:

@@ -1,4 +1,4 @@
-"""Networks from settings: convolutions and pools in order, then hidden layers, then outputs."""
+"""Networks from settings: convolutions and pooling in order, then hidden layers, then outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastmlp.cli.settings import Setting
 __all__ = ["LAYERS", "SETTINGS", "initializer", "make", "outputs", "scale_of"]
 
 LAYERS = ("conv", "pool", "avg-pool", "global-pool")
-"""Layers before the hidden ones: options, and the first words in a file's list."""
+"""Names of layers before the hidden layers: options, and the first words of entries in a file."""
 
 SETTINGS = (
     Setting("layers", "model", "layers", default=[]),
@@ -35,7 +35,7 @@ SETTINGS = (
     Setting("seed", "model", "integer", default=0),
     Setting("backend", "model", default="kernels", choices=("kernels", "numpy")),
 )
-"""What a network is made of."""
+"""The settings of a network."""
 
 _MOST_CLASSES = 2**16
 
@@ -44,23 +44,23 @@ _POOL = re.compile(r"(?P<k>\d+)(?:/(?P<s>\d+))?")
 
 
 def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: float = 1.0) -> Any:
-    """Return the Sequential of the settings.
+    """Return the Sequential that the settings describe.
 
     Parameters
     ----------
     chosen : dict
-        A value for each of ``SETTINGS``; a missing ``init`` is he_normal for relu.
+        A value for each of ``SETTINGS``; if ``init`` is None, it depends on the activation.
     sample_shape : tuple of int
-        Shape of a sample: any without layers for images, else (H, W) or (H, W, C).
+        Shape of a sample; (H, W) or (H, W, C) if the network has layers for images.
     n_outputs : int
         Number of outputs.
     scale : float, default=1.0
-        Factor of the samples.
+        Factor that multiplies the samples.
 
     Raises
     ------
     ValueError, TypeError
-        If a setting is not what the layers take, or an image is too small for them.
+        If a setting is invalid for a layer, or an image is too small.
     """
     activation, l2 = chosen["activation"], chosen["l2"]
     dropout = _checks.number(chosen["dropout"], "--dropout", minimum=0.0, below=1.0)
@@ -68,7 +68,7 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
     front = [_parse(text) for text in chosen["layers"]]
     if front and len(sample_shape) not in (2, 3):
         raise ValueError(
-            "--conv and pools are for images (H, W) or (H, W, C), but a sample has shape "
+            "--conv and pooling are for images (H, W) or (H, W, C), but the samples have shape "
             f"{sample_shape}."
         )
     layers: list[kinds.Layer] = [_standardize()] if chosen.get("standardize") else []
@@ -112,12 +112,12 @@ def _standardize() -> Any:
 
 
 def initializer(activation: str) -> str:
-    """Return the initial weights that suit an activation."""
+    """Return the name of the initializer that suits an activation."""
     return "he_normal" if activation == "relu" else "glorot_uniform"
 
 
 def _parse(text: str) -> tuple[str, int, int, int | None]:
-    """Return name, filters, size and strides of a layer; 0 and None where there are none."""
+    """Return name, filters, size and strides of a layer; 0 and None where a value is absent."""
     name, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     if name not in LAYERS:
@@ -139,17 +139,17 @@ def _parse(text: str) -> tuple[str, int, int, int | None]:
 
 
 def scale_of(x: Array) -> float:
-    """Return the factor of samples: bytes, 0 to 255, become numbers from 0 to 1."""
+    """Return the factor for samples: 1/255 for bytes, so that they range from 0 to 1, else 1."""
     return 1 / 255 if x.dtype == np.uint8 else 1.0
 
 
 def outputs(loss: losses.Loss, *some: Part | None) -> int:
-    """Return how many outputs the labels or targets of all parts need.
+    """Return the number of outputs that the labels or targets of all parts need.
 
     Raises
     ------
     ValueError
-        If they are not what the loss takes.
+        If the labels or targets do not suit the loss.
     """
     count = 0
     for part in some:
@@ -166,13 +166,13 @@ def outputs(loss: losses.Loss, *some: Part | None) -> int:
             count = max(count, int(y.max()) + 1)
         else:
             raise ValueError(
-                "y must hold whole numbers (labels) or one-hot rows, got numbers such as "
-                f"{next(v for v in y.tolist() if v != int(v)):g}. For numbers use --loss mse."
+                "y must hold labels (whole numbers) or one-hot rows, got numbers such as "
+                f"{next(v for v in y.tolist() if v != int(v)):g}. For regression use --loss mse."
                 if y.dtype.kind == "f" and bool(np.isfinite(y).all())
-                else f"y must hold whole numbers (labels), got {y.shape} of {y.dtype}."
+                else f"y must hold labels (whole numbers), got shape {y.shape} of {y.dtype}."
             )
     if count > _MOST_CLASSES:
-        raise ValueError(f"y must hold labels that number the classes from 0, got {count - 1}.")
+        raise ValueError(f"y must hold labels from 0 to {_MOST_CLASSES - 1}, got {count - 1}.")
     one = not loss.classifies or isinstance(loss, losses.BinaryCrossEntropy)
     if count < (1 if one else 2):
         raise ValueError(f"y must have at least two classes, got {count}.")

@@ -1,4 +1,4 @@
-"""Command lines: help written by hand to fit a screen, and mistakes in one line with a hint."""
+"""Command lines: hand-written help that fits a screen, and errors in one line with a hint."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NUMBERS = re.compile(r"\d+(,\d+)*,?")
 
 
 class UsageError(ValueError):
-    """A command line that cannot be understood."""
+    """An invalid command line."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose help is a text of ours, and whose mistakes are UsageErrors.
+    """An ArgumentParser with hand-written help that raises UsageError for invalid arguments.
 
     Parameters
     ----------
     text : str
-        The help, from "usage:" to the examples. Tests hold it and the options together.
+        The help, from "usage:" to the examples. A test compares it with the options.
     """
 
     def __init__(self, text: str = "", **options: Any) -> None:
@@ -45,16 +45,16 @@ class Parser(argparse.ArgumentParser):
         if choice:
             known = re.findall(r"'?([\w-]+)'?", choice["known"])
             near = difflib.get_close_matches(choice["given"], known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(known)}."
+            hint = f"Did you mean {near[0]}?" if near else f"The commands are {', '.join(known)}."
             message = f"unknown command {choice['given']!r}. {hint}"
         message = message.removeprefix("argument ")
         raise UsageError(f"{_sentence(message)} See {self.prog} --help.")
 
     def refuse(self, unknown: Sequence[str]) -> NoReturn:
-        """Raise a UsageError for arguments that mean nothing; it names the nearest option."""
+        """Raise a UsageError for unknown arguments; it suggests the nearest option."""
         first = unknown[0].partition("=")[0]
         if not first.startswith("-"):
-            self.error(f"{first!r} is one argument too many")
+            self.error(f"unexpected argument {first!r}")
         near = difflib.get_close_matches(first, self._option_string_actions, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         self.error(f"unknown option {first}.{hint}")
@@ -70,12 +70,12 @@ def _sentence(message: str) -> str:
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add the option that all commands with work to do have."""
+    """Add the option --threads."""
     parser.add_argument("--threads", metavar="N")
 
 
 def use_threads(given: Any) -> None:
-    """Let work use so many threads from now on; None changes nothing."""
+    """Set the number of threads from the text of --threads; None changes nothing."""
     if given is None:
         return
     try:
@@ -88,9 +88,9 @@ def use_threads(given: Any) -> None:
 
 
 def join_numbers(arguments: Sequence[str], option: str = "--hidden") -> list[str]:
-    """Return the arguments with the numbers after ``option`` as one: ``--hidden 512 256`` too.
+    """Join the numbers after ``option`` to one argument, so that ``--hidden 512 256`` works.
 
-    An option without any, as in ``--hidden --epochs 3``, gets "none".
+    An option without numbers, as in ``--hidden --epochs 3``, gets "none".
     """
     result: list[str] = []
     index = 0

@@ -1,4 +1,4 @@
-"""``fastmlp predict``: the labels, or probabilities, that a saved model gives."""
+"""``fastmlp predict``: the labels, probabilities or outputs of a saved model."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = ["HELP", "add", "run"]
 HELP = """\
 usage: fastmlp predict MODEL [DATA] [options]
 
-Predict the test part of DATA, or all of a file with x. A classifier gives
-labels, any other model its outputs; printed as CSV, unless --out names a file.
+Predict the test part of DATA, or all samples of a file with an array x. Prints
+the labels of a classifier, or the outputs of another model, as CSV.
 
-MODEL is a file of train --save or --checkpoint. DATA is as for train:
+MODEL is a file written by train --save or --checkpoint. DATA is as for train:
 digits (the default), mnist, fashion_mnist, cifar10, *.npz, *.h5 or *.csv, with
   --data PATH  --download  --x NAME  --y NAME  --channels-first
-  --target COLUMN   of *.csv, which is no feature (default: there is none)
+  --target COLUMN   column of *.csv that is not a feature (default: none)
 
-  --part NAME       another part: train, valid or test
-  --proba           the probability of each class as well
-  --out FILE        write to a file *.csv or *.npz, in one step
-  --threads N
+  --part NAME       the part to predict: train, valid or test
+  --proba           add the probability of each class
+  --out FILE        write to a *.csv or *.npz file instead of printing
+  --threads N       number of threads
 
 examples
   fastmlp predict model.safetensors
@@ -43,7 +43,7 @@ examples
   fastmlp predict model.safetensors --part train | head
 """
 
-_ROWS = 2**16  # samples between two looks at the progress
+_ROWS = 2**16  # samples between two updates of the progress bar
 
 
 def add(commands: Any) -> Parser:
@@ -59,12 +59,14 @@ def add(commands: Any) -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, and print or write the result."""
+    """Predict; print or write the result."""
     if args.out is not None:
         _check_out(args)
     model = models.load_model(args.model)
     if args.proba and not model.loss.classifies:
-        raise ValueError("--proba is for classifiers; this model was not trained as one.")
+        raise ValueError(
+            f"--proba is for classifiers; this model was trained with {model.loss.name}."
+        )
     name, found = data.load(args, labels=False)
     x = data.to_use(found, name, args.part)[1].x
     _check_columns(model, x, args)
@@ -83,24 +85,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_out(args: argparse.Namespace) -> None:
-    """Refuse what cannot be written, and to write over what is read."""
+    """Raise if the file of --out cannot be written or is an input file."""
     if not args.out.endswith((".npz", ".csv")):
         raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
     chosen = values(data.SETTINGS, args, {})
     inputs = {"MODEL": args.model, "DATA": data.file_of(chosen), "--data": chosen["data"]}
     for name, path in inputs.items():
         if path and os.path.realpath(path) == os.path.realpath(args.out):
-            raise ValueError(f"{name} and --out must name two files, got {args.out!r} for both.")
+            raise ValueError(
+                f"{name} and --out must name different files, got {args.out!r} for both."
+            )
     check_writable(args.out)
 
 
 def _check_columns(model: models.Sequential, x: Array, args: argparse.Namespace) -> None:
-    """Say of a table with a column too many what that may be."""
+    """Raise if x has one column too many; the message suggests that it is the target."""
     wanted = math.prod(model.input_shape)
     if x.ndim == 2 and x.shape[1] == wanted + 1 and not hasattr(args, "target"):
         raise ValueError(
-            f"the model takes {wanted} features, got {x.shape[1]} columns. If one of them is the "
-            "target, say which: --target COLUMN (--target=-1 for the last)."
+            f"the model takes {wanted} features, got {x.shape[1]} columns. If one column is the "
+            "target, name it: --target COLUMN (--target=-1 for the last)."
         )
 
 
@@ -108,20 +112,20 @@ def _columns(model: models.Sequential, x: Array, proba: bool) -> dict[str, Array
     if not model.loss.classifies:
         return {"outputs": _in_parts(model.predict, x)}
     probabilities = _in_parts(model.predict_proba, x)
-    if isinstance(model.loss, losses.BinaryCrossEntropy):  # an answer an output, yes or no
-        answers = (probabilities > 0.5).astype(np.int64).reshape(len(probabilities), -1)
-        result = {"labels": answers[:, 0] if answers.shape[1] == 1 else answers}
+    if isinstance(model.loss, losses.BinaryCrossEntropy):  # each output is a yes or no
+        labels = (probabilities > 0.5).astype(np.int64).reshape(len(probabilities), -1)
+        result = {"labels": labels[:, 0] if labels.shape[1] == 1 else labels}
     else:
         result = {"labels": probabilities.argmax(axis=-1)}
     return result | {"probabilities": probabilities} if proba else result
 
 
 def _in_parts(function: Any, x: Array) -> Array:
-    """Return what a function gives for all samples, with a bar if they are many."""
+    """Apply a function to all samples, in parts with a progress bar if there are many."""
     if len(x) <= _ROWS:
         result: Array = function(x)
         return result
-    from tqdm import tqdm  # type: ignore[import-untyped]  # here: slow to import
+    from tqdm import tqdm  # type: ignore[import-untyped]  # imported lazily: slow to import
 
     bar = tqdm(total=len(x), unit=" samples", unit_scale=True, leave=False, disable=None)
     with bar:
@@ -133,7 +137,7 @@ def _in_parts(function: Any, x: Array) -> Array:
 
 
 def _csv(columns: dict[str, Array]) -> str:
-    """Return one line a sample; a column of several values becomes several, numbered from 0."""
+    """Return one line per sample; an array with several values per sample gives several columns."""
     names, flat = [], []
     for name, column in columns.items():
         table = column.reshape(len(column), -1)

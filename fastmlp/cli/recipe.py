@@ -1,4 +1,4 @@
-"""How to train, from settings: the optimizer with its schedule, the loss, the callbacks."""
+"""The optimizer with its schedule, the loss and the callbacks, from settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SETTINGS = (
     Setting("checkpoint_steps", "training", "integer"),
     Setting("resume", "training", "file or switch"),
 )
-"""How a network is trained."""
+"""The settings of training."""
 
 _SCHEDULES = "cosine, step:EPOCHS[:FACTOR], exponential:FACTOR or plateau:EPOCHS[:FACTOR]"
 
@@ -51,12 +51,12 @@ def loss_of(chosen: Mapping[str, Any]) -> losses.Loss:
 
 
 def make_optimizer(chosen: Mapping[str, Any], steps: int) -> optimizers.Optimizer:
-    """Return the optimizer; ``steps`` is the number of steps of an epoch.
+    """Return the optimizer; ``steps`` is the number of steps per epoch.
 
     Raises
     ------
     ValueError, TypeError
-        If a setting is not as the optimizer or the schedule takes it.
+        If a setting is invalid for the optimizer or the schedule.
     """
     kind = type(optimizers.get(chosen["optimizer"]))
     settings: dict[str, Any] = {}
@@ -67,7 +67,8 @@ def make_optimizer(chosen: Mapping[str, Any], steps: int) -> optimizers.Optimize
             continue
         if name not in known:
             raise ValueError(
-                f"--{name} is not a setting of {chosen['optimizer']}; --optimizer sgd has it."
+                f"--{name.replace('_', '-')} is not a setting of {chosen['optimizer']}; use "
+                "--optimizer sgd."
             )
         settings[name] = value
     rate = chosen["lr"]
@@ -81,7 +82,9 @@ def make_optimizer(chosen: Mapping[str, Any], steps: int) -> optimizers.Optimize
 def _schedule(chosen: Mapping[str, Any], rate: float, steps: int) -> Any:
     epochs, warmup = chosen["epochs"], chosen["warmup"] or 0.0
     if warmup < 0 or (warmup and epochs is not None and warmup >= epochs):
-        raise ValueError(f"--warmup must be from 0 to below the {epochs} epochs, got {warmup:g}.")
+        raise ValueError(
+            f"--warmup must be at least 0 and below --epochs ({epochs}), got {warmup:g}."
+        )
     warm = math.ceil(warmup * steps)
     text = chosen["schedule"]
     result = rate if text is None else _decay(text, rate, max(1, epochs * steps - warm))
@@ -110,17 +113,17 @@ def _decay(text: str, rate: float, steps: int) -> Any:
 
 
 def make_callbacks(chosen: Mapping[str, Any]) -> list[callbacks.Callback]:
-    """Return the callbacks, also those of the settings ``csv`` and ``tensorboard``.
+    """Return the callbacks, including the outputs ``csv`` and ``tensorboard``.
 
     Raises
     ------
     ImportError
-        If TensorBoard is asked for and what it needs is missing.
+        If TensorBoard is requested and a package that it needs is missing.
     ValueError, TypeError
-        If a setting is not as they take it.
+        If a setting is invalid for a callback.
     """
     for name in ("early_stopping", "tensorboard_steps", "checkpoint_steps"):
-        if chosen[name] is not None:  # by the names of options, not of arguments
+        if chosen[name] is not None:  # checked here so that messages name the options
             _checks.integer(chosen[name], f"--{name.replace('_', '-')}", minimum=1)
     result: list[callbacks.Callback] = []
     if chosen["early_stopping"] is not None:
@@ -149,9 +152,9 @@ def _tensorboard(folder: str, steps: int | None) -> Any:
 
 
 def resume_path(chosen: Mapping[str, Any]) -> str | None:
-    """Return the checkpoint to go on from; None to begin anew.
+    """Return the checkpoint to resume from; None to start from the beginning.
 
-    ``--resume`` alone goes on from the file of ``--checkpoint`` if it is there.
+    ``--resume`` without a file resumes from the file of ``--checkpoint`` if it exists.
     """
     resume = chosen["resume"]
     if resume is True:
@@ -160,5 +163,5 @@ def resume_path(chosen: Mapping[str, Any]) -> str | None:
             raise ValueError("--resume needs a file: --resume FILE, or --checkpoint FILE --resume.")
         return path if os.path.exists(path) else None
     if isinstance(resume, str) and not os.path.exists(resume):
-        raise FileNotFoundError(f"--resume: there is no checkpoint {resume}.")
+        raise FileNotFoundError(f"--resume: the checkpoint {resume} does not exist.")
     return resume or None

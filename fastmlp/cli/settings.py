@@ -1,6 +1,6 @@
-"""Settings of a command: one table of them, for its options and for its files of settings.
+"""Settings of a command: one table for its options and for its TOML file.
 
-A setting comes from the first that has it: the command line, the TOML file, the defaults.
+The command line takes precedence over the TOML file, and the TOML file over the defaults.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["KINDS", "Kind", "Setting", "add_options", "add_to", "read_file", "to
 
 
 class Kind(NamedTuple):
-    """What the values of a setting are: in words, of text, and whether a TOML value is one.
+    """The values of a setting: a description, a conversion from text, and a check of TOML values.
 
-    ``in_file`` is what they are in a TOML file, where that is written otherwise.
+    ``in_file`` describes the values in a TOML file, if they are written differently there.
     """
 
     what: str
@@ -68,7 +68,7 @@ def _number(text: str) -> float:
 
 
 def _name(text: str) -> str:
-    if not text:  # what a shell makes of "$file" where file was never set
+    if not text:  # a shell passes "" for "$file" if file is not set
         raise ValueError
     return text
 
@@ -85,7 +85,7 @@ def _column(text: str) -> int | str:
 
 
 KINDS = {
-    "text": Kind("a text", str, _is_text),
+    "text": Kind("a string", str, _is_text),
     "integer": Kind("an integer", int, _is_integer),
     "number": Kind("a finite number", _number, _is_number),
     "switch": Kind("true or false", bool, lambda value: isinstance(value, bool)),
@@ -118,16 +118,16 @@ KINDS = {
         "the name of a file",
         _name,
         lambda value: _is_name(value) or isinstance(value, bool),
-        "the name of a file, or true for that of checkpoint",
+        "the name of a file, or true for the file of checkpoint",
     ),
     "layers": Kind('a list such as ["conv 32x5", "pool 2"]', str, _list_of(_is_text)),
 }
 
 
 class Setting(NamedTuple):
-    """A setting: its name, the table of the file it belongs to, and what it is.
+    """A setting: its name, its table in a TOML file, its kind, default and choices.
 
-    ``--name`` is its option, with dashes; layers have options of their own.
+    Its option is ``--name``, with dashes; each kind of layer has a separate option.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Setting(NamedTuple):
 
     @property
     def option(self) -> str:
-        """The name of its option."""
+        """Name of the option."""
         return "--" + self.name.replace("_", "-")
 
 
@@ -160,7 +160,7 @@ class _Layer(argparse.Action):
 def add_options(
     parser: argparse.ArgumentParser, settings: Iterable[Setting], layers: Sequence[str] = ()
 ) -> None:
-    """Add an option for every setting; those that are not given leave no attribute."""
+    """Add an option for every setting; an absent option leaves no attribute in the namespace."""
     for setting in settings:
         add_to(parser, setting)
     for name in layers:
@@ -184,12 +184,12 @@ def add_to(parser: argparse.ArgumentParser, setting: Setting) -> None:
 def values(
     settings: Iterable[Setting], args: argparse.Namespace, file: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the value of every setting: of the command line, else of the file, else the default.
+    """Return the value of every setting: from the command line, the file, or the default.
 
     Raises
     ------
     ValueError
-        If a text of the command line is not what the setting takes.
+        If a text on the command line is not a valid value.
     """
     result = {}
     for setting in settings:
@@ -218,26 +218,27 @@ def _check_choice(setting: Setting, value: Any, where: str) -> None:
 
 
 def read_file(path: str, settings: Sequence[Setting], layers: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the settings in a TOML file, at its top or in the tables they belong to.
+    """Return the settings in a TOML file, at its top level or in their tables.
 
-    ``layers`` are options that are no settings, but entries of the list ``layers``.
+    ``layers`` are the names of options for layers, which are entries of the list ``layers`` in a
+    file.
 
     Raises
     ------
     ImportError
-        If Python is older than 3.11 and tomli is missing: it is in the extra ``toml``.
+        If Python is older than 3.11 and tomli is missing. Install it with the extra ``toml``.
     OSError
         If the file cannot be read.
     ValueError
-        If it is no TOML, or a name is unknown (the message has the nearest one), is there twice or
-        in another table, or a value is not what the setting takes.
+        If the file is not valid TOML; if a name is unknown (the message suggests the nearest
+        name), set twice or in the wrong table; or if a value is invalid.
     """
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
         document = _parse_toml(text)
     except UnicodeDecodeError:
-        raise ValueError(f"{path} must be a TOML file, which is text in UTF-8.") from None
+        raise ValueError(f"{path} must be a TOML file in UTF-8.") from None
     except ValueError as error:
         raise ValueError(f"{path} must be a TOML file: {error}") from None
     known = {setting.name: setting for setting in settings}
@@ -254,19 +255,19 @@ def read_file(path: str, settings: Sequence[Setting], layers: Sequence[str] = ()
         for key, given in inside.items():
             name = key.replace("-", "_")
             if name in flat:
-                raise ValueError(f"{path}: {key} is there twice; leave one of them out.")
+                raise ValueError(f"{path}: {key} is set twice; remove one of the two entries.")
             flat[name] = table, key, given
     result = {}
     for name, (table, key, value) in flat.items():
         where = f"{path}: [{table}] {key}" if table else f"{path}: {key}"
         if name.replace("_", "-") in layers:
             what = KINDS["layers"].what
-            raise ValueError(f"{where} is a layer, and belongs into layers: {what}.")
+            raise ValueError(f"{where} is a layer; put it into layers, {what}.")
         if name not in known:
             raise ValueError(f"{where} is unknown. {_nearest(name, known, 'See train --help')}")
         setting = known[name]
         if table and table != setting.table:
-            raise ValueError(f"{where} belongs into [{setting.table}].")
+            raise ValueError(f"{where} belongs in [{setting.table}].")
         kind = KINDS[setting.kind]
         if not kind.accepts(value):
             raise ValueError(f"{where} must be {kind.in_file or kind.what}, got {value!r}.")
@@ -281,7 +282,7 @@ def _nearest(name: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
-    for name in ("tomllib", "tomli"):  # the first is there from Python 3.11 on
+    for name in ("tomllib", "tomli"):  # tomllib is available since Python 3.11
         try:
             toml = importlib.import_module(name)
         except ImportError:
@@ -294,7 +295,7 @@ def _parse_toml(text: str) -> dict[str, Any]:
 
 
 def to_toml(settings: Iterable[Setting], chosen: Mapping[str, Any]) -> str:
-    """Return settings as a TOML file that ``read_file`` reads; those without a value left out."""
+    """Return settings as TOML that ``read_file`` reads; settings without a value are left out."""
     tables: dict[str, list[str]] = {}
     for setting in settings:
         value = chosen[setting.name]
@@ -314,6 +315,6 @@ def _toml_value(value: Any) -> str:
         return text if any(mark in text for mark in ".e") else text + ".0"
     if isinstance(value, int):
         return str(value)
-    # JSON writes texts as TOML does, but for DEL and for names of files that are no UTF-8.
+    # JSON and TOML write strings alike, except DEL and file names that are not UTF-8.
     text = json.dumps(os.fsdecode(value).encode("utf-8", "replace").decode(), ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""``fastmlp train``: train a network, save it, and write down how it went."""
+"""``fastmlp train``: train a network, save it, and report the result."""
 
 from __future__ import annotations
 
@@ -40,28 +40,29 @@ SETTINGS = (
     Setting("quiet", "output", "switch", default=False),
 )
 
-# The files of settings themselves, which no such file names.
+# The TOML files themselves. A TOML file cannot contain these settings.
 _FILES = (Setting("config", "files", "file"), Setting("save_config", "files", "file"))
 
 HELP = """\
 usage: fastmlp train [DATA] [options]
 
-Train a network. Every tenth sample validates where DATA has no part for it.
-Ctrl-C ends the training early; what was reached is saved and reported.
+Train a network. If DATA has no validation part, every tenth training sample is
+held out for validation. Ctrl-C stops early, then saves and reports as usual.
 
-DATA: digits (in the package; the default), mnist, fashion_mnist, cifar10, or a
-  file *.npz or *.h5 (arrays x, y or x_train, y_train, x_test, ...) or *.csv
-  --data PATH  --download     where mnist and the like are; fetch mnist
-  --x NAME  --y NAME          the arrays in *.npz and *.h5, if they have others
-  --target COLUMN             of *.csv, name or number (default: the last one)
-  --channels-first            images are (N, C, H, W)
+DATA: digits (the default; comes with fastmlp), mnist, fashion_mnist, cifar10,
+  or a file *.npz, *.h5 (arrays x, y or x_train, y_train, x_test, ...) or *.csv
+  --data PATH  --download     folder or file of mnist etc.; download mnist
+  --x NAME  --y NAME          names of the arrays in *.npz and *.h5 files
+  --target COLUMN             target in *.csv, name or index (default: the last)
+  --channels-first            images have shape (N, C, H, W)
 network
-  --hidden 512,256 (or none)  --dropout 0.5  --batch-norm  --l2 1e-4
-  --conv 32x5 --pool 2 --avg-pool 2 --global-pool   for images, before hidden
-      layers, in the order given; with strides: --conv 32x5/2, --pool 3/2
+  --hidden 512,256            sizes of the hidden layers, or none
+  --conv 32x5  --pool 2  --avg-pool 2  --global-pool
+      layers for images, in the order given, before the hidden layers;
+      with strides: --conv 32x5/2, --pool 3/2
   --padding same  --activation relu  --init he_normal  --dtype float64
-  --standardize   (each feature or channel to mean 0 and deviation 1)
-  --seed 0  --backend numpy  --threads N
+  --dropout 0.5  --batch-norm  --l2 1e-4  --seed 0  --backend numpy  --threads N
+  --standardize               scale features or channels to mean 0, deviation 1
 training
   --epochs N  --batch-size N  --optimizer sgd|adagrad|rmsprop|adam|adamw
   --lr 0.1  --momentum 0.9  --nesterov  --weight-decay 1e-4
@@ -69,12 +70,13 @@ training
   --warmup EPOCHS  --clip-norm 1  --clip-value 1  --metrics error,f1
   --loss cross_entropy|binary_cross_entropy|hinge|mse|mae|huber
   --label-smoothing 0.1  --early-stopping PATIENCE  --monitor val_loss
-  --checkpoint FILE  --checkpoint-steps N   what --resume [FILE] goes on from
+  --checkpoint FILE  --checkpoint-steps N   save checkpoints
+  --resume [FILE]    continue from a checkpoint (default: that of --checkpoint)
 output
   --save FILE  --report FILE.html  --plot FILE.png  --csv FILE
-  --tensorboard DIR  --tensorboard-steps N  --quiet  --save-config FILE
-settings: --config FILE.toml has these options by name; those given here go
-  first. --print-config shows what would be done, as such a file.
+  --tensorboard DIR  --tensorboard-steps N  --quiet
+  --config FILE.toml          read options by name; the command line overrides
+  --save-config FILE  --print-config     write or print all settings as TOML
 examples
   fastmlp train --save model.safetensors --report run.html
   fastmlp train --conv 16x3 --pool 2 --hidden 64 --optimizer adam --epochs 5
@@ -83,20 +85,20 @@ examples
 
 
 class _Defaults(NamedTuple):
-    """What depends on the data: epochs, batch size, learning rate of sgd."""
+    """Defaults that depend on the data: epochs, batch size, learning rate of sgd."""
 
     epochs: int
     batch_size: int
     rate: float
 
 
-# The digits are few, so they take more and smaller steps.
+# The digits are a small set, which needs more epochs and smaller batches.
 _DEFAULTS = {"digits": _Defaults(30, 8, 0.2)}
 _OTHERS = _Defaults(10, 32, 0.1)
 _OF_OTHER_LOSSES = 0.01
 
-# What is read and then written anew, on purpose.
-_GOES_ON = (("--resume", "--checkpoint"), ("--config", "--save-config"))
+# Pairs of options that may name the same file, to read it and then replace it.
+_MAY_BE_SAME = (("--resume", "--checkpoint"), ("--config", "--save-config"))
 
 
 def add(commands: Any) -> Parser:
@@ -110,7 +112,7 @@ def add(commands: Any) -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, save, report."""
+    """Train, save and report."""
     config, save_config = values(_FILES, args, {}).values()
     file = {} if config is None else read_file(config, SETTINGS, networks.LAYERS)
     chosen = _complete(values(SETTINGS, args, file))
@@ -156,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
         raise
     seconds = time.perf_counter() - began
     saved = []
-    if chosen["save"]:  # before anything else that may be interrupted
+    if chosen["save"]:  # first, because the rest may be interrupted
         model.save(chosen["save"])
         saved.append(f"model  {chosen['save']}")
     measured = _measure(model, {"valid": valid, "test": test})
@@ -164,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
     if left > 0:
         print(f"time   {seconds:.2f} s for {len(history.epochs) - before} of {left} epochs")
     else:
-        print(f"nothing to do: the checkpoint has {before} epochs; raise --epochs")
+        print(f"nothing to train: the checkpoint has {before} epochs; increase --epochs")
     _tell_stopped(made)
     if chosen["report"]:
         part = valid if test is None else test
@@ -179,33 +181,37 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_stopped(made: Sequence[callbacks.Callback]) -> None:
-    """Say which weights the model has if the training was stopped early."""
+    """Print the epoch of the weights if the training was stopped early."""
     for callback in made:
         if isinstance(callback, callbacks.EarlyStopping) and callback.stopped_epoch:
             end, best = callback.stopped_epoch, callback.best_epoch
-            weights = f"; the weights are those of epoch {best}" if best else ""
+            weights = f"; the weights are from epoch {best}" if best else ""
             waited = end - best if best else callback.patience
-            print(f"stopped after epoch {end}: {callback.monitor} no better for {waited}{weights}")
+            epochs = "1 epoch" if waited == 1 else f"{waited} epochs"
+            print(
+                f"stopped after epoch {end}: {callback.monitor} did not improve for "
+                f"{epochs}{weights}"
+            )
 
 
 def _rescue(model: Sequential, path: str | None) -> None:
-    """Save what a training that ended by an error has reached, if that is an epoch or more."""
+    """Save the model after an error if at least one epoch is complete."""
     if path and model.history is not None and model.history.epochs:
-        # Of two errors the first one matters: it may be the cause of this one.
+        # Suppress a second error, because the first may be its cause.
         with contextlib.suppress(OSError, ValueError):
             model.save(path)
-            print(f"model  {path} (as far as it came)", file=sys.stderr)
+            print(f"model  {path} (training incomplete)", file=sys.stderr)
 
 
 def _complete(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the defaults that depend on others."""
+    """Return the settings with defaults that depend on other settings filled in."""
     few = _DEFAULTS.get(chosen["dataset"], _OTHERS)
     rate = _OTHERS.rate if chosen["layers"] else few.rate
     if chosen["loss"] not in ("cross_entropy", "binary_cross_entropy"):
-        rate = _OF_OTHER_LOSSES  # their gradients may be of any size
+        rate = _OF_OTHER_LOSSES  # because their gradients may have any size
     momentum = chosen["momentum"] or 0.0
-    if 0 <= momentum < 1:  # others are refused later, by their name and not that of the rate
-        # Velocities add up to 1 / (1 - momentum) steps.
+    if 0 <= momentum < 1:  # the optimizer refuses other values, with a message about momentum
+        # A velocity accumulates up to 1 / (1 - momentum) gradients.
         rate = float(f"{rate * (1 - momentum):.6g}")
     given = {
         "epochs": few.epochs,
@@ -227,7 +233,7 @@ def _announce(
     optimizer: Any,
     resume: str | None,
 ) -> None:
-    """Print what is going to be done."""
+    """Print the data, the model and the optimizer."""
     train, valid, test = some
     tested = "" if test is None else f", {len(test.x):,} to test"
     print(
@@ -242,15 +248,15 @@ def _announce(
         f"model  {kind} {' - '.join(map(str, sizes))}, {chosen['activation']}, {chosen['dtype']}, "
         f"{model.num_parameters:,} parameters"
     )
-    goes_on = f", goes on from {resume}" if resume else ""
+    resumed = f", resumed from {resume}" if resume else ""
     print(
-        f"fit    {optimizer!r}, batches of {chosen['batch_size']}, seed {chosen['seed']}{goes_on}",
+        f"fit    {optimizer!r}, batches of {chosen['batch_size']}, seed {chosen['seed']}{resumed}",
         flush=True,
     )
 
 
 def _measure(model: Sequential, some: Mapping[str, Part | None]) -> dict[str, dict[str, float]]:
-    """Evaluate on each part, print and return what is measured."""
+    """Evaluate the model on each part; print and return the results."""
     result = {}
     for name, part in some.items():
         if part is not None:
@@ -293,7 +299,7 @@ def _report(
 
 
 def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: str | None) -> None:
-    """Find out before training, not after it, what cannot be written or would be lost."""
+    """Raise before training if an output cannot be written or would replace an input."""
     inputs = {"DATA": data.file_of(chosen), "--data": chosen["data"], "--config": config}
     inputs["--resume"] = chosen["resume"] if isinstance(chosen["resume"], str) else None
     seen = {os.path.realpath(path): option for option, path in inputs.items() if path}
@@ -304,13 +310,15 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: s
             continue
         folder = os.path.dirname(path) or "."
         if os.path.isdir(path):
-            raise IsADirectoryError(f"{path} is a folder; give the name of a file in it.")
+            raise IsADirectoryError(f"{option} must name a file, got the folder {path!r}.")
         if not os.path.isdir(folder):
-            raise FileNotFoundError(f"the folder {folder} of {path} does not exist.")
+            raise FileNotFoundError(f"{option} {path}: the folder {folder} does not exist.")
         real = os.path.realpath(path)
         other = seen.get(real, option)
-        if other != option and (other, option) not in _GOES_ON:
-            raise ValueError(f"{other} and {option} must name two files, got {path!r} for both.")
+        if other != option and (other, option) not in _MAY_BE_SAME:
+            raise ValueError(
+                f"{other} and {option} must name different files, got {path!r} for both."
+            )
         seen[real] = option
     folder = chosen["tensorboard"]
     if folder and os.path.exists(folder) and not os.path.isdir(folder):

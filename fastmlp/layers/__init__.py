@@ -1,6 +1,6 @@
-"""The layers, one family a file, and the base class for others.
+"""Layers, one family per file, and their base class.
 
-``base`` holds the contract every layer keeps; a new layer is a new file and a line in ``LAYERS``.
+``base`` defines what every layer implements. A new layer is a new file and an entry in ``LAYERS``.
 """
 
 from fastmlp.layers.activation import Activation
@@ -32,7 +32,7 @@ __all__ = [
     "Standardize",
 ]
 
-# What a model file may name.
+# The classes that a model file may name.
 LAYERS: dict[str, type[Layer]] = {
     "Dense": Dense,
     "Activation": Activation,

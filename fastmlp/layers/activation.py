@@ -1,4 +1,4 @@
-"""An activation function as a layer of its own."""
+"""An activation function as a separate layer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ __all__ = ["Activation"]
 
 
 class Activation(Layer):
-    """Apply an activation function to every element (softmax: to the last axis).
+    """Apply an activation function elementwise; softmax is applied along the last axis.
 
     Parameters
     ----------
     activation : str
         Name of the activation; see ``fastmlp.activations``.
+
+    Attributes
+    ----------
+    activation : ActivationFunction
+        The activation function.
 
     Raises
     ------
@@ -30,13 +35,14 @@ class Activation(Layer):
 
     Notes
     -----
-    ``Dense(units, activation=...)`` does the same in one pass over memory.
+    ``Dense(units, activation=...)`` computes the same in one pass over memory.
 
     Examples
     --------
     >>> import fastmlp as fm
-    >>> fm.Activation("tanh")
-    Activation('tanh')
+    >>> model = fm.Sequential([fm.Activation("relu")], input_shape=3)
+    >>> model.predict([[-1.0, 0.0, 2.0]]).tolist()
+    [[0.0, 0.0, 2.0]]
     """
 
     def __init__(self, activation: str) -> None:
@@ -48,7 +54,7 @@ class Activation(Layer):
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
-        """Return the activation of ``x``, any shape."""
+        """Return the activation of ``x``, which may have any shape."""
         y = self.activation.forward(ops, x, workspace.y)
         workspace.saved = x if self.activation.saves == "input" else y
         return y
@@ -56,11 +62,11 @@ class Activation(Layer):
     def backward(
         self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
     ) -> Array | None:
-        """Return the gradient by the input."""
+        """Return the gradient with respect to the input."""
         return self.activation.backward(ops, dy, workspace.saved)
 
     def active_pieces(self, workspace: _Workspace) -> Array | None:
-        """Return which outputs are positive, if the activation has a kink."""
+        """Return which outputs are positive; None if the activation is smooth."""
         return workspace.y > 0 if self.activation.kinked else None
 
     def config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a layer is: shapes, parameters, forward and backward."""
+"""The base class of layers: shapes, parameters, forward and backward."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["GradientSink", "Layer", "Training"]
 
 @dataclass
 class Training:
-    """What a layer may know about a training pass; one object serves many passes.
+    """Information for layers about a training pass. One object serves many passes.
 
     Attributes
     ----------
     seed : int
-        The network's.
+        Seed of the network.
     step : int
-        Number of the step in the life of the network, from 1. It differs from pass to pass.
+        Number of the step over the life of the network, from 1. It changes from pass to pass.
     updates : bool
-        Whether the pass is a step that changes the network. That of ``gradients`` changes nothing.
+        Whether the pass is a training step, which changes the network. False for ``gradients``.
     """
 
     seed: int
@@ -35,24 +35,24 @@ class Training:
 
 
 class GradientSink(Protocol):
-    """Where a layer hands the gradients of its parameters, if it can as factors they are made of.
+    """Receiver of the gradients of a layer's parameters, where possible as factors of a product.
 
-    So an optimizer may compute the gradient and keep it, or update the weights without ever
-    storing it: the layer does not know.
+    The receiver may compute and store the gradient, or update the parameter without storing the
+    gradient. The layer does not know which.
     """
 
     def product(self, parameter: Parameter, x: Array, dz: Array) -> None:
-        """Take the gradient ``x.T @ dz``: (N, I), (N, O) for a parameter (I, O)."""
+        """Take the gradient ``x.T @ dz`` of a parameter (I, O), from x (N, I) and dz (N, O)."""
 
     def row_sum(self, parameter: Parameter, dz: Array) -> None:
-        """Take the gradient ``dz.sum(axis=0)``: (N, O) for a parameter (O,)."""
+        """Take the gradient ``dz.sum(axis=0)`` of a parameter (O,), from dz (N, O)."""
 
     def array(self, parameter: Parameter, gradient: Array) -> None:
-        """Take a gradient as it is, of the parameter's shape; it is not kept."""
+        """Take a complete gradient, of the parameter's shape; the array is not kept."""
 
 
 class _Setting:
-    """What a layer says of the training of its parameters; checked whenever it is set."""
+    """A per-layer training setting, which is checked whenever it is set."""
 
     def __init__(self, default: bool | float) -> None:
         self.default = default
@@ -68,63 +68,77 @@ class _Setting:
             value = _checks.boolean(value, self._name)
         else:
             value = _checks.number(value, self._name, minimum=0.0)
-        # A new dictionary: plans tell by it what they were made for.
+        # A new dictionary, because the layers share the dictionary of defaults.
         instance.training_settings = instance.training_settings | {self._name: value}
 
 
 class Layer:
     """Base class of all layers.
 
-    A layer is described when it is made and gets its shapes when its network is. What one batch
-    needs (inputs to remember, buffers to write to) lives in a *workspace* made for a number of
-    rows, never in the layer, so any number of threads can run the same layer.
+    A layer gets its settings when it is created, and its shapes when its network is created. The
+    data of one batch (saved inputs, output buffers) is in a *workspace* for a given number of
+    samples, never in the layer, so any number of threads can run the same layer.
 
     Parameters
     ----------
     trainable : bool, default=True
-        Whether training changes the parameters. Without, their gradients are not computed, nor
-        what only the gradients of frozen layers need.
+        Whether training changes the parameters. If False, training does not compute their
+        gradients, nor anything that only these gradients need.
     learning_rate_multiplier : float, default=1.0
         Factor of the learning rate for the parameters, at least 0.
     l1, l2 : float, default=0.0
-        Factors, at least 0, of a penalty ``l1 * sum(abs(weight)) + l2 * sum(weight**2)`` that is
-        part of the loss; of the parameter called "weight", not of biases.
+        Factors of the penalty ``l1 * sum(abs(weight)) + l2 * sum(weight**2)``, at least 0. The
+        penalty is part of the loss. It covers the parameter named "weight", not the bias.
 
     Attributes
     ----------
     trainable, learning_rate_multiplier, l1, l2
-        The arguments; may be changed between calls of the model's methods.
+        The arguments. They may be changed between calls to the model's methods.
     training_settings : dict
-        These four by name; not to be changed in place.
+        These four settings by name. Do not change the dictionary in place.
     name : str
-        Its name within the network, such as "dense_0"; empty before.
+        Name within the network, such as "dense_0". Empty until the layer is part of a network.
     input_shape, output_shape : tuple of int or None
-        Shapes of one sample; None before the layer is part of a network.
+        Shapes of one sample. None until the layer is part of a network.
     number : int
-        Its place in the network, from 0.
+        Position in the network, from 0.
     parameters : list of Parameter
-        The trainable arrays, in the order of their names in the network.
+        Trainable arrays, in the order in which the network lists them.
     buffers : list of Parameter
         Arrays that no gradient changes, such as running means.
     smallest_batch : int
-        Samples that a training step needs at least.
+        Minimum number of samples in a training batch.
     integers_below : int or None
-        For a first layer whose samples are integers, not real numbers: they lie from 0 to one less.
+        For a layer whose samples are integers: the samples are at least 0 and less than this. Such
+        a layer must be the first of a network. None for all other layers.
     moves_buffers : bool
         Whether training steps change the buffers.
     init : Initializer
-        Initial weights, of a layer that has some.
+        Initializer of the weights, if the layer has weights.
     own_init : bool
-        Whether a model's ``init`` is not for the layer: it was made with one, or has no weights.
+        Whether to ignore the model's ``init``, because the layer was created with an ``init`` or
+        has no weights.
     takes_images : bool
-        Whether samples are images (height, width, channels): as the first layer of a network it
-        then takes (height, width) for one channel.
+        Whether samples are images (height, width, channels). As the first layer of a network, such
+        a layer also accepts (height, width) for one channel.
 
     Notes
     -----
-    A layer learns from its workspace whether it trains: ``workspace`` makes those of prediction and
-    evaluation, ``training_workspace`` those of training steps and of ``gradients``. A layer that
-    does the same in both, as most do, has the first only.
+    Prediction and evaluation call ``workspace``. Training steps and ``gradients`` call
+    ``training_workspace``, so the workspace tells ``forward`` and ``backward`` whether the layer
+    trains. A layer that does the same in both cases, as most do, implements ``workspace`` only.
+
+    Examples
+    --------
+    >>> import fastmlp as fm
+    >>> class Negate(fm.Layer):
+    ...     def forward(self, ops, x, workspace):
+    ...         return -x
+    ...
+    ...     def backward(self, ops, dy, workspace, sink, need_dx):
+    ...         return -dy
+    >>> fm.Sequential([Negate()], input_shape=2).predict([[1.0, -2.0]]).tolist()
+    [[-1.0, 2.0]]
     """
 
     integers_below: int | None = None
@@ -169,71 +183,67 @@ class Layer:
         self.smallest_batch = 1
 
     def build(self, input_shape: Shape) -> Shape:
-        """Check the shape of one sample, declare the parameters, return the shape that comes out.
+        """Check the shape of one sample, declare the parameters and return the output shape.
 
         Raises
         ------
         ValueError
-            If the layer cannot take that shape.
+            If the layer does not accept this shape.
         """
         return input_shape
 
     def workspace(self, n: int, dtype: np.dtype[Any]) -> Any:
-        """Return what ``forward`` and ``backward`` need to pass ``n`` samples."""
+        """Return the workspace that ``forward`` needs for ``n`` samples in prediction."""
         return None
 
     def training_workspace(self, n: int, dtype: np.dtype[Any], training: Training) -> Any:
-        """Return what they need to pass ``n`` samples in training; here the same.
+        """Return the workspace of ``forward`` and ``backward`` for ``n`` samples in training.
 
-        ``training.step`` is right whenever ``forward`` and ``backward`` are called.
+        By default this is ``workspace(n, dtype)``. ``training.step`` is up to date whenever
+        ``forward`` or ``backward`` is called.
         """
         return self.workspace(n, dtype)
 
     def forward(self, ops: ModuleType, x: Array, workspace: Any) -> Array:
-        """Return the output for ``x`` (n, *input_shape), computed with the operations ``ops``.
+        """Return the output for ``x`` (n, *input_shape), computed with the operations of ``ops``.
 
-        ``x`` must be left as it is. The result may be a buffer of the workspace.
+        ``forward`` must not change ``x``. The result may be a buffer of the workspace.
         """
         raise NotImplementedError
 
     def backward(
         self, ops: ModuleType, dy: Array, workspace: Any, sink: GradientSink, need_dx: bool
     ) -> Array | None:
-        """Hand the parameters' gradients to ``sink`` and return the gradient by the input.
+        """Pass the parameters' gradients to ``sink`` and return the input gradient.
 
-        ``dy`` (n, *output_shape) may be overwritten. ``sink`` may update a parameter at once, so
-        the input's gradient is computed first. Without ``need_dx`` nothing reads the result.
+        ``dy`` (n, *output_shape) may be overwritten. Compute the input gradient first,
+        because ``sink`` may update a parameter at once. If ``need_dx`` is False, the result is not
+        used and may be None.
         """
         raise NotImplementedError
 
     def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
-        """Return what its activation is applied to, for ``x``; None if it has none."""
+        """Return the input of the activation function for ``x``; None if there is no activation."""
         return None
 
     def check_ready(self) -> None:
-        """Refuse a pass that the layer is not ready for; most always are.
-
-        Raises
-        ------
-        ValueError
-            If something has to be done before.
-        """
+        """Raise ValueError if the layer is not ready to run. Most layers always are."""
 
     def active_pieces(self, workspace: Any) -> Array | None:
-        """Return which smooth piece each value of the last ``forward`` is on; None if it is smooth.
+        """Return the smooth piece that each value of the last ``forward`` is on.
 
-        A layer that is only piecewise smooth overrides this, such as relu (whether the output is
-        positive) or max-pooling (the position of the maximum). ``gradcheck`` leaves out a
-        difference quotient whose steps reach another piece.
+        Piecewise smooth layers override this: relu returns whether each output is positive,
+        max-pooling the position of each maximum. ``gradcheck`` leaves out difference quotients
+        whose steps reach another piece. None means that the layer is smooth everywhere.
         """
         return None
 
     def config(self) -> dict[str, Any]:
-        """Return the arguments an equal layer is made with, as plain values for a model file."""
+        """Return the constructor arguments of an equal layer, as plain values for a model file."""
         return {}
 
     def changed_settings(self) -> dict[str, bool | float]:
-        """Return those of the training settings that are not the defaults, for a model file."""
+        """Return the training settings that differ from the defaults, for a model file."""
         defaults = Layer.training_settings
         return {k: v for k, v in self.training_settings.items() if v != defaults[k]}
 

@@ -1,4 +1,4 @@
-"""The convolution of images."""
+"""The convolution layer for images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Conv2D"]
 class Conv2D(Layer):
     """Convolution of images, channels last: ``y = activation(x * weight + bias)``.
 
-    Every filter is laid over every place of the image; the output has a channel for each.
+    Every filter is applied at every position of the image. The output has one channel per filter.
 
     Parameters
     ----------
@@ -29,41 +29,46 @@ class Conv2D(Layer):
     kernel_size : int or (int, int)
         Height and width of a filter, at least 1.
     strides : int or (int, int), default=1
-        Steps from one place to the next, (y, x), at least 1.
+        Steps between positions, (y, x), at least 1.
     padding : {"valid", "same"}, default="valid"
-        "valid": places inside the image only, OH = (H - kh) // sy + 1. "same": OH = ceil(H / sy),
-        with zeros around the image, of an odd number more below and to the right.
+        "valid": positions inside the image only, OH = (H - kh) // sy + 1. "same": zeros around the
+        image, OH = ceil(H / sy). If their number is odd, the extra zero is at the bottom and right.
     activation : str or None, default="linear"
         Name of the activation; see ``fastmlp.activations``. Softmax is over the channels.
     init : str, array or initializer, default=None
-        Initial weights; an output sums kh * kw * C inputs. See ``fastmlp.initializers``. None means
-        those of the model's ``init``, else "glorot_uniform".
+        Initial weights; see ``fastmlp.initializers``. The fan-in is kh * kw * C. None means the
+        model's ``init``, and "glorot_uniform" if the model has none.
     use_bias : bool, default=True
         Whether a bias is added.
     bias_init : str, array or initializer, default="zeros"
         Initial bias.
     trainable, learning_rate_multiplier, l1, l2
-        How it is trained, as for every ``Layer``.
+        Training settings; see ``Layer``.
 
     Attributes
     ----------
+    weight : Parameter
+        Filters, of shape (kh, kw, C, F). Set once the layer is part of a network.
+    bias : Parameter or None
+        Bias, of shape (F,); None without a bias. Set once the layer is part of a network.
     window : Window
-        The geometry, once the layer is part of a network.
+        Sizes, strides and padding. Set once the layer is part of a network.
 
     Raises
     ------
     ValueError
-        If a number is less than 1, or a name is unknown.
+        If a number is out of range, or a name is unknown.
     TypeError
-        If a number is not an integer or ``use_bias`` not a bool.
+        If an argument has the wrong type.
 
     Notes
     -----
-    Takes images of shape (H, W, C) and gives (OH, OW, F); as the first layer of a model it takes
-    ``input_shape=(H, W)`` for one channel. Parameters: ``weight`` (kh, kw, C, F) and ``bias`` (F,).
-    Forward N*OH*OW*kh*kw*C*F multiply-adds, backward twice that (once for the first layer of a
-    network). The padding is that of TensorFlow and Keras; PyTorch's ``padding=k // 2`` is the same
-    for odd k and strides of 1. ``fastmlp.layouts`` converts filters and images of PyTorch.
+    Samples are images (H, W, C) and outputs are images (OH, OW, F). As the first layer of a model,
+    it also accepts ``input_shape=(H, W)`` for one channel. The forward pass takes
+    N*OH*OW*kh*kw*C*F multiply-adds, the backward pass twice as many (once as many in the first
+    layer of a network). The padding matches TensorFlow and Keras; PyTorch's ``padding=k // 2`` is
+    the same for odd k and strides of 1. ``fastmlp.layouts`` converts filters and images from
+    PyTorch.
 
     Examples
     --------
@@ -108,7 +113,7 @@ class Conv2D(Layer):
         self.bias_init = initializers.get(bias_init)
 
     def build(self, input_shape: Shape) -> Shape:
-        """Declare ``weight`` and, if wanted, ``bias``; a sample must be an image."""
+        """Declare ``weight`` and, unless turned off, ``bias``. A sample must be an image."""
         name = self.name or "Conv2D"
         window = Window.of(input_shape, self.kernel_size, self.strides, self.padding, layer=name)
         shape = (*self.kernel_size, window.channels, self.filters)
@@ -145,7 +150,7 @@ class Conv2D(Layer):
         sink: GradientSink,
         need_dx: bool,
     ) -> Array | None:
-        """Return the gradient by the input, and hand on the parameters'."""
+        """Return the input gradient; pass the gradients of the parameters to ``sink``."""
         dz = self.activation.backward(ops, dy, workspace.saved)
         x, dx = workspace.x, None
         options: dict[str, Any] = {"strides": self.strides, "padding": self.padding}
@@ -161,7 +166,7 @@ class Conv2D(Layer):
         return dx
 
     def pre_activation(self, ops: ModuleType, x: Array) -> Array | None:
-        """Return the convolution with the bias; None if the activation is linear."""
+        """Return the convolution plus bias; None if the activation is linear."""
         if self.activation.name == "linear":
             return None
         bias = None if self.bias is None else self.bias.value
@@ -170,7 +175,7 @@ class Conv2D(Layer):
         return z
 
     def active_pieces(self, workspace: _Workspace) -> Array | None:
-        """Return which outputs are positive, or None if the activation is smooth."""
+        """Return which outputs are positive; None if the activation is smooth."""
         return workspace.y > 0 if self.activation.kinked else None
 
     def config(self) -> dict[str, Any]:
@@ -199,7 +204,7 @@ class Conv2D(Layer):
 
 
 class _Workspace:
-    """What one batch of a convolution writes and remembers."""
+    """Buffers and saved inputs of a convolution for one batch."""
 
     __slots__ = ("dx", "saved", "x", "y", "z")
 

@@ -26,34 +26,41 @@ class Dense(Layer):
     activation : str or None, default="linear"
         Name of the activation; see ``fastmlp.activations``. None means "linear".
     init : str, array or initializer, default=None
-        Initial weights; see ``fastmlp.initializers``. None means those of the model's ``init``,
-        else "glorot_uniform".
+        Initial weights; see ``fastmlp.initializers``. None means the model's ``init``, and
+        "glorot_uniform" if the model has none.
     use_bias : bool, default=True
         Whether a bias is added.
     bias_init : str, array or initializer, default="zeros"
         Initial bias.
     trainable, learning_rate_multiplier, l1, l2
-        How it is trained, as for every ``Layer``: whether at all, a factor of the learning rate,
-        and those of penalties of the weight.
+        Training settings; see ``Layer``.
+
+    Attributes
+    ----------
+    weight : Parameter
+        Weights, of shape (I, O). Set once the layer is part of a network.
+    bias : Parameter or None
+        Bias, of shape (O,); None without a bias. Set once the layer is part of a network.
 
     Raises
     ------
     ValueError
-        If ``units`` is less than 1, a number is out of its range, or a name is unknown.
+        If ``units`` is less than 1, a number is out of range, or a name is unknown.
     TypeError
-        If an argument is of another type.
+        If an argument has the wrong type.
 
     Notes
     -----
-    Takes samples of shape (I,) and gives (O,). Parameters: ``weight`` (I, O) and ``bias`` (O,).
-    Forward N*I*O multiply-adds, backward twice that (once for the first layer of a network). A
-    training step keeps the output, and the pre-activation where the derivative needs it.
+    Samples have shape (I,) and outputs shape (O,). The forward pass takes N*I*O multiply-adds, the
+    backward pass twice as many (once as many in the first layer of a network). A training step
+    stores the output, and also the pre-activation if the derivative needs it.
 
     Examples
     --------
     >>> import fastmlp as fm
-    >>> fm.Sequential([fm.Dense(3, activation="relu")], input_shape=(4,)).num_parameters
-    15
+    >>> model = fm.Sequential([fm.Dense(3, activation="relu")], input_shape=4)
+    >>> model.layers[0].weight.shape, model.layers[0].bias.shape
+    ((4, 3), (3,))
     """
 
     def __init__(
@@ -80,7 +87,7 @@ class Dense(Layer):
         self.bias_init = initializers.get(bias_init)
 
     def build(self, input_shape: Shape) -> Shape:
-        """Declare ``weight`` and, if wanted, ``bias``; a sample must be flat."""
+        """Declare ``weight`` and, unless turned off, ``bias``. A sample must have one dimension."""
         if len(input_shape) != 1:
             raise ValueError(
                 f"{self.name or 'Dense'}: a sample must have shape (features,), got {input_shape}. "
@@ -116,7 +123,7 @@ class Dense(Layer):
         sink: GradientSink,
         need_dx: bool,
     ) -> Array | None:
-        """Return the gradient by the input, (N, O) -> (N, I), and hand on the parameters'."""
+        """Return the input gradient, (N, O) -> (N, I); pass the others to ``sink``."""
         dz = self.activation.backward(ops, dy, workspace.saved)
         dx = None
         if need_dx:
@@ -137,7 +144,7 @@ class Dense(Layer):
         return z
 
     def active_pieces(self, workspace: _Workspace) -> Array | None:
-        """Return which outputs are positive, or None if the activation is smooth."""
+        """Return which outputs are positive; None if the activation is smooth."""
         return workspace.y > 0 if self.activation.kinked else None
 
     def config(self) -> dict[str, Any]:
@@ -158,7 +165,7 @@ class Dense(Layer):
 
 
 class _Workspace:
-    """What one batch of a dense layer writes and remembers."""
+    """Buffers and saved inputs of a dense layer for one batch."""
 
     __slots__ = ("dx", "saved", "x", "y", "z")
 

@@ -1,4 +1,4 @@
-"""Layers that are random in training and do nothing in prediction: dropout and noise."""
+"""Layers that are random in training and do nothing in prediction: dropout and Gaussian noise."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ __all__ = ["Dropout", "GaussianNoise"]
 
 
 class Dropout(Layer):
-    """Set a share of the inputs to 0 in training, and scale the others up; else do nothing.
+    """Set random inputs to 0 in training and scale up the others; do nothing in prediction.
 
-    Every element is dropped with the probability ``rate`` or multiplied by ``1 / (1 - rate)``, so
-    that its expectation stays what it is (inverted dropout).
+    Each element is set to 0 with probability ``rate``, or else multiplied by ``1 / (1 - rate)``, so
+    that its expected value does not change (inverted dropout).
 
     Parameters
     ----------
     rate : float
-        Share of the inputs that is dropped, at least 0 and below 1.
+        Probability that an element is dropped, at least 0 and below 1.
 
     Raises
     ------
     ValueError
-        If ``rate`` is out of its range.
+        If ``rate`` is out of range.
     TypeError
-        If it is not a number.
+        If ``rate`` is not a number.
 
     Notes
     -----
-    Takes samples of any shape. What is dropped is a function of the network's seed, the number of
-    the layer, the number of the step in the life of the network (``model.steps_done + 1``), and of
-    an element's place in the batch and the sample. So a run has the same masks on both backends
-    and for any number of threads, also when it goes on from a file. A mask is not stored: it is
-    drawn again backward, and where a dense layer comes before and after it, in their passes.
+    Samples may have any shape. The mask is a function of the network's seed, the layer's position
+    in the network, the step number over the life of the network (``model.steps_done + 1``), the
+    sample's position in the batch and the element's position in the sample. So the masks of a run
+    are the same on both backends, for any number of threads, and after resuming from a file. Masks
+    are not stored. The backward pass draws them again, and between two dense layers they are
+    applied in the same pass as the matrix products.
 
-    ``model.gradients`` and ``gradcheck`` drop what the first step drops.
+    ``model.gradients`` and ``gradcheck`` use the mask of the first step.
 
     References
     ----------
@@ -52,7 +53,7 @@ class Dropout(Layer):
     --------
     >>> import fastmlp as fm
     >>> layers = [fm.Dense(64, activation="relu"), fm.Dropout(0.5), fm.Dense(10)]
-    >>> fm.Sequential(layers, input_shape=(784,)).num_parameters
+    >>> fm.Sequential(layers, input_shape=784).num_parameters
     50890
     """
 
@@ -69,7 +70,7 @@ class Dropout(Layer):
         return _Workspace((n, *(self.output_shape or ())), dtype, training)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace | None) -> Array:
-        """Return ``x`` with the mask of the step, in training; else ``x`` itself."""
+        """Return ``x`` with the mask of the step in training, and ``x`` itself in prediction."""
         if workspace is None:
             return x
         return self._masked(ops, x, workspace, workspace.y)
@@ -103,31 +104,32 @@ class Dropout(Layer):
 
 
 class GaussianNoise(Layer):
-    """Add normally distributed noise in training; else do nothing.
+    """Add normally distributed noise in training; do nothing in prediction.
 
     Parameters
     ----------
     stddev : float
-        Standard deviation of the noise, at least 0 and finite. Its mean is 0.
+        Standard deviation of the noise, at least 0 and finite. The mean is 0.
 
     Raises
     ------
     ValueError
-        If ``stddev`` is out of its range.
+        If ``stddev`` is out of range.
     TypeError
-        If it is not a number.
+        If ``stddev`` is not a number.
 
     Notes
     -----
-    Takes samples of any shape, scaled ones where the network scales them. The noise is a function
-    of the same numbers as the masks of ``Dropout``, and the same bits on both backends. The
-    gradient passes as it is. A value costs about ten times what one of a mask does.
+    Samples may have any shape. As the first layer, it adds noise after the network's ``scale``. The
+    noise depends on the same numbers as a ``Dropout`` mask and is bitwise equal on both backends.
+    The gradient passes through unchanged. A noise value takes about ten times as long to draw as a
+    mask element.
 
     Examples
     --------
     >>> import fastmlp as fm
     >>> layers = [fm.GaussianNoise(0.1), fm.Dense(8, activation="relu"), fm.Dense(2)]
-    >>> fm.Sequential(layers, input_shape=(4,)).num_parameters
+    >>> fm.Sequential(layers, input_shape=4).num_parameters
     58
     """
 
@@ -144,7 +146,7 @@ class GaussianNoise(Layer):
         return _Workspace((n, *(self.output_shape or ())), dtype, training)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace | None) -> Array:
-        """Return ``x`` and the noise of the step, in training; else ``x`` itself."""
+        """Return ``x`` plus the noise of the step in training, and ``x`` itself in prediction."""
         if workspace is None:
             return x
         training = workspace.training

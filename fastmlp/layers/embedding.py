@@ -1,4 +1,4 @@
-"""The layer that looks up a row of numbers for every integer."""
+"""The embedding layer: a lookup table of trainable rows."""
 
 from __future__ import annotations
 
@@ -17,44 +17,50 @@ __all__ = ["Embedding"]
 
 
 class Embedding(Layer):
-    """Turn integers, such as the numbers of words, into rows of a table that is trained.
+    """Replace integers, such as word indices, by rows of a trainable table.
 
-    The first layer of a network, whose samples then are integers: ``model.fit(x, ...)`` takes x of
-    any integer dtype; int32 and int64 are read as they are, without a copy.
+    It must be the first layer of a network. The samples are then integers: ``model.fit(x, ...)``
+    accepts any integer dtype. Arrays of int32 and int64 are not copied.
 
     Parameters
     ----------
     vocabulary : int
-        Number of rows V, at least 1: the integers lie from 0 to V - 1.
+        Number of rows V, at least 1. The integers are from 0 to V - 1.
     dim : int
-        Length of a row D, at least 1.
+        Length D of a row, at least 1.
     combine : {None, "concat", "sum"}, default=None
-        What becomes of the L rows of a sample: (L, D) as they are, one after the other, (L * D,),
-        or summed, (D,).
+        How to combine the L rows of a sample. None: keep them as (L, D). "concat": concatenate them
+        to (L * D,). "sum": add them up to (D,).
     init : str or initializer, default=None
-        Initial rows; see ``fastmlp.initializers``. None means those of the model's ``init``, else
-        "normal".
+        Initial rows; see ``fastmlp.initializers``. None means the model's ``init``, and "normal" if
+        the model has none.
     trainable, learning_rate_multiplier, l1, l2
-        How it is trained, as for every ``Layer``.
+        Training settings; see ``Layer``.
+
+    Attributes
+    ----------
+    weight : Parameter
+        The table, of shape (V, D). Set once the layer is part of a network.
 
     Raises
     ------
     ValueError
-        If a number is less than 1, or a name is unknown. Where the model is used: if an integer is
-        out of range; the message says which, and where.
+        If a number is out of range, or a name is unknown. The methods of the model raise it if an
+        integer is out of range; the message contains the integer and its position.
     TypeError
-        If an argument is of another type. Where the model is used: if samples are not integers.
+        If an argument has the wrong type. The methods of the model raise it if samples are not
+        integers.
 
     Notes
     -----
-    Takes samples of shape (L,). Parameter: ``weight`` (V, D). The initial values are N(0, 1), as in
-    PyTorch; Keras has ``init="uniform"``.
+    Samples have shape (L,). The default initial values are N(0, 1), as in PyTorch; Keras uses
+    ``init="uniform"``.
 
-    A step does to all rows what the optimizer does to a weight whose gradient is zero where no
-    sample names the row, as PyTorch does for ``sparse=False``: with momentum a row goes on moving,
-    and the steps of Adam take V * D operations, however few rows a batch names. Where that leaves
-    the other rows as they are, a step touches only the rows that it names: SGD without momentum,
-    and Adagrad, without weight decay and penalties.
+    A step updates all rows, as in PyTorch with ``sparse=False``; the gradient of a row that the
+    batch does not use is zero. So with momentum such a row keeps moving, and a step of Adam takes
+    V * D operations however few rows the batch uses. If the update rule does not change rows with a
+    zero gradient, a step updates only the rows that the batch uses: SGD without momentum and
+    Adagrad, both without weight decay and penalties.
 
     Examples
     --------
@@ -90,7 +96,7 @@ class Embedding(Layer):
         self.integers_below = self.vocabulary
 
     def build(self, input_shape: Shape) -> Shape:
-        """Declare ``weight``; a sample must be flat."""
+        """Declare ``weight``. A sample must have one dimension."""
         if len(input_shape) != 1:
             raise ValueError(
                 f"{self.name or 'Embedding'}: a sample must have shape (length,), got "
@@ -107,7 +113,7 @@ class Embedding(Layer):
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
-        """Return the rows that the integers ``x`` (N, L) name."""
+        """Return the rows for the integers ``x`` (N, L), combined."""
         workspace.x = x
         y: Array = ops.embedding(x, self.weight.value, combine=self.combine, out=workspace.y)
         return y
@@ -120,7 +126,7 @@ class Embedding(Layer):
         sink: GradientSink,
         need_dx: bool,
     ) -> Array | None:
-        """Hand on the gradient of the rows; integers have none."""
+        """Pass the gradient of the table to ``sink``. Integers have no gradient."""
         gradient = ops.embedding_backward(dy, workspace.x, self.vocabulary, combine=self.combine)
         sink.array(self.weight, gradient)
         return None

@@ -1,4 +1,4 @@
-"""The layer that makes every sample one row."""
+"""The layer that flattens samples."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Flatten"]
 
 
 class Flatten(Layer):
-    """Make every sample one row, in C order: (N, 28, 28) becomes (N, 784), without a copy.
+    """Flatten each sample in C order, without a copy: (N, 28, 28) becomes (N, 784).
 
     Examples
     --------
     >>> import fastmlp as fm
-    >>> fm.Sequential([fm.Flatten(), fm.Dense(10)], input_shape=(28, 28)).num_parameters
-    7850
+    >>> fm.Sequential([fm.Flatten(), fm.Dense(10)], input_shape=(28, 28)).layers[0].output_shape
+    (784,)
     """
 
     def build(self, input_shape: Shape) -> Shape:
-        """Return the number of elements of a sample."""
+        """Return the shape of a flat sample."""
         return (math.prod(input_shape),)
 
     def forward(self, ops: ModuleType, x: Array, workspace: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Layers that bring their inputs to mean 0 and variance 1, over the batch or within a sample."""
+"""Layers that normalize to mean 0 and variance 1, over the batch or within each sample."""
 
 from __future__ import annotations
 
@@ -25,49 +25,54 @@ def _ones(shape: Shape, fan_in: int, fan_out: int, seed: int, index: int) -> Arr
 
 
 class BatchNorm(Layer):
-    """Normalise every feature over the batch, then scale and shift it.
+    """Normalize each feature over the batch, then scale and shift it.
 
     ``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``
 
-    In training, mean and variance are those of the batch, over all axes but the last: of a feature
-    of (N, F), or of a channel of images (N, H, W, C) over all pixels. Prediction and evaluation
-    take running ones, which every training step moves a little towards those of its batch.
+    Training uses the mean and variance of the batch over all axes but the last: per feature of
+    (N, F), and per channel of images (N, H, W, C). Prediction and evaluation use running
+    statistics, which each training step moves a little toward the statistics of its batch.
 
     Parameters
     ----------
     momentum : float, default=0.9
-        How much of the running statistics stays at every step, at least 0 and below 1:
+        Weight of the previous running statistics, at least 0 and below 1:
         ``running = momentum * running + (1 - momentum) * batch``.
     epsilon : float, default=1e-5
         Added to the variance, above 0 and finite.
     trainable, learning_rate_multiplier
-        How ``gamma`` and ``beta`` are trained, as for every ``Layer``.
+        Training settings of ``gamma`` and ``beta``; see ``Layer``.
+
+    Attributes
+    ----------
+    gamma, beta : Parameter
+        Scale and shift, of shape (F,), initially 1 and 0. Set once the layer is part of a network.
+    running_mean, running_variance : Parameter
+        Running statistics, of shape (F,), initially 0 and 1. They are buffers: ``model.buffers``
+        and model files contain them. Set once the layer is part of a network.
 
     Raises
     ------
     ValueError
-        If a number is out of its range. In training: if a batch, or the shorter one that is left at
-        the end of an epoch, has a single value of a feature: one sample of shape (F,). It has no
-        variance; choose another ``batch_size``, or leave the sample out.
+        If a number is out of range. Training raises it if a batch has a single value per feature,
+        which has no variance: one sample of shape (F,), for example in the shorter last batch of an
+        epoch. Choose another ``batch_size`` or leave out the sample.
     TypeError
         If an argument is not a number.
 
     Notes
     -----
-    Parameters: ``gamma`` (F,), first 1, and ``beta`` (F,), first 0. Buffers, in ``model.buffers``
-    and in model files: ``running_mean`` (F,), first 0, and ``running_variance`` (F,), first 1.
+    The results match PyTorch, but ``momentum`` follows Keras: PyTorch's ``momentum=0.1`` is 0.9
+    here. A batch of m values is normalized with the biased variance (divided by m), and the running
+    variance takes the unbiased one (divided by m - 1). Keras uses the biased variance for both, and
+    its defaults are 0.99 and 1e-3. Sums are in float64.
 
-    The numbers and the statistics are PyTorch's, whose ``momentum=0.1`` is 0.9 here, the convention
-    of Keras: the batch is normalised by the variance of the population (divided by m), and the
-    running variance takes the unbiased one (m - 1). Keras has 0.99 and 1e-3 for defaults, and takes
-    the former for both. Sums are in float64.
+    With ``trainable=False``, gamma and beta do not change. As in PyTorch, training still normalizes
+    with the statistics of the batch and still moves the running statistics.
 
-    With ``trainable=False`` gamma and beta stay, but batches are still normalised by their own
-    statistics and the running ones move, as in PyTorch.
-
-    In prediction it is a scale and a shift, which become part of the weights of a layer just before
-    that is linear: put it between ``Dense(units)`` and ``Activation("relu")``, and it costs nothing
-    there. Its own bias then does what that of the layer would: ``Dense(units, use_bias=False)``.
+    In prediction the layer is a scale and a shift, which are folded into the weights of a linear
+    layer directly before it. Between ``Dense(units)`` and ``Activation("relu")`` it therefore costs
+    nothing in prediction. Because ``beta`` replaces the bias, use ``Dense(units, use_bias=False)``.
 
     References
     ----------
@@ -78,8 +83,8 @@ class BatchNorm(Layer):
     --------
     >>> import fastmlp as fm
     >>> layers = [fm.Dense(8), fm.BatchNorm(), fm.Activation("relu"), fm.Dense(3)]
-    >>> model = fm.Sequential(layers, input_shape=(4,))
-    >>> sorted(model.buffers)
+    >>> model = fm.Sequential(layers, input_shape=4)
+    >>> list(model.buffers)
     ['batchnorm_0.running_mean', 'batchnorm_0.running_variance']
     """
 
@@ -96,7 +101,7 @@ class BatchNorm(Layer):
         self.epsilon = _epsilon(epsilon)
 
     def build(self, input_shape: Shape) -> Shape:
-        """Declare ``gamma``, ``beta`` and the running statistics of the last axis."""
+        """Declare ``gamma``, ``beta`` and the running statistics, one value per feature."""
         shape = input_shape[-1:]
         self.gamma = Parameter("gamma", shape, _ones, *shape, *shape)
         self.beta = Parameter("beta", shape, _zeros, *shape, *shape)
@@ -110,15 +115,15 @@ class BatchNorm(Layer):
         return input_shape
 
     def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
-        """Return the buffers to predict for ``n`` samples."""
+        """Return the buffers for a batch of ``n`` samples in prediction."""
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
     def training_workspace(self, n: int, dtype: np.dtype[Any], training: Training) -> _Workspace:
-        """Return the buffers to train on ``n`` samples."""
+        """Return the buffers for a batch of ``n`` samples in training."""
         return _Workspace((n, *(self.output_shape or ())), dtype, training)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
-        """Return ``x`` normalised: by its own statistics in training, else by the running ones."""
+        """Normalize ``x`` by batch statistics in training, by running statistics in prediction."""
         gamma, beta = self.gamma.value, self.beta.value
         y: Array = workspace.y
         if workspace.training is None:
@@ -139,7 +144,7 @@ class BatchNorm(Layer):
         sink: GradientSink,
         need_dx: bool,
     ) -> Array | None:
-        """Return the gradient by the input, and move the running statistics."""
+        """Return the input gradient, and update the running statistics."""
         mean, variance = workspace.mean, workspace.variance
         dx, dgamma, dbeta = ops.batch_norm_backward(
             dy, workspace.x, self.gamma.value, mean, variance, epsilon=self.epsilon, out=dy
@@ -163,31 +168,35 @@ class BatchNorm(Layer):
 
 
 class LayerNorm(Layer):
-    """Normalise every sample over its last axis, then scale and shift it.
+    """Normalize each sample over its last axis, then scale and shift it.
 
     ``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta``
 
-    Mean and variance are those of the F values along the last axis of a sample, so training and
-    prediction do the same, for batches of any size.
+    Mean and variance are computed over the F values along the last axis of a sample, so training
+    and prediction are the same, for any batch size.
 
     Parameters
     ----------
     epsilon : float, default=1e-5
         Added to the variance, above 0 and finite.
     trainable, learning_rate_multiplier
-        How ``gamma`` and ``beta`` are trained, as for every ``Layer``.
+        Training settings of ``gamma`` and ``beta``; see ``Layer``.
+
+    Attributes
+    ----------
+    gamma, beta : Parameter
+        Scale and shift, of shape (F,), initially 1 and 0. Set once the layer is part of a network.
 
     Raises
     ------
     ValueError
-        If ``epsilon`` is out of its range.
+        If ``epsilon`` is out of range.
     TypeError
-        If it is not a number.
+        If ``epsilon`` is not a number.
 
     Notes
     -----
-    Parameters: ``gamma`` (F,), first 1, and ``beta`` (F,), first 0. The default is PyTorch's; Keras
-    has 1e-3. Sums are in float64.
+    The default ``epsilon`` is PyTorch's; the default of Keras is 1e-3. Sums are in float64.
 
     References
     ----------
@@ -197,8 +206,8 @@ class LayerNorm(Layer):
     --------
     >>> import fastmlp as fm
     >>> layers = [fm.Dense(8), fm.LayerNorm(), fm.Activation("relu"), fm.Dense(3)]
-    >>> fm.Sequential(layers, input_shape=(4,)).num_parameters
-    83
+    >>> fm.Sequential(layers, input_shape=4).layers[1].gamma.shape
+    (8,)
     """
 
     def __init__(
@@ -212,7 +221,7 @@ class LayerNorm(Layer):
         self.epsilon = _epsilon(epsilon)
 
     def build(self, input_shape: Shape) -> Shape:
-        """Declare ``gamma`` and ``beta`` of the last axis."""
+        """Declare ``gamma`` and ``beta``, one value per feature."""
         shape = input_shape[-1:]
         self.gamma = Parameter("gamma", shape, _ones, *shape, *shape)
         self.beta = Parameter("beta", shape, _zeros, *shape, *shape)
@@ -224,7 +233,7 @@ class LayerNorm(Layer):
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
-        """Return ``x`` with every sample normalised."""
+        """Return ``x`` with each sample normalized over its last axis."""
         workspace.x = x
         gamma, beta = self.gamma.value, self.beta.value
         y: Array = ops.layer_norm(x, gamma, beta, epsilon=self.epsilon, out=workspace.y)
@@ -238,7 +247,7 @@ class LayerNorm(Layer):
         sink: GradientSink,
         need_dx: bool,
     ) -> Array | None:
-        """Return the gradient by the input, and hand on the parameters'."""
+        """Return the input gradient; pass the gradients of the parameters to ``sink``."""
         dx, dgamma, dbeta = ops.layer_norm_backward(
             dy, workspace.x, self.gamma.value, epsilon=self.epsilon, out=dy
         )
@@ -260,7 +269,7 @@ def _epsilon(value: float) -> float:
 
 
 class _Workspace:
-    """What one batch writes and remembers."""
+    """Buffers and saved inputs of a normalization for one batch."""
 
     __slots__ = ("mean", "training", "variance", "x", "y")
 

@@ -1,4 +1,4 @@
-"""Pooling: every window of an image becomes one pixel, each channel for itself."""
+"""Pooling layers: each window of an image becomes one pixel, separately for each channel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AvgPool2D", "GlobalAvgPool2D", "MaxPool2D"]
 
 
 class _Windowed(Layer):
-    """A layer that makes one pixel of each window."""
+    """Base class of the pooling layers."""
 
     takes_images = True
 
@@ -29,7 +29,7 @@ class _Windowed(Layer):
 
 
 class _Pool(_Windowed):
-    """One whose windows have a size and strides."""
+    """Base class of pooling layers with a window size and strides."""
 
     def __init__(
         self,
@@ -60,20 +60,20 @@ class _Pool(_Windowed):
 
 
 class MaxPool2D(_Pool):
-    """Take the maximum of every window, (N, H, W, C) -> (N, OH, OW, C).
+    """Take the maximum of each window, (N, H, W, C) -> (N, OH, OW, C).
 
     Parameters
     ----------
     pool_size : int or (int, int), default=2
         Height and width of the window, at least 1.
     strides : int or (int, int), default=None
-        Its steps, (y, x), at least 1; None means ``pool_size``. At the border a window that does
-        not fit is left out: OH = (H - height) // sy + 1.
+        Steps between windows, (y, x), at least 1; None means ``pool_size``. Windows that extend
+        past the border are left out: OH = (H - height) // sy + 1.
 
     Attributes
     ----------
     window : Window
-        The geometry, once the layer is part of a network.
+        Sizes and strides. Set once the layer is part of a network.
 
     Raises
     ------
@@ -84,8 +84,10 @@ class MaxPool2D(_Pool):
 
     Notes
     -----
-    The gradient of a window goes to its maximum, to the first one, row by row, if there are
-    several. A training step keeps the places of the maxima, a byte each.
+    The gradient of a window goes to the maximum; if several elements are equal, to the first of
+    them in row-major order.
+    A training step stores the position of each maximum, in one byte for windows of up to 256
+    elements.
 
     Examples
     --------
@@ -95,7 +97,7 @@ class MaxPool2D(_Pool):
     """
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
-        """Return the maximum of every window."""
+        """Return the maximum of each window."""
         y: Array
         y, workspace.index = ops.max_pool2d(
             x, self.pool_size, strides=self.strides, out=workspace.y
@@ -105,7 +107,7 @@ class MaxPool2D(_Pool):
     def backward(
         self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
     ) -> Array | None:
-        """Return the gradient by the input."""
+        """Return the gradient with respect to the input."""
         if not need_dx:
             return None
         size = self.window.height, self.window.width
@@ -115,25 +117,25 @@ class MaxPool2D(_Pool):
         return dx
 
     def active_pieces(self, workspace: _Workspace) -> Array | None:
-        """Return where the maxima are: where another takes over, a derivative jumps."""
+        """Return the position of each maximum: when it changes, the derivative jumps."""
         return workspace.index
 
 
 class AvgPool2D(_Pool):
-    """Take the mean of every window, (N, H, W, C) -> (N, OH, OW, C).
+    """Take the mean of each window, (N, H, W, C) -> (N, OH, OW, C).
 
     Parameters
     ----------
     pool_size : int or (int, int), default=2
         Height and width of the window, at least 1.
     strides : int or (int, int), default=None
-        Its steps, (y, x), at least 1; None means ``pool_size``. At the border a window that does
-        not fit is left out: OH = (H - height) // sy + 1.
+        Steps between windows, (y, x), at least 1; None means ``pool_size``. Windows that extend
+        past the border are left out: OH = (H - height) // sy + 1.
 
     Attributes
     ----------
     window : Window
-        The geometry, once the layer is part of a network.
+        Sizes and strides. Set once the layer is part of a network.
 
     Raises
     ------
@@ -150,14 +152,14 @@ class AvgPool2D(_Pool):
     """
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
-        """Return the mean of every window."""
+        """Return the mean of each window."""
         y: Array = ops.avg_pool2d(x, self.pool_size, strides=self.strides, out=workspace.y)
         return y
 
     def backward(
         self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
     ) -> Array | None:
-        """Return the gradient by the input."""
+        """Return the gradient with respect to the input."""
         if not need_dx:
             return None
         size = self.window.height, self.window.width
@@ -168,14 +170,14 @@ class AvgPool2D(_Pool):
 
 
 class GlobalAvgPool2D(_Windowed):
-    """Take the mean of every channel over the whole image, (N, H, W, C) -> (N, C).
+    """Take the mean of each channel over the whole image, (N, H, W, C) -> (N, C).
 
-    In place of Flatten before the last Dense it leaves one weight a channel and class.
+    If it replaces Flatten, the dense layer after it needs one weight per channel and output.
 
     Attributes
     ----------
     window : Window
-        One as large as the image, once the layer is part of a network.
+        A window of the size of the image. Set once the layer is part of a network.
 
     References
     ----------
@@ -189,20 +191,20 @@ class GlobalAvgPool2D(_Windowed):
     """
 
     def build(self, input_shape: Shape) -> Shape:
-        """Return the number of channels."""
+        """Return the output shape, (channels,)."""
         size = (input_shape[0], input_shape[1]) if len(input_shape) == 3 else 1
         self.window = Window.of(input_shape, size, layer=self.name or "GlobalAvgPool2D")
         return (self.window.channels,)
 
     def forward(self, ops: ModuleType, x: Array, workspace: _Workspace) -> Array:
-        """Return the mean of every channel."""
+        """Return the mean of each channel."""
         y: Array = ops.global_avg_pool2d(x, out=workspace.y)
         return y
 
     def backward(
         self, ops: ModuleType, dy: Array, workspace: _Workspace, sink: GradientSink, need_dx: bool
     ) -> Array | None:
-        """Return the gradient by the input."""
+        """Return the gradient with respect to the input."""
         if not need_dx:
             return None
         size = self.window.height, self.window.width
@@ -211,7 +213,7 @@ class GlobalAvgPool2D(_Windowed):
 
 
 class _Workspace:
-    """What one batch of a pooling layer writes and remembers."""
+    """Buffers and saved positions of a pooling layer for one batch."""
 
     __slots__ = ("_dtype", "_dx", "_shape", "index", "y")
 
@@ -226,7 +228,7 @@ class _Workspace:
 
     @property
     def dx(self) -> Array:
-        """The buffer of the gradient by the input, made when first needed."""
+        """The buffer of the input gradient, allocated on first use."""
         if self._dx is None:
             self._dx = empty(self._shape, self._dtype)
         return self._dx

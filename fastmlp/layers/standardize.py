@@ -1,4 +1,4 @@
-"""The layer that brings the features of samples to mean 0 and variance 1, by the training data."""
+"""The layer that standardizes samples with the mean and variance of the training data."""
 
 from __future__ import annotations
 
@@ -21,38 +21,43 @@ _BLOCK_VALUES = 1 << 19
 
 
 class Standardize(Layer):
-    """Bring every feature of the samples to mean 0 and variance 1.
+    """Shift and scale each feature of the samples to mean 0 and variance 1.
 
-    ``y = (x - mean) * scale``, with mean and ``scale = 1 / std`` of the training data. They are
-    learnt by the first ``fit``, or by ``adapt``, stay what they are ever after, and travel with the
-    model: in its files and checkpoints, and in every prediction. (Keras calls it Normalization,
-    scikit-learn StandardScaler.)
+    ``y = (x - mean) * scale``, with the mean and ``scale = 1 / std`` of the training data. The
+    first ``fit``, or ``adapt``, computes both. Further calls to ``fit`` do not change them. Model
+    files and checkpoints contain them. (Keras calls this layer Normalization, scikit-learn
+    StandardScaler.)
 
     Parameters
     ----------
     axis : int, tuple of int, or None, default=-1
-        Which axes of a sample have statistics of their own, counted from the end. -1: the features
-        of flat samples, the channels of images. (-3, -2, -1): every value of an image. None: one
-        mean and one scale for all values.
+        Axes of a sample along which each position has separate statistics, counted from the end.
+        -1: one per feature of flat samples, or per channel of images. (-3, -2, -1): one per
+        element of an image. None: one mean and one scale for all elements.
     mean, std : array, default=None
-        The statistics, where they are known, both or none: finite, ``std`` above 0, of the sizes
-        that ``axis`` names, () or (1,) for None. They are those of the samples times the model's
-        ``scale``.
+        Known statistics, either both or neither. Values are finite and ``std`` is above 0. The
+        shape is the sizes of the axes in ``axis``; () or (1,) if ``axis`` is None. They refer to
+        samples after multiplication by the model's ``scale``.
+
+    Attributes
+    ----------
+    mean, scale : Parameter
+        The statistics. They are buffers: ``model.buffers`` and model files contain them. A scale
+        of 0 means that the layer has no statistics yet. Set once the layer is part of a network.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above. From the model's methods: if it is not the first layer; if
-        it has not seen data yet, and batches come one at a time (``train_on_batch``, a generator).
+        If an argument is not as described above. The model raises it if the layer is not the first
+        one, or if it has no statistics when training starts from single batches
+        (``train_on_batch`` or a generator).
 
     Notes
     -----
-    The deviation is that of the population (divided by N). A feature that never changes is only
-    centred: its scale is 1. Sums are in float64 around the mean, of blocks whose sizes depend on
-    the shape alone; files that are mapped are read once, piece by piece.
-
-    Buffers, in ``model.buffers`` and in model files: ``mean`` and ``scale``; a scale of 0 means
-    that it has not seen data. In a training step it is part of the copy of the shuffled samples.
+    The standard deviation is the population's (divided by N). A constant feature is only centred:
+    its scale is 1. Sums are in float64 around the mean, over blocks whose size depends only on the
+    shape. Memory-mapped files are read once, in pieces. A training step standardizes the samples
+    while it copies them in shuffled order.
 
     References
     ----------
@@ -61,7 +66,7 @@ class Standardize(Layer):
     Examples
     --------
     >>> import fastmlp as fm
-    >>> model = fm.Sequential([fm.Standardize(), fm.Dense(2)], input_shape=(3,))
+    >>> model = fm.Sequential([fm.Standardize(), fm.Dense(2)], input_shape=3)
     >>> model.layers[0].adapt([[0.0, 5.0, 1.0], [2.0, 5.0, 5.0]])
     >>> model.buffers["standardize_0.mean"].tolist()
     [1.0, 5.0, 3.0]
@@ -80,28 +85,30 @@ class Standardize(Layer):
         super().__init__()
         self.axis = _axis(axis)
         if (mean is None) != (std is None):
-            missing = "mean" if mean is None else "std"
-            raise ValueError(f"mean and std must be given together, got no {missing}.")
+            given = "std" if mean is None else "mean"
+            raise ValueError(f"mean and std are required together, got only {given}.")
         self._given = None if mean is None else _statistics(mean, std)
-        # Factor of the samples before they come here; the network tells it.
+        # Factor that the network applies to the samples before this layer; set by the network.
         self.input_scale = 1.0
 
     def build(self, input_shape: Shape) -> Shape:
-        """Declare ``mean`` and ``scale``, of the sizes of the axes that have their own."""
+        """Declare ``mean`` and ``scale``, with the sizes of the axes in ``axis``."""
         if self.number > 0:
-            raise ValueError(f"{self.name} must be the first layer of a network.")
+            raise ValueError(
+                f"{self.name} must be the first layer of a network, got layers[{self.number}]."
+            )
         kept: tuple[int, ...] = ()
         if self.axis is not None:
             kept = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         if kept and -min(kept) > len(input_shape):
             raise ValueError(
-                f"{self.name}: axis must name axes of samples of shape {input_shape}, got "
+                f"{self.name}: axis must be in range for samples of shape {input_shape}, got "
                 f"{self.axis}."
             )
         axes = range(-len(input_shape), 0)
         shape = tuple(input_shape[axis] for axis in axes if axis in kept) or (1,)
         self._others = tuple(axis for axis in axes if axis not in kept)
-        # As it is written beside a sample.
+        # The shape of the statistics for broadcasting with a sample.
         self._beside = tuple(input_shape[axis] if axis in kept else 1 for axis in axes)
         mean, scale = self._given or (np.zeros(shape), np.zeros(shape))
         for name, array in (("mean", mean), ("std", scale)):
@@ -114,41 +121,44 @@ class Standardize(Layer):
 
     @property
     def is_adapted(self) -> bool:
-        """Whether it knows mean and scale."""
+        """Whether the layer has its statistics."""
         return self.input_shape is not None and bool(self.scale.live.item(0))
 
     def check_ready(self) -> None:
-        """Refuse a pass before it has seen data."""
+        """Raise ValueError if the layer has no statistics yet."""
         if not self.is_adapted:
             raise ValueError(
-                f"{self.name} has not seen data yet: call fit with arrays, or "
-                "model.layers[0].adapt(x), first."
+                f"{self.name} has no statistics yet. Call fit with arrays or "
+                "model.layers[0].adapt(x) first."
             )
 
     def adapt(self, x: npt.ArrayLike) -> None:
-        """Learn mean and scale from samples, in place of what they were.
+        """Compute mean and scale from samples, replacing the present values.
 
         Parameters
         ----------
         x : array of shape (N, *input_shape)
-            As for ``fit``: before the model's ``scale``. Mapped files are read piece by piece.
+            Samples as for ``fit``, not yet multiplied by the model's ``scale``. Memory-mapped files
+            are read in pieces.
 
         Raises
         ------
         ValueError, TypeError
-            If the layer is not part of a model, or ``x`` does not fit it.
+            If the layer is not part of a model, or ``x`` is not an array of samples for it.
         """
         if self.input_shape is None:
-            raise ValueError("adapt needs a layer of a model: make the model first.")
+            raise ValueError(
+                "adapt requires a layer that is part of a model. Create the model first."
+            )
         dtype = self.mean.live.dtype
         samples = _checks.features(x, self.input_shape, dtype, in_pieces=True)
         self.adapt_checked(samples)
 
     def adapt_checked(self, samples: Array) -> None:
-        """Learn from samples that are checked: finite numbers, (N, *input_shape)."""
+        """Compute the statistics of checked samples: finite numbers, (N, *input_shape)."""
         count, mean, squares = 0, np.zeros(self._beside), np.zeros(self._beside)
         axes = (0, *self._others)
-        # Distances from a sample: of a feature that never changes they are exactly 0.
+        # Sums are of distances from the first sample, which are exactly 0 for constant features.
         origin = samples[:1].astype(np.float64)
         for axis in self._others:
             origin = origin.take([0], axis=axis)
@@ -169,18 +179,18 @@ class Standardize(Layer):
             deviation = np.sqrt(squares / count) * self.input_scale
             dtype = self.mean.live.dtype
             scale = (1 / deviation).astype(dtype)
-            # Too little to divide by is none.
+            # A deviation that is too small to divide by counts as 0.
             scale[(deviation == 0) | ~np.isfinite(scale)] = 1
             mean = mean.astype(dtype)
         if not (np.isfinite(mean).all() and np.isfinite(deviation).all() and scale.all()):
             raise ValueError(
-                f"{self.name}: x must have a finite variance, and its numbers are too large."
+                f"{self.name}: x must have a finite variance, but its numbers are too large."
             )
         self.mean.write(mean.reshape(self.mean.shape))
         self.scale.write(scale.reshape(self.scale.shape))
 
     def rows(self) -> tuple[Array, Array]:
-        """Return mean and scale of every value of a sample, in a row."""
+        """Return mean and scale of every element of a sample, each as a flat array."""
         mean, scale = (each.value.reshape(self._beside) for each in (self.mean, self.scale))
         shape = self.input_shape or ()
         return (
@@ -189,7 +199,7 @@ class Standardize(Layer):
         )
 
     def workspace(self, n: int, dtype: np.dtype[Any]) -> Array:
-        """Return the memory of the outputs of ``n`` samples."""
+        """Return the output buffer for a batch of ``n`` samples."""
         return empty((n, *(self.output_shape or ())), dtype)
 
     def forward(self, ops: ModuleType, x: Array, workspace: Array) -> Array:
@@ -203,14 +213,14 @@ class Standardize(Layer):
     def backward(
         self, ops: ModuleType, dy: Array, workspace: Array, sink: GradientSink, need_dx: bool
     ) -> Array | None:
-        """Return the gradient by the samples."""
+        """Return the gradient with respect to the samples."""
         scale = self.scale.value.reshape(self._beside)
         with np.errstate(all="ignore"):
             result: Array = np.multiply(dy, scale, out=dy)
         return result
 
     def config(self) -> dict[str, Any]:
-        """Return the constructor's arguments; the statistics are in buffers."""
+        """Return the constructor's arguments without the statistics, which are buffers."""
         axes = () if self.axis is None else self.axis
         return {"axis": list(axes) if isinstance(axes, tuple) else axes}
 
@@ -219,7 +229,7 @@ class Standardize(Layer):
 
 
 class _Constant:
-    """An initializer that gives an array, and can be pickled."""
+    """A picklable initializer that returns a given array."""
 
     def __init__(self, values: Array) -> None:
         self._values = values
@@ -229,7 +239,7 @@ class _Constant:
 
 
 def _blocks(samples: Array) -> Iterator[Array]:
-    """Yield the samples as float64, some at a time."""
+    """Yield the samples as float64, in blocks."""
     rows = max(1, _BLOCK_VALUES // max(1, samples[0].size))
     if not _memmap.is_large(samples):
         for start in range(0, len(samples), rows):
@@ -246,9 +256,9 @@ def _axis(value: Any) -> int | tuple[int, ...] | None:
     axes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     for axis in axes:
         if _checks.integer(axis, "axis", minimum=-8) >= 0:
-            raise ValueError(f"axis must be counted from the end, below 0, got {value!r}.")
+            raise ValueError(f"axis must be negative (counted from the end), got {value!r}.")
     if len(set(axes)) < len(axes):
-        raise ValueError(f"axis must name different axes, or be None, got {value!r}.")
+        raise ValueError(f"axis must not contain the same axis twice, got {value!r}.")
     found = tuple(sorted(int(axis) for axis in axes))
     return found if isinstance(value, (tuple, list)) else found[0]
 

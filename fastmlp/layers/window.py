@@ -1,4 +1,4 @@
-"""The geometry of a window over images: what convolutions and pooling share."""
+"""The positions of a window over an image, for convolutions and pooling."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["Window"]
 
 @dataclass(frozen=True)
 class Window:
-    """Where a window stands over images of one shape, and what comes out.
+    """Sizes, strides and padding of a window over images of one shape.
 
     Attributes
     ----------
     height, width, channels : int
-        Of the input.
+        Size of the input images.
     kernel_height, kernel_width : int
-        Of the window.
+        Size of the window.
     stride_y, stride_x : int
-        Its steps.
+        Steps between positions of the window.
     pad_top, pad_bottom, pad_left, pad_right : int
         Rows and columns of zeros around the image.
     out_height, out_width : int
-        How many places it has.
+        Number of positions in each direction, which is the size of the output.
     """
 
     height: int
@@ -60,17 +60,17 @@ class Window:
         input_shape : tuple of int
             (height, width, channels).
         size, strides : int or (int, int)
-            (y, x), at least 1.
+            Size of the window and steps between its positions, (y, x), at least 1.
         padding : {"valid", "same"}, default="valid"
             As in ``fastmlp.reference.conv2d``.
         layer, argument : str
-            Names of the layer and of its argument ``size``, for messages.
+            Name of the layer, and the name it gives to ``size``, for error messages.
 
         Raises
         ------
         ValueError
-            If a sample is no image, a number is less than 1, the padding is unknown, or the window
-            does not fit in the image.
+            If a sample is not an image, a number is less than 1, the padding is unknown, or the
+            window is larger than the image.
         TypeError
             If a number is not an integer.
         """

@@ -1,9 +1,9 @@
-"""Pictures; matplotlib, the extra ``plot``, is imported when one is drawn.
+"""Plots with matplotlib, which is imported at the first plot (extra ``plot``).
 
-One picture a file. Each function draws into the ``ax`` it is given and returns it; without one it
-makes a figure of pyplot, for ``plt.show()`` or a notebook. No setting of matplotlib is changed, and
-no display is needed. Colours are told apart by people who see few of them, and with markers and
-line styles also in grey print.
+Each function draws into its argument ``ax`` and returns it. Without ``ax`` it makes a pyplot
+figure, for ``plt.show()`` or a notebook. No setting of matplotlib is changed, and no display is
+needed. The colours suit colour-blind readers; markers and line styles keep curves distinct in grey
+print.
 """
 
 from ._confusion_matrix import confusion_matrix

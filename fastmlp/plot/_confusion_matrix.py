@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""The confusion matrix as a plot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["confusion_matrix"]
 
-_NUMBERED = 40  # classes: cells of more have no numbers in them
+_NUMBERED = 40  # largest number of classes with counts in the cells
 _LONGEST = 24  # characters of a name
 
 
@@ -27,32 +27,33 @@ def confusion_matrix(
     classes: Any = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw how often each class (row) was predicted as each class (column).
+    """Draw how often each true class (row) was predicted as each class (column).
 
     Parameters
     ----------
     y_true, y_pred : array of shape (N,)
-        Labels: numbers or strings. Of a model's outputs that is ``outputs.argmax(axis=1)``.
+        Labels, as integers or strings. For a model with one output per class, the predicted labels
+        are ``model.predict(x).argmax(axis=1)``.
     classes : list, default=None
-        For labels 0, 1, ...: the names of the classes. For others: the labels themselves, in the
-        order of the rows. None means all labels that occur, sorted.
+        Names of the classes, for labels 0, 1, ...; otherwise the labels in the order of the rows.
+        None means the sorted labels that occur.
     ax : matplotlib Axes, default=None
-        Where; None makes a figure of pyplot.
+        Axes to draw on; None makes a pyplot figure.
 
     Returns
     -------
     ax : matplotlib Axes
-        The shade of a cell is its share of the row, its number the count. Up to 40 classes have
-        numbers.
+        The shade of a cell is its share of the row. The number in a cell is the count; with more
+        than 40 classes the numbers are left out.
 
     Raises
     ------
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     ValueError
-        If the labels are not of one length and dimension, or not among the classes.
+        If the labels differ in length, are not one-dimensional, or are not among the classes.
     TypeError
-        If ``classes`` is no list, or ``ax`` no Axes.
+        If ``classes`` is not a list, or ``ax`` is not an Axes.
 
     Examples
     --------
@@ -77,7 +78,8 @@ def confusion_matrix(
     bar = colour_bar(ax, image, "share of the true class (row)")
     bar.ax.yaxis.set_major_formatter(_percent())
     right = int(np.trace(counts))
-    ax.set_title(f"{right / len(true):.2%} of {len(true):,} right".replace(",", " "), fontsize=10)
+    title = f"{right / len(true):.2%} of {len(true):,} correct"
+    ax.set_title(title.replace(",", " "), fontsize=10)
     return ax
 
 
@@ -85,14 +87,19 @@ def _labels(value: Any, name: str) -> Array:
     labels = np.asarray(value)
     if labels.ndim != 1:
         hint = (
-            f" Of outputs or one-hot rows take {name}.argmax(axis=1)." if labels.ndim == 2 else ""
+            f" For outputs or one-hot rows, pass {name}.argmax(axis=1)." if labels.ndim == 2 else ""
         )
-        raise ValueError(f"{name} must hold labels, of shape (N,), got {labels.shape}.{hint}")
+        raise ValueError(
+            f"{name} must have shape (N,), one label per sample, got {labels.shape}.{hint}"
+        )
     if not len(labels):
         raise ValueError(f"{name} must hold at least one label, got none.")
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.trunc(labels)):
         index = int((labels != np.trunc(labels)).argmax())
-        raise ValueError(f"{name} must hold labels, got {labels[index].item()!r} at index {index}.")
+        raise ValueError(
+            f"{name} must hold labels (integers or strings), got {labels[index].item()!r} at index "
+            f"{index}."
+        )
     return labels
 
 
@@ -100,7 +107,7 @@ def _classes(true: Array, predicted: Array, classes: Any) -> tuple[Array, list[s
     """Return the labels in the order of the rows, and their names."""
     if (true.dtype.kind in "US") != (predicted.dtype.kind in "US"):
         raise ValueError(
-            "y_true and y_pred must hold labels of one kind, got dtypes "
+            "y_true and y_pred must both hold integers or both hold strings, got dtypes "
             f"{true.dtype} and {predicted.dtype}."
         )
     found = np.unique(np.concatenate([true, predicted]))
@@ -108,7 +115,7 @@ def _classes(true: Array, predicted: Array, classes: Any) -> tuple[Array, list[s
         return found, [_name(label) for label in found]
     names = name_list(classes)
     if len(set(names)) < len(names):
-        raise ValueError(f"classes must name each class once, got {names!r}.")
+        raise ValueError(f"classes must not contain a name twice, got {names!r}.")
     given = np.asarray(list(classes))
     own_labels = (given.dtype.kind in "US") == (true.dtype.kind in "US")
     labels = given if own_labels else np.arange(len(names))
@@ -116,8 +123,8 @@ def _classes(true: Array, predicted: Array, classes: Any) -> tuple[Array, list[s
     if len(unknown):
         wanted = "labels in classes" if own_labels else f"labels from 0 to {len(names) - 1}"
         raise ValueError(
-            f"y_true and y_pred must hold {wanted} ({len(names)} classes), got "
-            f"{unknown[0].item()!r}."
+            f"y_true and y_pred must hold {wanted}, got {unknown[0].item()!r} with "
+            f"{len(names)} classes."
         )
     return labels, names
 
@@ -129,7 +136,7 @@ def _name(label: Any) -> str:
 def _write_counts(ax: Axes, counts: Array, shares: Array) -> None:
     width, _ = size_of(ax)
     digits = max(2, len(str(int(counts.max()))))
-    # As large as a cell allows: a digit is 0.6 of the size wide, and an inch has 72 points.
+    # The largest size that fits a cell: a digit is 0.6 of the size wide, and an inch has 72 points.
     size = min(10.0, 0.85 * 72 * width / len(counts) / (0.6 * digits))
     for (row, column), count in np.ndenumerate(counts):
         share = shares[row, column]

@@ -1,4 +1,4 @@
-"""Where a classifier of points in the plane changes its mind."""
+"""The decision boundary of a classifier of points in the plane."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["decision_boundary"]
 
 _SIZE = (6.0, 4.6)  # inches
-_FINE = 300  # points a side, of which the outputs are computed
-_MARGIN = 0.1  # of the data's range, around them
-_INSIDE = 4  # classes: a legend of more stands beside
+_FINE = 300  # grid points per side
+_MARGIN = 0.1  # margin around the data, as a share of their range
 
 
 def decision_boundary(
@@ -44,21 +43,21 @@ def decision_boundary(
     *,
     classes: Any = None,
 ) -> Axes:
-    """Draw which class a model gives to every point around ``x``, and the points.
+    """Draw the class that a model predicts for every point around ``x``, and the points.
 
     Parameters
     ----------
     model : Sequential
-        A classifier of two inputs: with one output a class (the largest wins), or with one output
-        for two classes. That is cut at 0 for logits and for targets of -1 and +1, at 1/2 for a
-        sigmoid and for targets of 0 and 1 without one.
+        A classifier with two inputs. It has one output per class (the largest wins), or a single
+        output for two classes. The threshold of a single output is 0 for logits and for targets -1
+        and +1; it is 1/2 for a sigmoid, and for targets 0 and 1 without a sigmoid.
     x : array of shape (N, 2)
-        Points: they say what part of the plane is drawn.
+        Points, which determine the part of the plane that is drawn.
     y : array of shape (N,), default=None
-        Their labels; with one output 0 and 1, or -1 and +1. Also one-hot rows, or (N, 1). With None
-        the points are drawn without classes.
+        Labels of the points; for a single output 0 and 1, or -1 and +1. One-hot rows and shape
+        (N, 1) are accepted too. With None the points are drawn without classes.
     ax : matplotlib Axes, default=None
-        Where; None makes a figure of pyplot.
+        Axes to draw on; None makes a pyplot figure.
     classes : list of str, default=None
         Names of the classes; None means their labels.
 
@@ -71,9 +70,9 @@ def decision_boundary(
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     ValueError
-        If the model has not two inputs and outputs of classes, or the data do not fit.
+        If the model does not have two inputs and one output per class, or the data do not fit it.
     TypeError
-        If an argument is of another kind.
+        If an argument has the wrong type.
 
     Examples
     --------
@@ -103,8 +102,8 @@ def decision_boundary(
     else:
         _points(ax, points, labels, colours, names)
         right = _scores(model.predict(points), cut).argmax(axis=1) == labels
-        ax.set_title(f"{right.mean():.1%} of {len(points):,} points right".replace(",", " "),
-                     fontsize=10)  # fmt: skip
+        title = f"{right.mean():.1%} of {len(points):,} points correct"
+        ax.set_title(title.replace(",", " "), fontsize=10)
     _legend(ax, colours, names, drawn=labels is not None)
     columns = [str(name) for name in getattr(x, "columns", ("$x_1$", "$x_2$"))]
     ax.set_xlabel(columns[0])
@@ -119,20 +118,20 @@ def _check_model(model: Any) -> None:
         raise TypeError(f"model must be a fastmlp model, got {type(model).__name__}.")
     if model.input_shape != (2,):
         raise ValueError(
-            "model must take two inputs, input_shape (2,), so that a plane shows them all, got "
-            f"input_shape {model.input_shape}."
+            "model must have input_shape (2,), because the plot is a plane, got "
+            f"{model.input_shape}."
         )
     if len(model.output_shape) != 1:
         raise ValueError(
-            "model must have outputs of classes, of shape (classes,) or (1,), got "
+            "model must have output_shape (classes,) or (1,), to predict classes, got "
             f"{model.output_shape}."
         )
     if model.integers_below is not None:
-        raise ValueError("model must take real numbers, got one that takes integers.")
+        raise ValueError("model must take real numbers, got a model that takes integers.")
 
 
 def _labels(model: Network, y: Any, n: int) -> tuple[Array | None, list[str]]:
-    """Return class numbers of the points, and how users write the classes."""
+    """Return the class numbers of the points, and the user's labels of the classes as text."""
     outputs = model.output_shape[0]
     plain = [str(index) for index in range(max(2, outputs))]
     if y is None:
@@ -143,7 +142,7 @@ def _labels(model: Network, y: Any, n: int) -> tuple[Array | None, list[str]]:
     if outputs > 1:
         return _checks.hard_labels(given, n, outputs, np.dtype(np.float64)), plain
     if given.shape != (n,):
-        raise ValueError(f"y must have one label a point, shape ({n},), got {given.shape}.")
+        raise ValueError(f"y must have shape ({n},), one label per point, got {given.shape}.")
     wrong = ~np.isin(given, (-1, 0, 1))
     if (given == -1).any():
         wrong |= given == 0
@@ -151,14 +150,14 @@ def _labels(model: Network, y: Any, n: int) -> tuple[Array | None, list[str]]:
     if wrong.any():
         index = int(wrong.argmax())
         raise ValueError(
-            "y must hold labels 0 and 1, or -1 and 1, for a model of one output, got "
+            "y must hold labels 0 and 1, or -1 and 1, for a model with one output, got "
             f"{given[index].item()!r} at index {index}."
         )
     return np.asarray(given > 0, np.int64), plain
 
 
 def _threshold(model: Network, *, signs: bool) -> float:
-    """Return where one output is cut, given whether the labels are -1 and +1."""
+    """Return the threshold of a single output; ``signs`` means that the labels are -1 and +1."""
     activation = model.output_activation
     if activation == "sigmoid":
         return 0.5
@@ -182,7 +181,7 @@ def _around(values: Array) -> Array:
 
 
 def _regions(ax: Axes, across: Array, up: Array, scores: Array, colours: list[Any]) -> None:
-    """Fill each class's part of the plane, and draw the lines between them."""
+    """Fill the region of each class and draw the boundaries."""
     from matplotlib.colors import ListedColormap
 
     winner = scores.argmax(axis=2)
@@ -208,7 +207,7 @@ def _points(ax: Axes, points: Array, labels: Array, colours: list[Any], names: l
             own[:, 0], own[:, 1], s=small, marker=MARKERS[number % len(MARKERS)],
             color=[colours[number]], edgecolors="white", linewidths=0.5, label=names[number],
         )  # fmt: skip
-        if len(names) > len(COLOURS):  # a colour is there twice
+        if len(names) > len(COLOURS):  # colours repeat, so write the class names too
             from matplotlib.patheffects import withStroke
 
             middle = np.median(own, axis=0)

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib when it is there, something to draw on, colours, names."""
+"""Shared by all plots: the check for matplotlib, figures and axes, colours, names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ __all__ = [
     "size_of",
 ]
 
-# Okabe and Ito's, but for the yellow, which white paper swallows; first those far apart in grey.
+# The colours of Okabe and Ito without yellow, which is too faint on white paper. The first ones
+# differ most in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -51,14 +52,14 @@ def require_matplotlib() -> None:
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
-    """Raise now what ``history(..., path)`` would raise for the path later.
+    """Raise early, before training, what ``history(..., path)`` would raise for a wrong path.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
     ValueError
-        If the end of the name is no kind of picture that matplotlib can write.
+        If matplotlib cannot write files with this suffix.
     """
     require_matplotlib()
     from matplotlib.backend_bases import FigureCanvasBase
@@ -67,18 +68,18 @@ def check_path(path: str | os.PathLike[str]) -> None:
     suffix = Path(path).suffix
     if suffix[1:].lower() not in kinds:
         raise ValueError(
-            f"a picture must be named *.png, *.svg, *.pdf or another kind that matplotlib writes, "
-            f"got {os.fspath(path)!r}."
+            "path must end in .png, .svg, .pdf or another suffix that matplotlib can write, got "
+            f"{os.fspath(path)!r}."
         )
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure to a file that ``check_path`` takes, in one step: no picture is cut short.
+    """Write a figure to a file atomically; ``check_path`` must accept the path.
 
     Raises
     ------
     OSError
-        If the file cannot be written; one of before is intact.
+        If the file cannot be written; an existing file is then intact.
     """
     picture = io.BytesIO()
     figure.savefig(picture, dpi=150, format=Path(path).suffix[1:].lower())
@@ -86,31 +87,30 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def make_axes(ax: Any) -> Axes | None:
-    """Return ``ax`` checked: Axes to draw on, or None.
+    """Check that ``ax`` is an Axes or None, and return it.
 
     Raises
     ------
     ImportError
         If matplotlib is missing.
     TypeError
-        If it is something else.
+        If ``ax`` is neither.
     """
     require_matplotlib()
     from matplotlib.axes import Axes
 
     if ax is not None and not isinstance(ax, Axes):
         raise TypeError(
-            f"ax must be a matplotlib Axes or None, got {type(ax).__name__}. A figure has them in "
-            "figure.axes or makes one with figure.add_subplot(); plt.subplots returns them in an "
-            "array."
+            f"ax must be a matplotlib Axes or None, got {type(ax).__name__}. For a figure, pass "
+            "figure.add_subplot(); for the array that plt.subplots returns, pass one element."
         )
     return ax
 
 
 def open_axes(ax: Axes | None, width: float, height: float, *, square: bool = False) -> Axes:
-    """Return ``ax``, or the axes of a new figure of pyplot, of a size in inches.
+    """Return ``ax``, or the axes of a new pyplot figure with a size in inches.
 
-    ``square`` is for images, whose pixels keep their shape: the layout then closes up around them.
+    ``square`` selects a compressed layout, for images with square pixels.
     """
     if ax is not None:
         return ax
@@ -118,7 +118,7 @@ def open_axes(ax: Axes | None, width: float, height: float, *, square: bool = Fa
 
 
 def new_figure(width: float, height: float, layout: Layout = "constrained") -> Figure:
-    """Return a new figure of pyplot."""
+    """Return a new pyplot figure."""
     from matplotlib import pyplot
 
     return pyplot.figure(figsize=(width, height), layout=layout)
@@ -133,14 +133,14 @@ def size_of(ax: Axes) -> tuple[float, float]:
 
 
 def clean(ax: Axes) -> None:
-    """Take away the lines above and to the right, and lay a faint grid behind."""
+    """Remove the top and right spines, and add a faint grid behind the data."""
     ax.grid(alpha=0.3, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
 
 def colour_bar(ax: Axes, image: Any, label: str, **settings: Any) -> Any:
-    """Add a bar for the shades of an image in ``ax``, and return it."""
+    """Add a colour bar for an image in ``ax``, and return it."""
     figure: Any = ax.get_figure()
     bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03, **settings)
     bar.set_label(label)
@@ -156,7 +156,7 @@ def light(colour: str, strength: float) -> tuple[float, float, float]:
 
 
 def class_colours(count: int) -> list[str]:
-    """Return a colour for each of ``count`` classes; with ``MARKERS`` up to 56 are told apart."""
+    """Return a colour for each of ``count`` classes; with ``MARKERS``, 56 classes are distinct."""
     return [COLOURS[index % len(COLOURS)] for index in range(count)]
 
 
@@ -166,25 +166,25 @@ def class_names(classes: Any, count: int) -> list[str]:
     Raises
     ------
     ValueError
-        If there are not as many.
+        If the number of names is not ``count``.
     TypeError
-        If they are no list.
+        If ``classes`` is not a list.
     """
     if classes is None:
         return [str(index) for index in range(count)]
     names = name_list(classes)
     if len(names) != count:
-        raise ValueError(f"classes must have one name a class, that is {count}, got {len(names)}.")
+        raise ValueError(f"classes must have {count} names, one per class, got {len(names)}.")
     return names
 
 
 def name_list(classes: Any) -> list[str]:
-    """Return names as a list of strings; TypeError if they are no list."""
+    """Return names as a list of strings; raise TypeError if ``classes`` is not a list."""
     if isinstance(classes, (str, bytes)) or not isinstance(classes, Iterable):
         raise TypeError(f"classes must be a list of names, got {classes!r}.")
     return [str(name) for name in classes]
 
 
 def shorten(text: str, length: int) -> str:
-    """Return a text of no more than ``length`` characters, with dots for what is left out."""
+    """Return ``text`` cut to ``length`` characters, with dots at the end if it is cut."""
     return text if len(text) <= length else text[: max(1, length - 2)].rstrip() + ".."

@@ -1,4 +1,4 @@
-"""The weights that look at an image, as images."""
+"""Filters and weights over the pixels of an image, drawn as images."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["filters"]
 
 _SIDE = 6.5  # inches
 _COUNT, _CHANNELS = 64, 32
-# Layers that leave every feature where it is: behind them a place is still a place in the image.
+# Layers that keep the order of the features: after them a feature is still a pixel of the image.
 _IN_PLACE = ("Activation", "BatchNorm", "Dropout", "Flatten", "GaussianNoise", "LayerNorm",
              "Standardize")  # fmt: skip
 
 
 class _Tiles(NamedTuple):
-    """Images to be laid out in rows and columns, (rows, columns, height, width, 1 or 3)."""
+    """Images for a grid: (rows, columns, height, width, 1 or 3)."""
 
     images: Array
     by_channel: bool
@@ -43,36 +43,36 @@ def filters(
     *,
     count: int = _COUNT,
 ) -> Axes:
-    """Draw the filters of a convolution, or the weights of units that see a whole image.
+    """Draw the filters of a convolution, or the weights of units connected to a whole image.
 
     Parameters
     ----------
     model : Sequential
         The model.
     layer : str, int or Layer, default=None
-        A Conv2D, or a Dense layer whose inputs are the pixels of the samples, by its name, its
-        number or itself. None means the first that is one.
+        A Conv2D, or a Dense layer whose inputs are the pixels of the samples: its name, its number
+        or the layer itself. None means the first suitable layer.
     ax : matplotlib Axes, default=None
-        Where; None makes a figure of pyplot.
+        Axes to draw on; None makes a pyplot figure.
     count : int, default=64
-        How many filters or units are drawn at most, the first ones; of those with many channels a
-        quarter of it, and no more than 32 channels.
+        Maximum number of filters or units; the first ones are drawn. Filters over many channels
+        are limited to a quarter of ``count``, with at most 32 channels.
 
     Returns
     -------
     ax : matplotlib Axes
-        Black is negative, white positive, of one scale for all. Filters over the colours of images
-        (3 channels) are in colour, with 0 in the middle; over other channels each has a row, with
-        an image a channel.
+        Black is negative and white positive, on one scale for all images. Filters over the colours
+        of an image (3 channels) are drawn in colour, with 0 in the middle of the range. Filters
+        over other channels have one row each, with one image per channel.
 
     Raises
     ------
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     ValueError
-        If the model has no such layer; or the layer has no filters and its inputs are no image.
+        If the model has no such layer, or the layer has no filters and its inputs are not pixels.
     TypeError
-        If an argument is of another kind.
+        If an argument has the wrong type.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def filters(
     ax.tick_params(length=0, labelsize=9)
     ax.spines[:].set_visible(False)
     kind = "filter" if isinstance(chosen, Conv2D) else "unit"
-    ax.set_xlabel("input channel" if tiles.by_channel else f"{kind} in the row")
+    ax.set_xlabel("input channel" if tiles.by_channel else f"{kind} within the row")
     ax.set_ylabel(kind)
     ax.set_title(f"{chosen.name}: {tiles.title}", fontsize=10)
     return ax
@@ -112,15 +112,15 @@ def _first(model: Network) -> Layer:
             return layer
     known = ", ".join(f"{layer.name} {layer.input_shape}" for layer in model.layers)
     raise ValueError(
-        "model must have a Conv2D, or a Dense layer that sees the pixels of an image (its "
-        f"input_shape is {model.input_shape}), got the layers and inputs {known}."
+        "model must have a Conv2D, or a Dense layer whose inputs are the pixels of an image, got "
+        f"input_shape {model.input_shape} and the layers and inputs {known}."
     )
 
 
 def _seen(model: Network, layer: Layer) -> tuple[int, int, int] | None:
-    """Return (height, width, channels) of the image whose pixels the layer gets, or None.
+    """Return (height, width, channels) of the image whose pixels are the layer's inputs, or None.
 
-    A flat input of s * s, or of 3 * s * s that is no square, is taken for an image.
+    A flat input is interpreted as an image if it has s * s or, failing that, 3 * s * s elements.
     """
     if any(type(below).__name__ not in _IN_PLACE for below in model.layers[: layer.number]):
         return None
@@ -142,7 +142,7 @@ def _tiles(model: Network, layer: Layer, most: int) -> _Tiles:
     values = {p.kind: p.value for p in layer.parameters}
     if isinstance(layer, Conv2D):
         weight = np.moveaxis(values["weight"], 3, 0)  # (F, kh, kw, C)
-        # In colour, if its channels are those of the samples.
+        # Drawn in colour if its input channels are the colours of the samples.
         coloured = layer.input_shape == model.input_shape and model.input_shape[2:] == (3,)
         if layer.number and coloured:
             coloured = _seen(model, layer) is not None
@@ -154,9 +154,9 @@ def _tiles(model: Network, layer: Layer, most: int) -> _Tiles:
         what = "units"
     else:
         raise ValueError(
-            "layer must be a Conv2D, or a Dense layer that sees the pixels of an image (height, "
-            f"width, 1 or 3), s * s or 3 * s * s, got {layer.name} with inputs {layer.input_shape} "
-            f"in a model of input_shape {model.input_shape}."
+            "layer must be a Conv2D, or a Dense layer whose inputs are the pixels of an image "
+            f"(height, width, 1 or 3), s * s or 3 * s * s, got {layer.name} with inputs "
+            f"{layer.input_shape} in a model with input_shape {model.input_shape}."
         )
     total = len(weight)
     shown = min(total, most)
@@ -180,7 +180,7 @@ def _by_channel(weight: Array, most: int) -> _Tiles:
 
 
 def _mosaic(tiles: _Tiles) -> tuple[Array, int, int]:
-    """Return the images side by side, and how far apart they begin, with white between them."""
+    """Return the images side by side with white gaps, and the distance between their corners."""
     images = tiles.images
     rows, columns, height, width, channels = images.shape
     if channels == 3:
@@ -203,7 +203,7 @@ def _draw_grey(ax: Axes, mosaic: Array, images: Array) -> None:
 
     sizes = np.abs(images[np.isfinite(images)])
     largest = float(sizes.max(initial=0.0))
-    # A few large weights would leave the others grey in grey.
+    # Clip the largest 0.5 %: a few large weights would leave all other weights nearly grey.
     limit = float(np.quantile(sizes, 0.995)) if len(sizes) else 0.0
     limit = limit if 0 < limit < largest else largest or 1.0
     image = ax.imshow(
@@ -221,5 +221,5 @@ def _size(mosaic: Array) -> tuple[float, float]:
 
 
 def _every(count: int) -> range:
-    """Return the numbers that are written at an axis: no more than 16."""
+    """Return the numbers to label on an axis, at most 16."""
     return range(0, count, -(-count // 16))

@@ -105,11 +105,11 @@ def gradcheck(curve: _Curve, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("N (the step of the central difference is 1/N)")
     count = len(curve.elements)
     ax.set_ylabel(f"largest |difference| of {count} gradient{'' if count == 1 else 's'}")
-    verdict = "gradients are right" if curve.passed else "gradients are WRONG"
+    verdict = "gradients are correct" if curve.passed else "gradients are WRONG"
     if not any(each.backpropagated or each.quotient for each in curve.elements):
-        verdict = "all gradients are 0, which says little"
+        verdict = "inconclusive, all gradients are 0"
     if curve.kinks == count:
-        verdict = "all at a kink: nothing checked"
+        verdict = "not checked, all elements are at a kink"
     ax.set_title(f"{curve.parameter}: {verdict}", fontsize=10)
     clean(ax)
     return ax

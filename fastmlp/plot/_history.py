@@ -19,21 +19,21 @@ __all__ = ["history"]
 _SIZE = (9.0, 3.6)  # inches
 _TRAIN: dict[str, Any] = {"color": COLOURS[0], "label": "training"}
 _VALID: dict[str, Any] = {"color": COLOURS[1], "label": "validation", "linestyle": "--"}
-_FEW = 40  # epochs: up to so many are marked one by one
+_FEW = 40  # largest number of epochs with a marker each
 
 
 def history(
     history: History | Mapping[str, Sequence[float]], path: str | os.PathLike[str] | None = None
 ) -> Figure:
-    """Draw loss and accuracy by epoch, of training and validation.
+    """Draw the loss and the accuracy of training and validation over the epochs.
 
     Parameters
     ----------
     history : History or dict
-        What ``fit`` returned, or its ``history.history``.
+        The result of ``fit``, or its ``history.history``.
     path : str or path, default=None
-        Write the picture there; the end of the name says which kind (.png, .svg, .pdf). No display
-        is needed. None makes a figure of pyplot, for ``plt.show()`` or a notebook.
+        File to write; the suffix (.png, .svg, .pdf) determines the format. No display is needed.
+        None makes a pyplot figure, for ``plt.show()`` or a notebook.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def history(
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     ValueError
-        If there is no epoch to draw, or the name of the file has no known ending.
+        If the history has no epoch, or the suffix of the file is unknown.
     OSError
         If the file cannot be written.
 
@@ -78,7 +78,7 @@ def _panel(axes: Axes, name: str, train: Sequence[float], valid: Sequence[float]
     if valid:
         axes.plot(range(1, len(valid) + 1), valid, **line, **_VALID)
         last = f"{valid[-1]:.2%}" if name == "accuracy" else f"{valid[-1]:.4f}"
-        axes.set_title(f"{name}   (validation, at the end: {last})", fontsize=10)
+        axes.set_title(f"{name}   (validation, last epoch: {last})", fontsize=10)
     else:
         axes.set_title(name, fontsize=10)
     axes.set_xlabel("epoch")

@@ -1,4 +1,4 @@
-"""How the values of a network are spread: weights, and what layers give."""
+"""Histograms of weights and layer outputs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
 __all__ = ["layer_histograms"]
 
-_CHUNK = 256  # samples passed at once
+_CHUNK = 256  # samples per forward pass
 _WIDE, _HIGH = 2.7, 1.9  # inches of a panel with its margins
 _COLUMNS = 4
 _NARROW = 2.1  # inches
 
 
 class _Spread:
-    """How the values of one array are spread, which may come in parts: all of them twice.
+    """The distribution of the values of one array, which may come in parts.
 
-    ``add`` sees them first, then ``count``; bars are of the values that are finite and not 0.
+    Pass every part to ``add``, then every part to ``count``. The bars show the finite nonzero
+    values.
     """
 
     def __init__(self, title: str, bins: int, colour: str) -> None:
@@ -85,35 +86,34 @@ def layer_histograms(
     *,
     bins: int = 40,
 ) -> Axes:
-    """Draw histograms of all weights, and with ``x`` of the outputs of all layers.
+    """Draw histograms of all weights and, if ``x`` is given, of the outputs of all layers.
 
     Parameters
     ----------
     model : Sequential
         The model.
     x : array of shape (N, *input_shape), default=None
-        Samples, as for ``predict``. With them there is also a panel for the output of each layer,
-        as it is in prediction.
+        Samples, as for ``predict``. They add a panel for the output of each layer in prediction
+        mode.
     ax : matplotlib Axes, default=None
-        Where: the panels are laid into it, each with axes of its own. None makes a figure of
-        pyplot.
+        Axes to place the panels in; None makes a pyplot figure.
     bins : int, default=40
-        Bars of a histogram.
+        Number of bars per histogram.
 
     Returns
     -------
     ax : matplotlib Axes
-        ``ax.child_axes`` are the panels: first those of the parameters, then those of the layers.
-        Values that are exactly 0, as behind a relu, are counted in words, not in a bar.
+        ``ax.child_axes`` are the panels: parameters first, then layers. Values of exactly 0, as
+        after a relu, are given as a percentage above the panel and not drawn as a bar.
 
     Raises
     ------
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     ValueError
-        If x does not fit the model, or there is nothing to draw.
+        If x does not fit the model, or the model has no parameters and x is None.
     TypeError
-        If an argument is of another kind.
+        If an argument has the wrong type.
 
     Examples
     --------
@@ -125,7 +125,7 @@ def layer_histograms(
     count = _checks.integer(bins, "bins", minimum=1)
     samples = None if x is None else model.samples(x)
     if samples is None and not model.named_parameters:
-        raise ValueError("model must have parameters where no x is given, got one without any.")
+        raise ValueError("x is required for a model without parameters, got None.")
     ax = make_axes(ax)
     found = []
     for name, value in model.parameters.items():
@@ -136,7 +136,7 @@ def layer_histograms(
     if samples is not None:
         found += _of_outputs(model, samples, count)
     columns = min(_COLUMNS, len(found))
-    if ax is not None:  # no narrower than the words above a panel
+    if ax is not None:  # panels must be wide enough for the text above them
         columns = max(1, min(columns, int(size_of(ax)[0] / _NARROW)))
     rows = -(-len(found) // columns)
     ax = open_axes(ax, _WIDE * columns, _HIGH * rows)
@@ -147,7 +147,7 @@ def layer_histograms(
 
 
 def _of_outputs(model: Network, samples: Array, bins: int) -> list[_Spread]:
-    """Return how the output of each layer is spread."""
+    """Return the distribution of the output of each layer."""
     spreads = [_Spread(f"output of {layer.name}", bins, COLOURS[1]) for layer in model.layers]
     for outputs in _outputs(model, samples):
         for spread, output in zip(spreads, outputs, strict=True):
@@ -159,7 +159,7 @@ def _of_outputs(model: Network, samples: Array, bins: int) -> list[_Spread]:
 
 
 def _outputs(model: Network, samples: Array) -> Iterator[list[Array]]:
-    """Yield the outputs of all layers, a few samples at a time; they are overwritten."""
+    """Yield the outputs of all layers for successive parts of the samples, in reused buffers."""
     for start in range(0, len(samples), _CHUNK):
         part = samples[start : start + _CHUNK]
         workspace = Workspace(model, len(part))
@@ -172,9 +172,9 @@ def _outputs(model: Network, samples: Array) -> Iterator[list[Array]]:
 
 
 def _panels(ax: Axes, count: int, rows: int, columns: int) -> Iterator[Axes]:
-    """Yield axes for the panels, with room for their titles and numbers."""
+    """Yield axes for the panels, with room for titles and tick labels."""
     width, height = size_of(ax)
-    left, right = 0.5 / width, 0.1 / width  # inches, as parts of the whole
+    left, right = 0.5 / width, 0.1 / width  # margins in inches, as shares of the whole
     top, bottom = 0.36 / height, 0.36 / height
     for number in range(count):
         row, column = divmod(number, columns)

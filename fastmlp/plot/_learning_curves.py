@@ -1,4 +1,4 @@
-"""One measurement by epoch, of one or of many runs."""
+"""One metric over the epochs, for one run or several."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["learning_curves"]
 Columns = Mapping[str, Sequence[float]]
 
 _SIZE = (6.0, 4.0)  # inches
-_FEW = 40  # epochs: up to so many are marked one by one
-_LONG = 24  # characters of a name
-_INSIDE = 6  # runs: a legend of more stands beside the curves
+_FEW = 40  # largest number of epochs with a marker each
+_LONG = 24  # with longer names (in characters) the legend is beside the axes
+_INSIDE = 6  # with more runs the legend is beside the axes
 _SHARES = ("accuracy", "error")
 
 
@@ -32,17 +32,17 @@ def learning_curves(
     metric: str = "loss",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a measurement by epoch: training as a line, validation as a dashed one.
+    """Draw a metric over the epochs: training as solid lines, validation as dashed lines.
 
     Parameters
     ----------
     histories : History, or dict of str to History
-        What ``fit`` returned (or its ``history.history``), or several by the names of the runs.
+        The result of ``fit`` (or its ``history.history``), or the results of several runs by name.
     metric : str, default="loss"
-        A column, such as "accuracy"; that of validation, "val_accuracy", is drawn with it. With
-        "val_accuracy" only that is.
+        A column of the history, such as "accuracy". The validation column "val_accuracy" is drawn
+        with it if present. "val_accuracy" draws only the validation column.
     ax : matplotlib Axes, default=None
-        Where; None makes a figure of pyplot.
+        Axes to draw on; None makes a pyplot figure.
 
     Returns
     -------
@@ -53,13 +53,14 @@ def learning_curves(
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     ValueError
-        If there is no run or no epoch, or a run has no such column: the message lists those it has.
+        If there is no run or no epoch, or a run lacks the column; the message lists the columns of
+        the run.
     TypeError
-        If an argument is of another kind.
+        If an argument has the wrong type.
 
     Notes
     -----
-    A value that is not finite leaves a gap; the last one before it has a cross.
+    A value that is not finite leaves a gap, and a cross marks the last value before it.
 
     Examples
     --------
@@ -81,7 +82,7 @@ def learning_curves(
         style: dict[str, Any] = {
             "color": COLOURS[number % len(COLOURS)],
             "marker": MARKERS[number % len(MARKERS)],
-            # Of many epochs some, on every curve others.
+            # With many epochs, mark some epochs, different ones on each curve.
             "markevery": 1 if longest <= _FEW else (number % 5 * longest // 50, longest // 10),
             "markersize": 4,
             "linewidth": 1.6,
@@ -109,7 +110,7 @@ def _runs(histories: Any) -> dict[str, Columns]:
         return {"training": _columns(histories, "histories")}
     if not isinstance(histories, Mapping):
         raise TypeError(
-            "histories must be a History, or a dict of names to them, got "
+            "histories must be a History or a dict of run names to Histories, got "
             f"{type(histories).__name__}."
         )
     if not histories:
@@ -136,7 +137,7 @@ def _length(values: Any, name: str) -> int:
 
 
 def _values(name: str, columns: Columns, metric: str) -> tuple[Array, Array | None]:
-    """Return the curve of training (or the one that was asked for) and that of validation."""
+    """Return the column ``metric`` and the validation column of the same metric, or None."""
     known = {key: values for key, values in columns.items() if len(values)}
     try:
         train = _checks.array(_checks.lookup(metric, known, "metric"), metric)

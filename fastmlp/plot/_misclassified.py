@@ -1,4 +1,4 @@
-"""Images that a model takes for something else."""
+"""Misclassified images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["misclassified"]
 
 _CELL = 1.5  # inches: width of an image with its margin
-_WORDS = 0.3  # of the width: height of the two lines above an image
+_WORDS = 0.3  # height of the two lines above an image, as a share of its width
 
 
 def misclassified(
@@ -31,40 +31,39 @@ def misclassified(
     *,
     classes: Any = None,
 ) -> Axes:
-    """Draw the images whose predicted label is wrong, the worst first.
+    """Draw the misclassified images, the worst first.
 
     Parameters
     ----------
     x : array of shape (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, D)
         Images. D is H * H, or 3 * H * H with channels last.
     y_true : array of shape (N,)
-        Labels 0 to C - 1. Also one-hot rows (N, C).
-    y_pred : array of shape (N, C), or (N,) or (N, 1)
-        Probabilities, as ``predict_proba`` returns them, (N, 1) those of class 1; or the labels
-        that were predicted, without probabilities. Then there is no worst, and the order is that
-        of ``x``.
+        Labels 0 to C - 1, or one-hot rows (N, C).
+    y_pred : array of shape (N, C), (N, 1) or (N,)
+        Probabilities from ``predict_proba``: (N, C), or (N, 1) for class 1 of two classes.
+        Alternatively predicted labels (N,); the images are then drawn in the order of ``x``.
     count : int, default=25
-        How many are drawn at most.
+        Maximum number of images.
     ax : matplotlib Axes, default=None
-        Where; None makes a figure of pyplot.
+        Axes to draw on; None makes a pyplot figure.
     classes : list of str, default=None
         Names of the classes; None means their numbers.
 
     Returns
     -------
     ax : matplotlib Axes
-        Above each image the true label and what it was taken for, with its probability. The worst
-        is the one whose true label has the smallest probability.
+        Above each image stand the true label, the predicted label and its probability. The worst
+        image is the one whose true label has the smallest probability.
 
     Raises
     ------
     ImportError
         If matplotlib is missing: ``pip install "fastmlp[plot]"``.
     ValueError
-        If the arrays do not fit each other, x holds no images, or y_pred neither labels nor
+        If the arrays differ in length, x does not hold images, or y_pred holds neither labels nor
         probabilities.
     TypeError
-        If an argument is of another kind.
+        If an argument has the wrong type.
 
     Examples
     --------
@@ -116,7 +115,7 @@ def misclassified(
         words = _words(names[labels[index]], names[predicted[index]], of)
         ax.text(left + 0.5, top - 0.03, words, ha="center", va="bottom", fontsize=font,
                 linespacing=1.15)  # fmt: skip
-    # Drawing images moved them.
+    # imshow has changed the limits, so set them again.
     ax.set_xlim(0, columns)
     ax.set_ylim(rows * (height + _WORDS), 0)
     return ax
@@ -148,8 +147,8 @@ def _predictions(y_pred: Any, n: int) -> tuple[Array, Array | None]:
     given = _checks.array(y_pred, "y_pred")
     if given.ndim not in (1, 2) or len(given) != n:
         raise ValueError(
-            f"y_pred must be labels ({n},) or probabilities ({n}, C), one row an image, got shape "
-            f"{given.shape}."
+            f"y_pred must have shape ({n},) for labels or ({n}, C) for probabilities, one row per "
+            f"image, got {given.shape}."
         )
     if given.ndim == 1:
         return _whole(given, "y_pred"), None
@@ -175,7 +174,7 @@ def _true_labels(y_true: Any, n: int, probabilities: Array | None) -> Array:
             given = given[:, 0]
         return _checks.hard_labels(given, n, count, np.dtype(np.float64), "y_true")
     if given.shape != (n,):
-        raise ValueError(f"y_true must have shape ({n},), one label an image, got {given.shape}.")
+        raise ValueError(f"y_true must have shape ({n},), one label per image, got {given.shape}.")
     return _whole(given, "y_true")
 
 
@@ -184,7 +183,7 @@ def _whole(labels: Array, name: str) -> Array:
         wrong = ~(labels >= 0) | (labels != np.trunc(labels))
     if wrong.any():
         index = int(wrong.argmax())
-        hint = " Probabilities of one class are (N, 1)." if labels.dtype.kind == "f" else ""
+        hint = " Probabilities need shape (N, C) or (N, 1)." if labels.dtype.kind == "f" else ""
         raise ValueError(
             f"{name} must hold integer labels of at least 0, got {labels[index].item()!r} at index "
             f"{index}.{hint}"
@@ -196,13 +195,13 @@ def _names_of_labels(classes: Any, highest: int) -> list[str]:
     names = [str(i) for i in range(highest + 1)] if classes is None else name_list(classes)
     if len(names) <= highest:
         raise ValueError(
-            f"classes must name every label, that is {highest + 1} or more, got {len(names)}."
+            f"classes must have at least {highest + 1} names, one per label, got {len(names)}."
         )
     return names
 
 
 def _limits(images: Array) -> tuple[float, float]:
-    """Return the values that are black and white."""
+    """Return the values drawn as black and as white."""
     if images.dtype.kind in "iub":
         return 0.0, max(255.0 if images.dtype == np.uint8 else 1.0, float(images.max()))
     finite = images[np.isfinite(images)]

@@ -1,6 +1,6 @@
-"""A run of training as one HTML page that needs nothing else: no network, no script, no extra.
+"""The report of a training run: one self-contained HTML page without scripts.
 
-``page`` puts it together, ``charts`` draws lines as SVG, ``pictures`` packs samples as PNG.
+``page`` assembles it, ``charts`` draws SVG charts, ``pictures`` encodes samples as PNG.
 """
 
 from fastmlp.report.page import html, write

@@ -1,4 +1,4 @@
-"""Charts as SVG: lines over epochs, points of predictions."""
+"""SVG charts: lines over epochs, and predicted over true values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["lines", "points", "ticks"]
 
 _WIDTH, _HEIGHT = 460, 254
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 14, 38
-_FEW = 40  # points: up to so many are marked one by one
+_FEW = 40  # largest number of points with a marker each
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -38,18 +38,18 @@ def lines(
     percent: bool = False,
     from_zero: bool = False,
 ) -> str:
-    """Return a chart of values over epochs 1, 2, ...; those that are not finite are left out.
+    """Return a chart of values over epochs 1, 2, ...; values that are not finite are left out.
 
     Parameters
     ----------
     series : dict of str to sequence of float
-        Values by the name of the line; colours go by the order.
+        The values of each line by its name; colours follow the order.
     title : str
-        What they are.
+        Title of the chart.
     percent : bool, default=False
         Whether to write 0.5 as 50 %.
     from_zero : bool, default=False
-        Whether the axis begins at 0.
+        Whether the value axis starts at 0; ignored if a value is negative.
     """
     kept = {
         name: [(n, v) for n, v in enumerate(values, 1) if math.isfinite(v)]
@@ -97,7 +97,7 @@ def lines(
 
 
 def _whole(count: int) -> list[int]:
-    """Return the epochs that are written below the axis."""
+    """Return the epochs to label on the axis."""
     if count <= 8:
         return list(range(1, count + 1))
     marks = [round(mark) for mark in ticks(1, count, 6) if 1 <= mark <= count]
@@ -105,7 +105,7 @@ def _whole(count: int) -> list[int]:
 
 
 def points(true: Sequence[float], predicted: Sequence[float], title: str) -> str:
-    """Return a chart of predictions over what they should be, with the line of right ones."""
+    """Return a chart of predicted over true values, with the line of exact predictions."""
     pairs = [
         (t, p)
         for t, p in zip(true, predicted, strict=True)

@@ -1,7 +1,7 @@
-"""The page: settings, network, curves, confusion, mistakes, time, and what it ran on.
+"""The page: results, curves, confusion matrix, mistakes, time, network, settings, environment.
 
-Everything that comes from users or files goes through ``escape``: names of files, classes,
-metrics and settings. The page forbids itself scripts and the network (Content-Security-Policy).
+All text from users or files goes through ``escape``: names of files, classes, metrics and
+settings. The Content-Security-Policy of the page forbids scripts and network access.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from fastmlp.report.style import STYLE
 
 __all__ = ["html", "write"]
 
-_MOST_CLASSES = 25  # a larger matrix is no longer read; its largest entries are listed
+_MOST_CLASSES = 25  # with more classes, a list of the most frequent errors replaces the matrix
 _MOST_MISTAKES = 24
 _MOST_POINTS = 1000
 _MOST_CONFUSIONS = 20
 
 
 def write(path: str | os.PathLike[str], model: Sequential, history: History, **more: Any) -> None:
-    """Write the page of a run to a file, atomically; the arguments are those of ``html``.
+    """Write the page of a run to a file atomically; see ``html`` for the other arguments.
 
     Raises
     ------
     ValueError
         If the samples do not fit the model.
     OSError
-        If the file cannot be written; then an old one is intact.
+        If the file cannot be written; an existing file is then intact.
     """
     write_atomically(path, html(model, history, **more).encode("utf-8", "replace"))
 
@@ -61,26 +61,26 @@ def html(
     Parameters
     ----------
     model : Sequential
-        As it is after training.
+        The model after training.
     history : History
-        Of the training; it may be of no complete epoch.
+        History of the training; it may have no complete epoch.
     title : str
-        What was trained on.
+        Name of the data.
     settings : dict of str to dict
-        Values by name, in tables by name.
+        Settings by name, grouped in tables by name.
     measured : dict of str to dict of float
-        What ``evaluate`` gave, by the part of the data.
+        Results of ``evaluate`` by part of the data.
     held_out : tuple (x, y), default=None
-        What the network was not trained on: for the confusion matrix and the worst mistakes.
+        Samples not used in training, for the confusion matrix and the worst mistakes.
     held_out_name : str, default="test"
-        Which part that is.
+        Name of the part that ``held_out`` comes from: "test" or "valid".
     classes : list of str, default=None
         Names of the classes; None means their numbers.
 
     Returns
     -------
     page : str
-        HTML that refers to nothing outside itself.
+        HTML without references to other files.
 
     Raises
     ------
@@ -88,21 +88,21 @@ def html(
         If the samples do not fit the model.
     """
     sections = [
-        _section("Figures", _figures(history, measured)),
+        _section("Results", _results(history, measured)),
         _section("Learning curves", _curves(history)),
     ]
     if held_out is not None:
-        sections += _of_samples(model, *held_out, held_out_name, classes)
+        sections += _prediction_sections(model, *held_out, held_out_name, classes)
     sections += [
-        _section("Time", _time(history)),
+        _section("Training time", _time(history)),
         _section("Network", _network(model)),
         _section("Settings", _settings(settings)),
-        _section("Ran on", _machine()),
+        _section("Environment", _machine()),
     ]
     now = datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     stopped = (
         f'<p class="note">Stopped by Ctrl-C after {len(history.epochs)} complete epochs; the '
-        "weights are those of the last complete step.</p>"
+        "weights are from the last complete step.</p>"
         if history.interrupted
         else ""
     )
@@ -128,7 +128,7 @@ def _section(title: str, inside: str, about: str = "") -> str:
 def _table(
     head: Sequence[object], rows: Sequence[Sequence[object]], kind: str = "", left: int = 1
 ) -> str:
-    """Return a table; the first ``left`` columns are texts, the others numbers."""
+    """Return a table; the first ``left`` columns hold text, the others numbers."""
 
     def line(cells: Sequence[object], tag: str) -> str:
         return "".join(
@@ -158,10 +158,10 @@ def _headline(model: Sequential, measured: Mapping[str, Mapping[str, float]]) ->
     return ", ".join(parts)
 
 
-# --- Figures, curves, time ----------------------------------------------------------------------
+# --- Results, curves, time ----------------------------------------------------------------------
 
 
-def _figures(history: History, measured: Mapping[str, Mapping[str, float]]) -> str:
+def _results(history: History, measured: Mapping[str, Mapping[str, float]]) -> str:
     names = list(dict.fromkeys(name for values in measured.values() for name in values))
     rows = []
     if history.epochs:
@@ -178,7 +178,7 @@ def _cell(values: Mapping[str, float], name: str) -> str:
 def _curves(history: History) -> str:
     columns = history.history
     if not history.epochs:
-        return '<p class="faint">There is no complete epoch to show.</p>'
+        return '<p class="faint">No epoch is complete.</p>'
     result = []
     for name, values in columns.items():
         if name.startswith("val_") or name in ("learning_rate", "time"):
@@ -200,28 +200,28 @@ def _time(history: History) -> str:
         return ""
     rows = [
         ["epochs", str(len(times))],
-        ["in all", f"{sum(times):.4g} s"],
-        ["an epoch, median", f"{statistics.median(times):.4g} s"],
-        ["an epoch, longest", f"{max(times):.4g} s"],
+        ["total", f"{sum(times):.4g} s"],
+        ["median epoch", f"{statistics.median(times):.4g} s"],
+        ["longest epoch", f"{max(times):.4g} s"],
     ]
-    chart = charts.lines({"seconds": times}, "seconds an epoch", from_zero=True)
+    chart = charts.lines({"seconds": times}, "seconds per epoch", from_zero=True)
     return f'<div class="grid">{chart}{_table([], rows)}</div>'
 
 
-# --- What was predicted -------------------------------------------------------------------------
+# --- Predictions --------------------------------------------------------------------------------
 
 
-def _of_samples(
+def _prediction_sections(
     model: Sequential, x: Array, y: Array, part: str, classes: Sequence[str] | None
 ) -> list[str]:
-    """Return the sections about samples that the network has not seen in training."""
+    """Return the sections about samples that were not used in training."""
     targets = np.asarray(y)
     if not model.loss.classifies:
-        return _of_numbers(model, x, targets, part)
+        return _regression_sections(model, x, targets, part)
     probabilities = model.predict_proba(x)
     if isinstance(model.loss, losses.BinaryCrossEntropy):
         if model.output_shape != (1,):
-            return []  # several answers a sample: no single one is right or wrong
+            return []  # several independent outputs do not form one class per sample
         true = (targets.reshape(len(x)) > 0.5).astype(np.int64)
         probabilities = np.hstack([1 - probabilities, probabilities])
         names = list(classes or ("no", "yes"))
@@ -231,18 +231,16 @@ def _of_samples(
     taken = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(true, taken, labels=np.arange(len(names)))
     wrong = int((true != taken).sum())
-    about = (
-        f"Of {len(x):,} samples to {escape(_verb(part))}, {wrong:,} are taken for another class."
-    )
+    about = f"{wrong:,} of {len(x):,} {escape(_adjective(part))} samples are misclassified."
     mistakes = _mistakes(x, true, taken, probabilities, names)
     return [
-        _section("Confusion", _confusion(matrix, names), about),
-        _section("Worst mistakes", mistakes, "Those that the network is surest of."),
+        _section("Confusion matrix", _confusion(matrix, names), about),
+        _section("Worst mistakes", mistakes, "Ordered by the probability of the wrong class."),
     ]
 
 
-def _verb(part: str) -> str:
-    return "validate" if part == "valid" else part
+def _adjective(part: str) -> str:
+    return "validation" if part == "valid" else part
 
 
 def _confusion(matrix: Array, names: Sequence[str]) -> str:
@@ -252,7 +250,7 @@ def _confusion(matrix: Array, names: Sequence[str]) -> str:
         order = np.argsort(-errors, axis=None, kind="stable")[:_MOST_CONFUSIONS]
         places = [divmod(int(place), len(names)) for place in order]
         rows = [[names[i], names[j], errors[i, j]] for i, j in places if errors[i, j]]
-        return _table(["true", "taken for", "times"], rows, left=2)
+        return _table(["true", "predicted", "count"], rows, left=2)
     most = matrix.sum(axis=1).clip(min=1)
     head = "".join(f"<th class=n>{escape(name)}</th>" for name in names)
     lines = []
@@ -273,7 +271,7 @@ def _confusion(matrix: Array, names: Sequence[str]) -> str:
         cells.append(f'<td class="n faint">{recall}</td>')
         lines.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     return (
-        '<div class="scroll"><table class="matrix"><thead><tr><th class=faint>true \\ taken for'
+        '<div class="scroll"><table class="matrix"><thead><tr><th class=faint>true \\ predicted'
         f"</th>{head}<th class='n faint'>recall</th></tr></thead><tbody>{''.join(lines)}</tbody>"
         "</table></div>"
     )
@@ -284,7 +282,7 @@ def _mistakes(
 ) -> str:
     wrong = np.flatnonzero(true != taken)
     if not len(wrong):
-        return '<p class="faint">There is none.</p>'
+        return '<p class="faint">None.</p>'
     sure = probabilities[wrong, taken[wrong]]
     shown = wrong[np.argsort(-sure, kind="stable")[:_MOST_MISTAKES]].tolist()
     if not pictures.is_image(x.shape[1:]):
@@ -293,12 +291,13 @@ def _mistakes(
              _share(probabilities[i, true[i]])]
             for i in shown
         ]  # fmt: skip
-        head = ["sample", "true", "taken for", "probability", "of the true one"]
+        head = ["sample", "true", "predicted", "probability", "probability of true class"]
         return _table(head, rows, left=3)
     cards = [
         f'<figure class="card"><img src="{pictures.data_uri(x[i])}" alt="sample {i}">'
-        f"<figcaption><b>{escape(names[true[i]])}</b> taken for <b>{escape(names[taken[i]])}</b>"
-        f"<br><span class=faint>{_share(probabilities[i, taken[i]])}<br>sample {i}</span>"
+        f"<figcaption>true <b>{escape(names[true[i]])}</b>, predicted "
+        f"<b>{escape(names[taken[i]])}</b><br><span class=faint>"
+        f"{_share(probabilities[i, taken[i]])}<br>sample {i}</span>"
         "</figcaption></figure>"
         for i in shown
     ]
@@ -309,8 +308,8 @@ def _share(value: float) -> str:
     return f"{value:.1%}"
 
 
-def _of_numbers(model: Sequential, x: Array, targets: Array, part: str) -> list[str]:
-    """Return the sections about predicted numbers, of the first output."""
+def _regression_sections(model: Sequential, x: Array, targets: Array, part: str) -> list[str]:
+    """Return the section about predicted numbers; only the first output is shown."""
     predicted = model.predict(x).reshape(len(x), -1)[:, 0].astype(np.float64)
     true = targets.reshape(len(x), -1)[:, 0].astype(np.float64)
     some = np.unique(np.linspace(0, len(x) - 1, min(len(x), _MOST_POINTS)).astype(int))
@@ -320,11 +319,11 @@ def _of_numbers(model: Sequential, x: Array, targets: Array, part: str) -> list[
     order = np.argsort(-errors, kind="stable")[:10].tolist()
     rows = [[i, f"{true[i]:.4g}", f"{predicted[i]:.4g}", f"{errors[i]:.4g}"] for i in order]
     table = _table(["sample", "true", "predicted", "error"], rows)
-    about = f"Of the {len(x):,} samples to {escape(_verb(part))}; the table has the largest errors."
+    about = f"{len(x):,} {escape(_adjective(part))} samples; the table lists the largest errors."
     return [_section("Predictions", f'<div class="grid">{chart}{table}</div>', about)]
 
 
-# --- What was trained, and on what --------------------------------------------------------------
+# --- Network, settings, environment -------------------------------------------------------------
 
 
 def _network(model: Sequential) -> str:

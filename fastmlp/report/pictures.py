@@ -1,4 +1,4 @@
-"""Samples as pictures inside a page: PNG, written with zlib alone."""
+"""Samples as PNG pictures inside a page, written with zlib alone."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fastmlp._types import Array
 
 __all__ = ["data_uri", "is_image", "png"]
 
-_SMALLEST, _LARGEST = 4, 512  # pixels of a side that are worth a look, and that a page can hold
+_SMALLEST, _LARGEST = 4, 512  # side in pixels: smaller is not an image, larger bloats the page
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Return whether samples of a shape are pictures: (H, W), (H, W, 1) or (H, W, 3)."""
+    """Return whether samples of a shape are images: (H, W), (H, W, 1) or (H, W, 3)."""
     sides = all(_SMALLEST <= side <= _LARGEST for side in shape[:2])
     return sides and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3)))
 
@@ -24,8 +24,8 @@ def is_image(shape: tuple[int, ...]) -> bool:
 def png(image: Array) -> bytes:
     """Return an image (H, W), (H, W, 1) or (H, W, 3) as a PNG file.
 
-    Bytes stay as they are, numbers from 0 to 1 are multiplied by 255; others are brought to that
-    range, by the least and the largest value of the image.
+    Bytes are written unchanged. Numbers from 0 to 1 are multiplied by 255; an image with other
+    numbers is first scaled to this range by its minimum and maximum.
     """
     pixels = image.reshape(*image.shape[:2], -1)
     if pixels.dtype != np.uint8:
@@ -35,7 +35,7 @@ def png(image: Array) -> bytes:
             values = (values - low) / (high - low or 1.0)
         pixels = np.rint(255 * values).astype(np.uint8)
     height, width, channels = pixels.shape
-    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each begins with its filter, none
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each row begins with filter type 0
     rows[:, 1:] = pixels.reshape(height, -1)
     header = struct.pack(">2I5B", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
@@ -46,5 +46,5 @@ def png(image: Array) -> bytes:
 
 
 def data_uri(image: Array) -> str:
-    """Return an image as the address of an ``img`` element."""
+    """Return an image as a data URI for an ``img`` element."""
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()

@@ -1,4 +1,4 @@
-"""How the page looks: light or dark as the reader's system is, on wide and narrow windows."""
+"""The style sheet of the page: follows the light or dark mode of the system and any width."""
 
 __all__ = ["STYLE"]
 

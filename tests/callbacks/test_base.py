@@ -252,16 +252,19 @@ def test_ctrl_c_between_steps_ends_the_run_after_that_step(model, toy):
         (lambda: fm.ModelCheckpoint(3), "expected str, bytes or os.PathLike object"),
         (lambda: fm.ModelCheckpoint(b"a"), "path must be a str or a path, got b'a'."),
         (lambda: fm.ModelCheckpoint("a", 0), "every_epochs must be at least 1, got 0."),
-        (lambda: fm.ModelCheckpoint("a", None), "every_epochs must be an integer where every_st"),
+        (
+            lambda: fm.ModelCheckpoint("a", None),
+            "every_epochs and every_steps cannot both be None.",
+        ),
         (lambda: fm.ModelCheckpoint("a", every_steps=2.5), "every_steps must be an integer"),
         (
             lambda: fm.ModelCheckpoint("a", every_steps=2, monitor="loss"),
-            "every_steps must be None where monitor is given",
+            "every_steps cannot be set with a monitor, which epochs measure, got every_steps=2.",
         ),
         (lambda: fm.ModelCheckpoint("a", keep=0), "keep must be at least 1, got 0."),
         (
             lambda: fm.ModelCheckpoint("a", keep=2),
-            "path must hold {epoch} or {step} to keep more than one file, got a.",
+            "path must contain {epoch} or {step} if keep is not 1, got a.",
         ),
         (lambda: fm.LearningRateLogger(0), "every_steps must be at least 1, got 0."),
         (lambda: fm.CSVLogger("a", ", "), "separator must be one character, got ', '."),

@@ -459,7 +459,7 @@ def test_callbacks_are_closed_in_their_order_also_if_one_fails(model, toy):
         (
             {"validation_data": (1, 2)},
             TypeError,
-            "validation_data must be a dict of names to tuples (x, y), got tuple.",
+            "validation_data must be a dict of (x, y) tuples by name, got tuple.",
         ),
         (
             {"validation_data": {}},
@@ -474,14 +474,14 @@ def test_callbacks_are_closed_in_their_order_also_if_one_fails(model, toy):
         (
             {"validation_data": {"a/b": (1, 2)}},
             ValueError,
-            "a name in validation_data must be of letters, digits and _ . -, and not 'batch' or "
-            "'epoch', got 'a/b'.",
+            "a name in validation_data must consist of letters, digits, '_', '.' and '-', and must "
+            "not be 'batch' or 'epoch', got 'a/b'.",
         ),
         (
             {"validation_data": {"epoch": (1, 2)}},
             ValueError,
-            "a name in validation_data must be of letters, digits and _ . -, and not 'batch' or "
-            "'epoch', got 'epoch'.",
+            "a name in validation_data must consist of letters, digits, '_', '.' and '-', and must "
+            "not be 'batch' or 'epoch', got 'epoch'.",
         ),
         (
             {"validation_data": {"test": 5}},
@@ -492,7 +492,7 @@ def test_callbacks_are_closed_in_their_order_also_if_one_fails(model, toy):
         (
             {"validation_steps": 10},
             ValueError,
-            "validation_data must be given where validation_steps is, got None.",
+            "validation_steps requires validation_data, got validation_data=None.",
         ),
     ],
     ids=str,
@@ -578,7 +578,7 @@ def test_batches_from_python_need_samples_to_look_at(model, toy, tmp_path):
         yield toy
 
     board = fm.TensorBoard(tmp_path, every_steps=1)
-    with pytest.raises(ValueError, match=r"probe must be given, \(x, y\), where fit takes batches"):
+    with pytest.raises(ValueError, match=r"probe=\(x, y\) is required when fit takes batches"):
         model.fit(source, callbacks=[board])
     model.fit(source, callbacks=[fm.TensorBoard(tmp_path, every_steps=1, probe=toy)])
     model.fit(source, callbacks=[fm.TensorBoard(tmp_path, every_steps=1, histograms=False)])

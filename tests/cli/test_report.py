@@ -16,8 +16,8 @@ def test_page_of_the_command(tmp_path, run):
     assert status == 0
     assert f"report {path}" in out
     page = Page(path.read_text(encoding="utf-8"))
-    for heading in ("Figures", "Learning curves", "Confusion", "Worst mistakes", "Time", "Network",
-                    "Settings", "Ran on"):  # fmt: skip
+    for heading in ("Results", "Learning curves", "Confusion matrix", "Worst mistakes", "Training time",
+                    "Network", "Settings", "Environment"):  # fmt: skip
         assert heading in page.text
     accuracy = re.search(r"test   loss .*  accuracy (\S+)", out)[1]
     assert f"test accuracy {accuracy}" in page.text

@@ -81,11 +81,11 @@ def test_layers_keep_the_order_of_the_command_line(run):
     [
         ("epoch = 3", "run.toml: epoch is unknown. Did you mean epochs?"),
         ("[training]\nlearning = 1", "run.toml: [training] learning is unknown."),
-        ("[model]\nlr = 0.1", "run.toml: [model] lr belongs into [training]."),
+        ("[model]\nlr = 0.1", "run.toml: [model] lr belongs in [training]."),
         ("[modle]\nhidden = [3]", "run.toml: unknown table [modle]. Did you mean model?"),
         ("[zzz]", "run.toml: unknown table [zzz]. The tables are data, model, output, training."),
-        ("epochs = 1\n[training]\nepochs = 2", "run.toml: epochs is there twice"),
-        ("batch_size = 1\n[training]\nbatch-size = 2", "run.toml: batch-size is there twice"),
+        ("epochs = 1\n[training]\nepochs = 2", "run.toml: epochs is set twice"),
+        ("batch_size = 1\n[training]\nbatch-size = 2", "run.toml: batch-size is set twice"),
         ('epochs = "3"', "run.toml: epochs must be an integer, got '3'."),
         ("epochs = true", "run.toml: epochs must be an integer, got True."),
         ("lr = inf", "run.toml: lr must be a finite number, got inf."),
@@ -106,16 +106,16 @@ def test_layers_keep_the_order_of_the_command_line(run):
         ("training = 3", "run.toml: training must be a table, [training], got 3."),
         (
             '[model]\nconv = "4x3"',
-            "run.toml: [model] conv is a layer, and belongs into layers: a list",
+            "run.toml: [model] conv is a layer; put it into layers, a list",
         ),
         (
             "avg-pool = 2",
-            'run.toml: avg-pool is a layer, and belongs into layers: a list such as ["',
+            'run.toml: avg-pool is a layer; put it into layers, a list such as ["',
         ),
         ('config = ""', "run.toml: config is unknown."),
         ('data = ""', "run.toml: data must be the name of a file or a folder, got ''."),
         ('checkpoint = ""', "run.toml: checkpoint must be the name of a file, got ''."),
-        ('resume = ""', "run.toml: resume must be the name of a file, or true for that of check"),
+        ('resume = ""', "run.toml: resume must be the name of a file, or true for the file"),
         ('[output]\nsave = ""', "run.toml: [output] save must be the name of a file, got ''."),
         ('report = ""', "run.toml: report must be the name of a file, got ''."),
         ('plot = ""', "run.toml: plot must be the name of a file, got ''."),
@@ -143,7 +143,7 @@ def test_mistakes_in_a_file(text, message, tmp_path, run):
 def test_files_that_are_no_text(tmp_path, run):
     path = tmp_path / "run.toml"
     path.write_bytes(b"\xff\xfe")
-    assert "must be a TOML file, which is text in UTF-8." in run("train", "--config", path).err
+    assert "must be a TOML file in UTF-8." in run("train", "--config", path).err
     assert "No such file" in run("train", "--config", tmp_path / "none.toml").err
 
 

@@ -92,7 +92,7 @@ def test_early_stopping(run):
     status, out, _ = run("train", "--hidden", 8, "--epochs", 50, "--lr", 0, "--early-stopping", 3)
     assert status == 0
     assert "for 4 of 50 epochs" in out
-    told = "stopped after epoch 4: val_loss no better for 3; the weights are those of epoch 1\n"
+    told = "stopped after epoch 4: val_loss did not improve for 3 epochs; the weights are from epoch 1\n"
     assert told in out
     assert "stopped" not in run("train", *SHORT, "--early-stopping", 3).out
     message = run("train", *SHORT, "--early-stopping", 3, "--monitor", "val_f1").err
@@ -103,7 +103,9 @@ def test_the_epoch_named_is_that_of_the_weights(tmp_path, run):
     best, saved = tmp_path / "best", tmp_path / "m"
     options = ("--hidden", 8, "--lr", 1, "--early-stopping", 2, "--save", saved)
     out = run("train", *options, "--epochs", 100).out
-    found = re.search(r"stopped after epoch (\d+): val_loss no better for 2; .* epoch (\d+)", out)
+    found = re.search(
+        r"stopped after epoch (\d+): val_loss did not improve for 2 epochs; .* epoch (\d+)", out
+    )
     end, epoch = map(int, found.groups())
     assert end == epoch + 2
     assert run("train", "--hidden", 8, "--lr", 1, "--epochs", epoch, "--save", best).status == 0
@@ -128,7 +130,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, run):
     status, out, _ = run("train", *common, "--epochs", 4, "--checkpoint", checkpoint, "--resume",
                          "--save", parts)  # fmt: skip
     assert status == 0
-    assert f"goes on from {checkpoint}" in out
+    assert f"resumed from {checkpoint}" in out
     assert "epoch 3/4" in out and "epoch 2/4" not in out
     assert whole.read_bytes() == parts.read_bytes()
 
@@ -142,7 +144,7 @@ def test_a_resumed_run_counts_its_own_epochs(tmp_path, run):
     for epochs in (3, 2):
         status, out, err = run("train", *common, "--epochs", epochs, "--save", tmp_path / "m")
         assert (status, err) == (0, "")
-        assert "nothing to do: the checkpoint has 3 epochs; raise --epochs\n" in out
+        assert "nothing to train: the checkpoint has 3 epochs; increase --epochs\n" in out
         assert "time" not in out
         assert f"model  {tmp_path / 'm'}\n" in out  # the model of the checkpoint
 
@@ -258,7 +260,7 @@ def test_standardize(tmp_path, run):
         (["--schedule", "step:0.5"], "--schedule must be cosine"),
         (["--schedule", "step:x"], "--schedule must be cosine"),
         (["--schedule", "cosine:3"], "--schedule must be cosine"),
-        (["--warmup", "2"], "--warmup must be from 0 to below the 2 epochs, got 2."),
+        (["--warmup", "2"], "--warmup must be at least 0 and below --epochs (2), got 2."),
         (["--optimizer", "adam", "--momentum", "0.9"], "--momentum is not a setting of adam"),
         (["--clip-norm", "0"], "clip_norm must be above 0"),
         (["--clip-norm", "1", "--clip-value", "1"], "cannot both be set"),
@@ -269,9 +271,9 @@ def test_standardize(tmp_path, run):
         (["--checkpoint-steps", "5"], "--checkpoint-steps needs --checkpoint FILE."),
         (["--tensorboard-steps", "5"], "--tensorboard-steps needs --tensorboard DIR."),
         (["--resume"], "--resume needs a file"),
-        (["--resume", "/no/such"], "--resume: there is no checkpoint /no/such."),
+        (["--resume", "/no/such"], "--resume: the checkpoint /no/such does not exist."),
         (["--report", "run.pdf"], "--report must name a file *.html, got 'run.pdf'."),
-        (["--report", "/no/such/run.html"], "the folder /no/such of"),
+        (["--report", "/no/such/run.html"], "--report /no/such/run.html: the folder /no/such does"),
         (["--save", ""], "--save must be the name of a file, got ''."),
         (["--report", ""], "--report must be the name of a file, got ''."),
         (["--plot", ""], "--plot must be the name of a file, got ''."),
@@ -283,8 +285,8 @@ def test_standardize(tmp_path, run):
         (["--data", ""], "--data must be the name of a file or a folder, got ''."),
         (["--resume", ""], "--resume must be the name of a file, got ''."),
         (["--save", "m" * 300], "File name too long; nothing was written"),
-        (["--checkpoint", "m" * 250], "give it a shorter name"),
-        (["--save", "a.x", "--csv", "./a.x"], "--save and --csv must name two files"),
+        (["--checkpoint", "m" * 250], "choose a shorter name"),
+        (["--save", "a.x", "--csv", "./a.x"], "--save and --csv must name different files"),
         (["--hidden", "0"], "--hidden must be at least 1, got 0."),
         (["--dropout", "1.5"], "--dropout must be at least 0 and below 1, got 1.5."),
         (["--lr", "-1"], "--lr must be finite and at least 0, got -1.0."),
@@ -315,7 +317,7 @@ def test_the_data_are_not_written_over(option, table, tmp_path, run, monkeypatch
     for name in (table, "data.csv", "./data.csv", "link"):
         status, out, err = run("train", table, *SHORT, option, name)
         assert (status, out) == (2, "")
-        assert f"DATA and {option} must name two files, got {str(name)!r} for both." in err
+        assert f"DATA and {option} must name different files, got {str(name)!r} for both." in err
     assert table.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.csv", "link"]
 
@@ -326,7 +328,7 @@ def test_no_input_is_written_over(tmp_path, run):
     for given, name in ((["mnist", "--data", path], "--data"), (["--config", path], "--config"),
                         (["--resume", path], "--resume")):  # fmt: skip
         err = run("train", *given, "--save", path).err
-        assert f"{name} and --save must name two files" in err
+        assert f"{name} and --save must name different files" in err
     assert path.read_bytes() == b""
 
 
@@ -353,7 +355,7 @@ def test_a_training_that_fails_is_saved_as_far_as_it_came(error, epoch, tmp_path
     status, out, err = run("train", *options, "--save", path)
     assert (status, out) == (1 if error is None else 2, "")
     lines = err.splitlines()
-    assert lines[0] == f"model  {path} (as far as it came)"
+    assert lines[0] == f"model  {path} (training incomplete)"
     assert len(lines) == 2
     assert ("Training diverged" if error is None else "No space left on device") in lines[1]
     assert fm.load_model(path).epochs_begun >= epoch
@@ -385,5 +387,5 @@ def test_a_pipe_is_told_before_training(tmp_path, run):
     os.mkfifo(tmp_path / "pipe")
     status, out, err = run("train", "--csv", tmp_path / "pipe")
     assert (status, out) == (2, "")
-    assert f"{tmp_path / 'pipe'}: is a device or a pipe; give the name of a file." in err
+    assert f"{tmp_path / 'pipe'}: is a device or a pipe; name a regular file." in err
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -220,7 +220,7 @@ def test_generators_need_adapt(backend):
     batches = [(x[i : i + 32], y[i : i + 32]) for i in range(0, 150, 32)]
     model, other = make(backend), make(backend)
     message = (
-        r"standardize_0 has not seen data yet: call fit with arrays, or model.layers\[0\].adapt"
+        r"standardize_0 has no statistics yet. Call fit with arrays or model.layers\[0\].adapt"
     )
     for call in (
         lambda: model.fit(batches),
@@ -259,11 +259,11 @@ def test_shown():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fm.Standardize(0), "axis must be counted from the end, below 0, got 0"),
-        (lambda: fm.Standardize((-1, -1)), "axis must name different axes"),
+        (lambda: fm.Standardize(0), r"axis must be negative \(counted from the end\), got 0"),
+        (lambda: fm.Standardize((-1, -1)), "axis must not contain the same axis twice"),
         (lambda: fm.Standardize("x"), "axis must be an integer, got 'x'"),
-        (lambda: fm.Standardize(mean=[1]), "mean and std must be given together, got no std"),
-        (lambda: fm.Standardize(std=[1]), "mean and std must be given together, got no mean"),
+        (lambda: fm.Standardize(mean=[1]), "mean and std are required together, got only mean"),
+        (lambda: fm.Standardize(std=[1]), "mean and std are required together, got only std"),
         (lambda: fm.Standardize(mean=[1, np.nan], std=[1, 1]), "mean must hold finite numbers"),
         (lambda: fm.Standardize(mean=[1, 1], std=[1, 0]), "std must hold finite numbers above 0"),
         (
@@ -272,13 +272,13 @@ def test_shown():
         ),
         (
             lambda: fm.Sequential([fm.Standardize(-2)], (3,)),
-            r"standardize_0: axis must name axes of samples of shape \(3,\), got -2",
+            r"standardize_0: axis must be in range for samples of shape \(3,\), got -2",
         ),
         (
             lambda: fm.Sequential([fm.Dense(3), fm.Standardize()], (3,)),
             "standardize_0 must be the first layer",
         ),
-        (lambda: fm.Standardize().adapt([[1.0]]), "adapt needs a layer of a model"),
+        (lambda: fm.Standardize().adapt([[1.0]]), "adapt requires a layer that is part of a model"),
         (lambda: make("numpy").layers[0].adapt([[1.0]]), r"x must have shape \(N, 5\)"),
         (
             lambda: make("numpy", dtype="float64").layers[0].adapt([[1e300] * 5, [-1e300] * 5]),

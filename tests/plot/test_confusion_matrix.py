@@ -27,7 +27,7 @@ def test_cells_shades_and_names():
     )
     assert names(ax.xaxis) == names(ax.yaxis) == ["0", "1", "2"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class", "true class")
-    assert ax.get_title() == "66.67% of 6 right"
+    assert ax.get_title() == "66.67% of 6 correct"
     assert ax.figure.axes[1].get_ylabel() == "share of the true class (row)"
 
 
@@ -76,26 +76,33 @@ def test_many_classes_have_shades_only():
     [
         (
             ([0, 1], np.eye(2)), ValueError,
-            "y_pred must hold labels, of shape (N,), got (2, 2). Of outputs or one-hot rows take "
-            "y_pred.argmax(axis=1).",
+            "y_pred must have shape (N,), one label per sample, got (2, 2). For outputs or one-hot "
+            "rows, pass y_pred.argmax(axis=1).",
         ),
         (([0], [0, 1]), ValueError, "y_true and y_pred must have the same length, got 1 and 2."),
         (([], []), ValueError, "y_true must hold at least one label, got none."),
-        (([0, 1], [0.5, 1.0]), ValueError, "y_pred must hold labels, got 0.5 at index 0."),
+        (
+            ([0, 1], [0.5, 1.0]), ValueError,
+            "y_pred must hold labels (integers or strings), got 0.5 at index 0.",
+        ),
         (
             ([0, 1], ["0", "1"]), ValueError,
-            "y_true and y_pred must hold labels of one kind, got dtypes int64 and <U1.",
+            "y_true and y_pred must both hold integers or both hold strings, got dtypes int64 and "
+            "<U1.",
         ),
         (
             ([0, 2], [0, 1], ["a", "b"]), ValueError,
-            "y_true and y_pred must hold labels from 0 to 1 (2 classes), got 2.",
+            "y_true and y_pred must hold labels from 0 to 1, got 2 with 2 classes.",
         ),
         (
             (["a"], ["c"], ["a", "b"]), ValueError,
-            "y_true and y_pred must hold labels in classes (2 classes), got 'c'.",
+            "y_true and y_pred must hold labels in classes, got 'c' with 2 classes.",
         ),
         (([0], [0], "ab"), TypeError, "classes must be a list of names, got 'ab'."),
-        ((["a"], ["a"], ["a", "a"]), ValueError, "classes must name each class once, got ['a', 'a']."),
+        (
+            (["a"], ["a"], ["a", "a"]), ValueError,
+            "classes must not contain a name twice, got ['a', 'a'].",
+        ),
     ],
 )  # fmt: skip
 def test_refused(arguments, error, message):

@@ -63,13 +63,13 @@ def test_where_it_changes_its_mind(model, labels, where, backend):
     drawn = points(ax)
     np.testing.assert_array_equal(drawn[str(labels[1])], X[right])
     np.testing.assert_array_equal(drawn[str(labels[0])], X[~right])
-    assert ax.get_title() == "100.0% of 40 points right"
+    assert ax.get_title() == "100.0% of 40 points correct"
 
 
 def test_the_share_of_right_points():
     y = (X[:, 0] <= 0.3).astype(int)
     y[:4] = 1 - y[:4]
-    assert plot.decision_boundary(line_at(0.3, 2), X, y).get_title() == "90.0% of 40 points right"
+    assert plot.decision_boundary(line_at(0.3, 2), X, y).get_title() == "90.0% of 40 points correct"
 
 
 def test_many_classes_are_all_told_apart():
@@ -120,8 +120,7 @@ def test_one_point_and_one_class():
     [
         (
             (fm.MLP(784, [], 10), X), ValueError,
-            "model must take two inputs, input_shape (2,), so that a plane shows them all, got "
-            "input_shape (784,).",
+            "model must have input_shape (2,), because the plot is a plane, got (784,).",
         ),
         (("model", X), TypeError, "model must be a fastmlp model, got str."),
         (
@@ -134,15 +133,15 @@ def test_one_point_and_one_class():
         ),
         (
             (fm.MLP(2, [], 1), X, np.full(40, 0.5)), ValueError,
-            "y must hold labels 0 and 1, or -1 and 1, for a model of one output, got 0.5 at index 0.",
+            "y must hold labels 0 and 1, or -1 and 1, for a model with one output, got 0.5 at index 0.",
         ),
         (
             (fm.MLP(2, [], 1), X, np.arange(40) % 3 - 1), ValueError,
-            "y must hold labels 0 and 1, or -1 and 1, for a model of one output, got 0 at index 1.",
+            "y must hold labels 0 and 1, or -1 and 1, for a model with one output, got 0 at index 1.",
         ),
         (
             (fm.MLP(2, [], 1), X, [0, 1]), ValueError,
-            "y must have one label a point, shape (40,), got (2,).",
+            "y must have shape (40,), one label per point, got (2,).",
         ),
     ],
 )  # fmt: skip
@@ -155,7 +154,7 @@ def test_refused(arguments, error, message):
 @pytest.mark.parametrize(
     ("classes", "error", "message"),
     [
-        (["a"], ValueError, "classes must have one name a class, that is 2, got 1."),
+        (["a"], ValueError, "classes must have 2 names, one per class, got 1."),
         ("ab", TypeError, "classes must be a list of names, got 'ab'."),
     ],
 )
@@ -167,13 +166,13 @@ def test_names_refused(classes, error, message):
 
 def test_outputs_that_are_images_are_refused():
     model = fm.Sequential([fm.Embedding(5, 3, combine=None)], (2,))
-    with pytest.raises(ValueError, match="model must have outputs of classes, of shape"):
+    with pytest.raises(ValueError, match=r"model must have output_shape \(classes,\) or \(1,\)"):
         plot.decision_boundary(model, [[0, 1]])
 
 
 def test_inputs_that_are_integers_are_refused():
     model = fm.Sequential([fm.Embedding(5, 3, combine="sum")], (2,))
     with pytest.raises(
-        ValueError, match="model must take real numbers, got one that takes integers"
+        ValueError, match="model must take real numbers, got a model that takes integers"
     ):
         plot.decision_boundary(model, [[0, 1]])

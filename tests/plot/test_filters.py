@@ -100,14 +100,14 @@ def test_weights_that_are_all_equal_or_zero():
         ((3,), TypeError, "model must be a fastmlp model, got int."),
         (
             (fm.MLP(5, [4], 2),), ValueError,
-            "model must have a Conv2D, or a Dense layer that sees the pixels of an image (its "
-            "input_shape is (5,)), got the layers and inputs dense_0 (5,), dense_1 (4,).",
+            "model must have a Conv2D, or a Dense layer whose inputs are the pixels of an image, got "
+            "input_shape (5,) and the layers and inputs dense_0 (5,), dense_1 (4,).",
         ),
         (
             (fm.MLP(16, [4], 2), "dense_1"), ValueError,
-            "layer must be a Conv2D, or a Dense layer that sees the pixels of an image (height, "
-            "width, 1 or 3), s * s or 3 * s * s, got dense_1 with inputs (4,) in a model of "
-            "input_shape (16,).",
+            "layer must be a Conv2D, or a Dense layer whose inputs are the pixels of an image "
+            "(height, width, 1 or 3), s * s or 3 * s * s, got dense_1 with inputs (4,) in a model "
+            "with input_shape (16,).",
         ),
         (
             (fm.MLP(16, [4], 2), "dens_1"), ValueError,

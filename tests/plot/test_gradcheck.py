@@ -22,7 +22,7 @@ def test_what_is_drawn():
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     assert ax.get_xlabel() == "N (the step of the central difference is 1/N)"
     assert ax.get_ylabel() == "largest |difference| of 10 gradients"
-    assert ax.get_title() == "dense_1.weight: gradients are right"
+    assert ax.get_title() == "dense_1.weight: gradients are correct"
     assert re.fullmatch(r"\d\.\de-1\d at N = [\d ]+", ax.texts[0].get_text())
 
 
@@ -33,7 +33,7 @@ def test_zeros_have_a_place_of_their_own():
     assert len(line.get_xdata()) == 0
     assert list(zeros.get_xdata()) == [1, 10]
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["difference of exactly 0"]
-    assert ax.get_title() == "dense_1.weight: all gradients are 0, which says little"
+    assert ax.get_title() == "dense_1.weight: inconclusive, all gradients are 0"
     ax.figure.canvas.draw()
 
 
@@ -50,7 +50,7 @@ def test_a_failure_and_a_kink_are_named(monkeypatch):
     assert ax.get_title() == "dense_0.weight: gradients are WRONG"
     model = fm.Sequential([fm.Dense(1, activation="relu", use_bias=False, init="zeros")], (1,))
     ax = fm.gradcheck(model, [[1.0]], [[1.0]], "mse", layer=0).plot()
-    assert ax.get_title() == "dense_0.weight: all at a kink: nothing checked"
+    assert ax.get_title() == "dense_0.weight: not checked, all elements are at a kink"
     ax.figure.canvas.draw()
 
 

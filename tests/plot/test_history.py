@@ -94,7 +94,7 @@ def test_nothing_to_draw():
 
 
 def test_unknown_kind_of_file(tmp_path):
-    with pytest.raises(ValueError, match=r"a picture must be named \*\.png"):
+    with pytest.raises(ValueError, match=r"path must end in \.png"):
         plot.history(VALUES, tmp_path / "curve.exe")
 
 

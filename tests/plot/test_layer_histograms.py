@@ -108,7 +108,7 @@ def test_panels_do_not_overlap_in_small_axes():
         ((fm.MLP(4, [], 2), X[:, :3]), ValueError, "x must have shape (N, 4), got (600, 3)."),
         (
             (fm.Sequential([fm.Flatten()], (2, 2)),), ValueError,
-            "model must have parameters where no x is given, got one without any.",
+            "x is required for a model without parameters, got None.",
         ),
     ],
 )  # fmt: skip

@@ -89,7 +89,10 @@ def test_what_is_not_finite_leaves_a_gap_and_a_cross():
         ({}, "loss", ValueError, "histories must hold at least one run, got none."),
         (fm.History(), "loss", ValueError, "histories must have at least one epoch, got none."),
         ({"a": fm.History()}, "loss", ValueError, "histories['a'] must have at least one epoch, got none."),
-        ([ONE], "loss", TypeError, "histories must be a History, or a dict of names to them, got list."),
+        (
+            [ONE], "loss", TypeError,
+            "histories must be a History or a dict of run names to Histories, got list.",
+        ),
         ({"a": ONE, "b": 3}, "loss", TypeError, "histories['b'] must be a History, got int."),
         ({"loss": 3}, "loss", TypeError, "histories['loss'] must be a list of numbers, got 3."),
         (

@@ -115,7 +115,8 @@ LOGITS = PROBABILITIES * 10
         ((X[:0], [], []), ValueError, "x must hold at least one image, got shape (0, 4, 4)."),
         (
             (X, TRUE, TRUE[:5]), ValueError,
-            "y_pred must be labels (6,) or probabilities (6, C), one row an image, got shape (5,).",
+            "y_pred must have shape (6,) for labels or (6, C) for probabilities, one row per image, "
+            "got (5,).",
         ),
         (
             (X, TRUE, LOGITS), ValueError,
@@ -124,14 +125,14 @@ LOGITS = PROBABILITIES * 10
         ),
         (
             (X, TRUE, PROBABILITIES[:, 0]), ValueError,
-            "y_pred must hold integer labels of at least 0, got 0.8 at index 0. Probabilities of one "
-            "class are (N, 1).",
+            "y_pred must hold integer labels of at least 0, got 0.8 at index 0. Probabilities need "
+            "shape (N, C) or (N, 1).",
         ),
         (
             (X, TRUE + 1, PROBABILITIES), ValueError,
             "y_true must hold integer labels from 0 to 2 (the model has 3 outputs), got 3 at index 2.",
         ),
-        ((X, TRUE[:5], TRUE), ValueError, "y_true must have shape (6,), one label an image, got (5,)."),
+        ((X, TRUE[:5], TRUE), ValueError, "y_true must have shape (6,), one label per image, got (5,)."),
         ((X, -TRUE, TRUE), ValueError, "y_true must hold integer labels of at least 0, got -1 at index 1."),
         ((X, TRUE, TRUE, 0), ValueError, "count must be at least 1, got 0."),
         ((X, TRUE, TRUE, 2.5), TypeError, "count must be an integer, got 2.5 of type float."),
@@ -146,8 +147,8 @@ def test_refused(arguments, error, message):
 @pytest.mark.parametrize(
     ("predicted", "message"),
     [
-        (PROBABILITIES, "classes must have one name a class, that is 3, got 2."),
-        (TRUE, "classes must name every label, that is 3 or more, got 2."),
+        (PROBABILITIES, "classes must have 3 names, one per class, got 2."),
+        (TRUE, "classes must have at least 3 names, one per label, got 2."),
     ],
 )
 def test_names_refused(predicted, message):

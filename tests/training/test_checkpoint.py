@@ -324,25 +324,28 @@ def test_the_table_of_a_resumed_run_is_whole(toy, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"batch_size": 16}, "batch_size is 32 there and 16 here"),
-        ({"shuffle": False}, "shuffle is True there and False here"),
+        ({"batch_size": 16}, "batch_size was 32, is now 16"),
+        ({"shuffle": False}, "shuffle was True, is now False"),
         (
             {"loss": fm.CrossEntropy(0.2)},
-            "loss is 'cross_entropy' there and {name: 'cross_entropy'",
+            "loss was 'cross_entropy', is now {name: 'cross_entropy'",
         ),
-        ({"optimizer": fm.Adam(0.1)}, "optimizer.learning_rate is 0.001 there and 0.1 here."),
-        ({"optimizer": "sgd"}, "optimizer is 'adam' there and 'sgd' here."),
-        ({"metrics": ["top_2"]}, "metrics[0] is 'accuracy' there and 'top_2' here"),
+        ({"optimizer": fm.Adam(0.1)}, "optimizer.learning_rate was 0.001, is now 0.1."),
+        ({"optimizer": "sgd"}, "optimizer was 'adam', is now 'sgd'."),
+        ({"metrics": ["top_2"]}, "metrics[0] was 'accuracy', is now 'top_2'"),
         ({"x": 1}, "x has other values"),
         ({"y": 1}, "y has other values"),
-        ({"n": 140}, "x is float32 (150, 6) there and float32 (140, 6) here; y is int64 (150,)"),
-        ({"sample_weight": np.ones(150)}, "sample_weight is None there and float64 (150,) here"),
-        ({"validation": True}, "validation_data is None there and [float32 (9, 6), int64 (9,)"),
-        ({"model": fm.MLP(6, [8, 4], 3, "tanh")}, "layers[1].units is 5 there and 4 here; "),
-        ({"model": fm.MLP(6, [8], 3, "tanh", seed=3)}, "layers is [{layer: 'Dense'"),
-        ({"model": fm.MLP(6, [8, 5], 3, "tanh", seed=4)}, "seed is 3 there and 4 here"),
-        ({"model": fm.MLP(6, [8, 5], 3, "tanh", dtype="float64", seed=3)}, "dtype is 'float32' th"),
-        ({"model": fm.MLP(6, [8, 5], 3, "tanh", seed=3, scale=2.0)}, "scale is 1.0 there and 2.0"),
+        ({"n": 140}, "x was float32 (150, 6), is now float32 (140, 6); y was int64 (150,)"),
+        ({"sample_weight": np.ones(150)}, "sample_weight was None, is now float64 (150,)"),
+        ({"validation": True}, "validation_data was None, is now [float32 (9, 6), int64 (9,)"),
+        ({"model": fm.MLP(6, [8, 4], 3, "tanh")}, "layers[1].units was 5, is now 4; "),
+        ({"model": fm.MLP(6, [8], 3, "tanh", seed=3)}, "layers was [{layer: 'Dense'"),
+        ({"model": fm.MLP(6, [8, 5], 3, "tanh", seed=4)}, "seed was 3, is now 4"),
+        (
+            {"model": fm.MLP(6, [8, 5], 3, "tanh", dtype="float64", seed=3)},
+            "dtype was 'float32', is",
+        ),
+        ({"model": fm.MLP(6, [8, 5], 3, "tanh", seed=3, scale=2.0)}, "scale was 1.0, is now 2.0"),
     ],
 )
 def test_another_training_is_refused(change, message, saved, toy):
@@ -357,15 +360,15 @@ def test_another_training_is_refused(change, message, saved, toy):
     before = weights(model)
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         model.fit(x[:n], y[:n], resume=path, **options | change)
-    assert str(caught.value).startswith(f"resume: {path} is of another training: ")
+    assert str(caught.value).startswith(f"resume: {path} belongs to a different run: ")
     assert weights(model) == before
     assert model.epochs_begun == 0
     assert model.history is None
 
 
 LONGER = (
-    "is of another training: {} is 10 there and 20 here. The schedule must be as long as it was "
-    "there: give the same steps= (for the command, the same --epochs and --warmup)."
+    "belongs to a different run: {} was 10, is now 20. Keep the length of the schedule: pass the "
+    "same steps= (for the command, the same --epochs and --warmup)."
 )
 
 
@@ -388,14 +391,13 @@ LONGER = (
             lambda: fm.CosineDecay(0.1, 10),
             lambda: fm.CosineDecay(0.1, 20),
             {"batch_size": 16},
-            "training: optimizer.learning_rate.steps is 10 there and 20 here; batch_size is 32 "
-            "there and 16 here.",
+            "run: optimizer.learning_rate.steps was 10, is now 20; batch_size was 32, is now 16.",
         ),
         (
             lambda: fm.CosineDecay(0.1, 10),
             lambda: fm.StepDecay(0.1, 10),
             {},
-            "training: optimizer.learning_rate is 'cosine_decay' there and 'step_decay' here.",
+            "run: optimizer.learning_rate was 'cosine_decay', is now 'step_decay'.",
         ),
     ],
 )
@@ -411,7 +413,7 @@ def test_files_that_are_no_checkpoints_are_refused(toy, tmp_path):
     model = make()
     model.save(path)
     with pytest.raises(
-        fm.FastmlpFormatError, match=r"^resume: \S+ holds a model and no training; a ch"
+        fm.FastmlpFormatError, match=r"^resume: \S+ is a model file, not a checkpoint\."
     ):
         model.fit(*toy, resume=path)
     with pytest.raises(FileNotFoundError):
@@ -652,7 +654,7 @@ def test_divergence_after_a_resume_goes_back_to_the_checkpoint(toy, tmp_path):
 
     network().fit(x, y, callbacks=[every_step(tmp_path)], **options)
     model = network()
-    with np.errstate(all="ignore"), pytest.raises(fm.DivergenceError, match="of the checkpoint"):
+    with np.errstate(all="ignore"), pytest.raises(fm.DivergenceError, match="from the checkpoint"):
         model.fit(x, y, callbacks=[Raise()], resume=tmp_path / "4.ckpt", **options)
     assert weights(model) == weights(fm.load_model(tmp_path / "4.ckpt"))
 
@@ -700,7 +702,7 @@ def test_samples_in_a_file(backend, toy, tmp_path, monkeypatch):
     x = np.memmap(tmp_path / "x", toy[0].dtype, "w+", shape=toy[0].shape)
     x[:] = toy[0]
     x.flush()
-    with pytest.raises(ValueError, match="ModelCheckpoint looks at steps, which takes"):
+    with pytest.raises(ValueError, match="ModelCheckpoint runs between steps, which requires"):
         make(backend).fit(x, toy[1], callbacks=[every_step(tmp_path)])
     options = {"epochs": 3, "batch_size": BATCH, "optimizer": "adam"}
     plain, saver = make(backend), fm.ModelCheckpoint(tmp_path / "{epoch}", keep=None)

@@ -322,9 +322,9 @@ def test_resumed_at_the_end_of_an_epoch(backend, toy, tmp_path, steps):
 def test_resumed_with_something_else(toy, tmp_path):
     model = make("numpy")
     model.fit(Batches(*toy), epochs=1, callbacks=[fm.ModelCheckpoint(tmp_path / "c")])
-    with pytest.raises(ValueError, match=r"x is 'batches' there and float32 \(150, 6\) here"):
+    with pytest.raises(ValueError, match=r"x was 'batches', is now float32 \(150, 6\)"):
         make("numpy").fit(*toy, epochs=2, resume=tmp_path / "c")
-    with pytest.raises(ValueError, match="steps_per_epoch is None there and 3 here"):
+    with pytest.raises(ValueError, match="steps_per_epoch was None, is now 3"):
         make("numpy").fit(Batches(*toy), epochs=2, steps_per_epoch=3, resume=tmp_path / "c")
 
 
@@ -411,7 +411,7 @@ def test_too_few_batches(backend, toy):
     model = make(backend)
     with pytest.raises(
         ValueError,
-        match=r"^epoch 2, x must give 3 batches an epoch \(steps_per_epoch\), got 2 \(5 in all\)\.",
+        match=r"^epoch 2: x must give 3 batches per epoch \(steps_per_epoch\), got 2 \(5 in total\)\.",
     ):
         model.fit(iter(Batches(*toy)), epochs=4, steps_per_epoch=3)
     assert len(model.history.epochs) == 1
@@ -421,10 +421,10 @@ def test_too_few_batches(backend, toy):
 
 
 def test_no_batch(backend, toy):
-    with pytest.raises(ValueError, match="epoch 1, x must give at least one batch, got none"):
+    with pytest.raises(ValueError, match="epoch 1: x must give at least one batch, got none"):
         make(backend).fit([])
     once = iter(Batches(*toy))
-    with pytest.raises(ValueError, match="epoch 2, x must give at least one batch, got none"):
+    with pytest.raises(ValueError, match="epoch 2: x must give at least one batch, got none"):
         make(backend).fit(lambda: once, epochs=3)
     with pytest.raises(ValueError, match="x must give at least one batch, got none"):
         make(backend).evaluate([])
@@ -446,13 +446,16 @@ WRONG = {
     "label": ((X, Y + 3), "batch 2 of x: y must hold integer labels from 0 to 2 .* got 3"),
     "one-hot": (
         (X, np.eye(3)[Y]),
-        r"y must be like that of the first batch, int64 \(N,\), got float32 \(N, 3\)",
+        r"y must be int64 \(N,\), as in the first batch, got float32 \(N, 3\)",
     ),
     "bytes": (
         (np.ones((4, 6), np.uint8), Y),
-        "x must be like that of the first batch, float32, got uint8",
+        "x must be float32, as in the first batch, got uint8",
     ),
-    "weights": ((X, Y, np.ones(4)), "sample_weight must be like .* left out, got given"),
+    "weights": (
+        (X, Y, np.ones(4)),
+        "sample_weight must be None, as in the first batch, got an array",
+    ),
     "bad weights": ((X, Y, -np.ones(4)), "sample_weight must hold finite numbers of at least 0"),
     "words": ((X, ["a"] * 4), "batch 2 of x: y must be an array of numbers, got 'a' at index 0"),
 }
@@ -462,7 +465,7 @@ WRONG = {
 def test_wrong_batches(backend, kind):
     wrong, message = WRONG[kind]
     model = make(backend)
-    with pytest.raises((ValueError, TypeError), match="^epoch 1, .*" + message):
+    with pytest.raises((ValueError, TypeError), match="^epoch 1: .*" + message):
         model.fit([(X, Y), wrong, (X, Y)])
     assert model.steps_done == 1
     with pytest.raises((ValueError, TypeError), match=message):
@@ -479,17 +482,20 @@ def test_a_batch_too_small_for_a_layer(backend):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"x": X}, "y must be an array, got None"),
-        ({"x": "abc"}, "y must be an array, got None"),
-        ({"x": 3}, "y must be an array, got None"),
-        ({"batch_size": 16}, "batch_size must be left out: x gives batches, got 16"),
-        ({"sample_weight": np.ones(4)}, "sample_weight must be left out: x gives batches"),
+        ({"x": X}, "y is required when x is an array"),
+        ({"x": "abc"}, "y is required when x is an array"),
+        ({"x": 3}, "y is required when x is an array"),
+        ({"batch_size": 16}, "batch_size must be left out when x gives batches, got batch_size=16"),
+        ({"sample_weight": np.ones(4)}, "sample_weight must be left out when x gives batches"),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1, got 0"),
         ({"steps_per_epoch": 1.5}, "steps_per_epoch must be an integer, got 1.5"),
-        ({"x": iter([(X, Y)])}, "steps_per_epoch must be given for 2 epochs of an iterator"),
-        ({"x": X, "y": Y, "steps_per_epoch": 3}, "steps_per_epoch must be left out unless x"),
-        ({"x": iter([(X, Y)]), "y": Y}, "y must be left out: x gives batches"),
-        ({"validation_data": iter([(X, Y)])}, "validation_data must begin again .* iterator"),
+        ({"x": iter([(X, Y)])}, "steps_per_epoch is required to train 2 epochs from an iterator"),
+        (
+            {"x": X, "y": Y, "steps_per_epoch": 3},
+            "steps_per_epoch can be set only when x gives batches",
+        ),
+        ({"x": iter([(X, Y)]), "y": Y}, "y must be left out when x gives"),
+        ({"validation_data": iter([(X, Y)])}, "validation_data cannot be an iterator"),
         ({"loss": fm.BinaryCrossEntropy(), "x": lambda: 3}, "x must return an iterable of batches"),
     ],
 )

@@ -266,7 +266,7 @@ def test_steps_of_mapped_files_are_not_looked_at(
     path = tmp_path / "run.ckpt"
     mapped, model = save(x), make("kernels")
     every = fm.ModelCheckpoint(path, every_steps=5)
-    with pytest.raises(ValueError, match="ModelCheckpoint looks at steps, which takes data in mem"):
+    with pytest.raises(ValueError, match="ModelCheckpoint runs between steps, which requires data"):
         model.fit(mapped, y, epochs=1, callbacks=[every], verbose=0)
     assert not path.exists()
     # A checkpoint after every epoch is another matter.

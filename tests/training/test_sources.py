@@ -140,3 +140,25 @@ def test_few_calls_lead_from_fit_to_the_step(kind, toy, tmp_path):
         model.evaluate(x, y)
         measure = [] if backend == "numpy" else ["measure"]
         assert loss.frames == ["evaluate", "evaluate", "evaluate", "evaluate", *measure, *below]
+
+
+def test_the_step_of_a_weight_that_is_not_finite(kind, backend, toy, tmp_path):
+    """One step: the loss before it is finite, the weights after it are not."""
+    model = make(backend)
+    x, y = given(kind, (toy[0][:BATCH], toy[1][:BATCH]), tmp_path)
+    batch = {} if y is None else {"batch_size": BATCH}
+    model.set_parameters({name: 1e10 * value for name, value in model.parameters.items()})
+    with np.errstate(all="ignore"), pytest.raises(fm.DivergenceError) as caught:
+        model.fit(x, y, epochs=1, optimizer=fm.SGD(1e300), **batch)
+    assert "a weight is not finite in epoch 1, step 1" in str(caught.value)
+
+
+def test_a_schedule_that_fails_leaves_the_number_of_steps(backend, toy):
+    def rate(step):
+        return 0.1 if step < 3 else -1.0
+
+    model = make(backend)
+    callbacks = [fm.LearningRateLogger()]  # else epochs are bundled
+    with pytest.raises(ValueError, match="the schedule must return a finite number"):
+        model.fit(*toy, batch_size=50, optimizer=fm.SGD(rate), callbacks=callbacks, epochs=2)
+    assert model.steps_done == 3
