@@ -1,11 +1,11 @@
-"""An epoch of the networks of examples/ beside PyTorch's, in turns: seconds and their ratio.
+"""Time one epoch of the networks of examples/ in fastmlp and in PyTorch; print the ratio.
 
     python benchmarks/beside_torch.py [--torch PYTHON] [--threads 2] [--turns 3] [STUDY ...]
 
-Each library has a process of its own with as many threads; they train in turns, so that what else
-the machine does falls on both. On a machine that others use take --threads 1: threads that spin
-for each other lose most there. The data are random: only the shapes count. PYTHON is an interpreter
-that has PyTorch (by default this one); fastmlp runs in this one.
+Each library runs in a separate process with the same number of threads. The processes train in
+alternation, so that other load on the machine affects both. On a shared machine use --threads 1,
+because threads that wait for each other lose most there. The data are random, as only the shapes
+matter. PYTHON is an interpreter with PyTorch, by default the interpreter that runs fastmlp.
 """
 
 import argparse
@@ -135,14 +135,14 @@ def torch_epoch(study, threads):
 
 
 def worker(library, threads):
-    """Answer each line, the name of a study, with the seconds of an epoch of it."""
+    """Read names of studies, one per line; print the seconds of an epoch for each."""
     epochs = {}
     make = {"fastmlp": fastmlp_epoch, "torch": torch_epoch}[library]
     for line in sys.stdin:
         study = line.strip()
         if study not in epochs:
             epochs[study] = make(study, threads)
-            epochs[study]()  # to warm up
+            epochs[study]()  # warm up
         began = time.perf_counter()
         epochs[study]()
         print(time.perf_counter() - began, flush=True)
@@ -154,7 +154,7 @@ def main():
     )
     parser.add_argument("studies", nargs="*", metavar="STUDY", default=list(STUDIES))
     parser.add_argument("--torch", default=sys.executable, metavar="PYTHON")
-    parser.add_argument("--threads", type=int, default=2, help="of each library")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each library")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--worker", choices=["fastmlp", "torch"], help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The cost of a call: every operation of fastmlp.kernels on arrays of 64 values.
+"""Measure the call overhead of every operation of fastmlp.kernels on arrays of 64 values.
 
 python benchmarks/calls.py
 """
@@ -14,7 +14,7 @@ LIMIT = 2e-6
 
 
 def main() -> None:
-    """Print the table; the slowest call decides."""
+    """Print the time of each call and the slowest."""
     flat = np.full(64, 0.5, np.float32)
     square = np.full((8, 8), 0.5, np.float32)
     row = np.full(8, 0.5, np.float32)

@@ -1,9 +1,10 @@
-"""Count the bytes in which runs with several threads differ from those with one.
+"""Count the bytes that differ between runs with several threads and runs with one.
 
     python benchmarks/determinism.py [--cases 200] [--threads 2 3 4 8]
 
-Random networks are trained, with threads that share even the smallest work; weights, histories,
-predictions and gradients are compared byte by byte. The count is to be 0; the exit status says so.
+Random networks are trained, with even the smallest operations split between threads. Weights,
+histories, predictions and gradients are compared byte by byte. The exit status is 1 if any byte
+differs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from fastmlp._plan import builder
 
 
 def run(case: Case, dtype: str, threads: int) -> dict[str, bytes]:
-    """Train a network and return what came of it."""
+    """Train a network; return the bytes of everything it computed."""
     fm.set_num_threads(threads)
     model = case.build(dtype, "kernels")
     history = case.fit(model, epochs=2)

@@ -1,12 +1,13 @@
-"""Let every system call of a save fail and count what is left of the file.
+"""Make each system call of a save fail, and count the states in which the file is left.
 
     python benchmarks/faults.py
 
-Builds the library of tests/c/failing_calls.c with gcc and runs tests/faults.py under it: open,
-write, fsync, close, rename and unlink, one call after the other, of saving a model and a checkpoint
-over an old one, failing with ENOSPC, EIO, EINTR and EDQUOT, once or from then on, writing half, or
-killing the process. Then the same with a file that is overwritten in place. Exits with 1 if a save
-of ours tore or lost a file, left something behind, or said that all was well when it was not.
+Builds the library of tests/c/failing_calls.c with gcc and runs tests/faults.py with it. A model and
+a checkpoint are saved over old files. In turn, each call of open, write, fsync, close, rename and
+unlink fails with ENOSPC, EIO, EINTR or EDQUOT, once or from then on, writes only half of the data,
+or kills the process. For comparison the same is done with a file that is overwritten in place. The
+exit status is 1 if a save of fastmlp tore or lost a file, left a temporary file behind, or reported
+success after a failure.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ BAD = ("torn", "lost", "false_ok", "leftovers", "unnamed", "unexpected")
 
 
 def main() -> int:
-    """Print both tables."""
+    """Print the results of both ways to save."""
     with tempfile.TemporaryDirectory() as folder:
         environment = preload("failing_calls", Path(folder))
         worst = 0

@@ -1,11 +1,11 @@
-"""Mutate small valid files and count what the readers make of them.
+"""Mutate small valid files and count the outcomes of the readers.
 
     python benchmarks/fuzz_readers.py [N] [--seed S]
 
-N mutants (default 20 000) go to each reader: flipped bytes, length fields set to the numbers that
-break parsers, truncations, insertions, and splices of two seeds. A reader may return plain
-values and number arrays, or raise FastmlpFormatError. Anything else counts as "other" and makes
-the exit status 1, as does a mutant that takes longer than a second.
+Each reader gets N mutants (default 20 000): flipped bytes, length fields set to numbers that often
+break parsers, truncations, insertions, and splices of two seeds. A reader may return plain values
+and number arrays, or raise FastmlpFormatError. Any other outcome counts as "other". The exit status
+is 1 if there is another outcome, or if a mutant takes longer than a second.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FORMS = ("<B", "<H", "<I", ">I", "<Q", ">Q")
 
 
 def pickle_seeds() -> list[bytes]:
-    """Return one pickle of each protocol, and one in gzip."""
+    """Return one pickle of each protocol, and a gzipped pickle."""
     x = np.arange(12, dtype=np.float32).reshape(3, 4)
     values = ((x, np.arange(3)), {"names": ["a", "b"], 1: (x.T, None, True, 2.5, b"bytes")})
     seeds = [pickle.dumps(values, protocol) for protocol in range(6)]
@@ -46,7 +46,7 @@ def pickle_seeds() -> list[bytes]:
 
 
 def idx_seeds() -> list[bytes]:
-    """Return idx files of bytes and floats, and one in gzip."""
+    """Return idx files of bytes and floats, and a gzipped file."""
     seeds = []
     for code, array in ((8, np.arange(24, dtype="u1")), (0x0D, np.arange(24, dtype=">f4"))):
         seeds.append(bytes([0, 0, code, 3]) + struct.pack(">3I", 2, 3, 4) + array.tobytes())
@@ -64,7 +64,7 @@ def npz_seeds() -> list[bytes]:
 
 
 def cifar_seeds() -> list[bytes]:
-    """Return archives of the python and the binary version, of one image a batch."""
+    """Return archives of the python and the binary version, with one image per batch."""
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
     image = np.arange(3072, dtype=np.uint16).astype(np.uint8)[None]
     python = pickle.dumps({"data": image, "labels": [3]}, 2)
@@ -81,18 +81,18 @@ def cifar_seeds() -> list[bytes]:
 
 
 def read_cifar10(path: Path, max_bytes: int = LIMIT) -> Any:
-    """Read CIFAR-10, which has a limit of its own."""
+    """Read CIFAR-10; the loader has no argument ``max_bytes``."""
     return load_cifar10(path)
 
 
 def csv_seeds() -> list[bytes]:
-    """Return tables with a header, with quotes, and one in gzip."""
+    """Return tables with a header and with quotes, and a gzipped table."""
     seeds = [b"a,b,c\n1.5,2,3\n-4e2,5,6\n", b'"1";"2"\r\n"3";"4"\r\n', b"1\t2\n3\t4\n\n"]
     return [*seeds, gzip.compress(seeds[0], mtime=0)]
 
 
 def hdf5_seeds() -> list[bytes]:
-    """Return files of contiguous, packed and text data sets, in the old form and the new."""
+    """Return files of contiguous, compressed and text data sets, in the old and the new format."""
     import h5py  # an optional dependency
 
     seeds = []
@@ -109,7 +109,7 @@ def hdf5_seeds() -> list[bytes]:
 
 
 def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:
-    """Return a seed with one to four changes."""
+    """Return a seed with one to four random changes."""
     data = bytearray(rng.choice(seeds))
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
         place = rng.randrange(len(data) + 1)
@@ -135,7 +135,7 @@ def mutate(rng: random.Random, seeds: list[bytes]) -> bytes:
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Tell if ``value`` is made of plain values and sound number arrays only."""
+    """Return whether ``value`` consists only of plain values and valid number arrays."""
     if depth > 40:
         return False
     if isinstance(value, np.ndarray):
@@ -182,7 +182,7 @@ def main() -> int:
     parser.add_argument(
         "--hdf5",
         action="store_true",
-        help="HDF5 only: the HDF5 library may crash, and the process with it",
+        help="HDF5 only; the HDF5 library may crash the process",
     )
     arguments = parser.parse_args()
     readers: list[tuple[Callable[..., Any], list[bytes]]] = [
@@ -201,7 +201,7 @@ def main() -> int:
         for reader, seeds in readers:
             for seed in seeds:
                 (Path(folder) / "seed").write_bytes(seed)
-                reader(Path(folder) / "seed")  # seeds are valid, or this raises
+                reader(Path(folder) / "seed")  # raises if a seed is not valid
             rng = random.Random(f"{arguments.seed} {reader.__name__}")
             row = fuzz(reader, seeds, arguments.n, rng, Path(folder) / "mutant")
             print(

@@ -1,10 +1,12 @@
 """Check the gradients of many random networks and print the worst error.
 
-Run ``python benchmarks/gradients.py [--images | --mixed] [--count 200] [--backend numpy]``. Every
-MLP has 1 to 6 layers, one of the activations and either loss; with ``--images`` a network has 1 to
-4 convolutions and pooling layers, of random sizes, strides and padding, before its dense ones; with
-``--mixed`` it has dropout, noise, norms, penalties or an embedding, and any loss, with settings and
-weights of samples. All gradients are compared with sixth-order central differences in float64.
+    python benchmarks/gradients.py [--images | --mixed] [--count 200] [--backend numpy]
+
+Each network is an MLP with 1 to 6 layers, a random activation, and cross-entropy or mse. With
+``--images`` it has 1 to 4 convolutions and pooling layers of random sizes, strides and padding
+before the dense layers. With ``--mixed`` it has dropout, noise, normalization, penalties or an
+embedding, and any loss with random settings and sample weights. All gradients are compared with
+sixth-order central differences in float64.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ Drawn = tuple[fm.Sequential, np.ndarray, np.ndarray, str | fm.Loss, np.ndarray |
 
 
 def random_case(index: int) -> Drawn:
-    """Return random model number ``index`` with four samples, their targets and a loss."""
+    """Return the random model ``index`` with four samples, their targets and a loss."""
     rng = np.random.default_rng(index)
     names = sorted(ACTIVATIONS)
     hidden = [int(n) for n in rng.integers(1, 9, rng.integers(0, 6))]
@@ -36,7 +38,7 @@ def random_case(index: int) -> Drawn:
 
 
 def random_images(index: int) -> Drawn:
-    """Return random network for images number ``index`` with samples, their targets and a loss."""
+    """Return the random network for images ``index`` with samples, their targets and a loss."""
     rng = np.random.default_rng([1, index])
     names = sorted(ACTIVATIONS)
 
@@ -48,7 +50,7 @@ def random_images(index: int) -> Drawn:
     for number in range(below(4)):
         window, strides = tuple(below(min(3, side)) for side in size), (below(2), below(2))
         if rng.integers(3):
-            # The first one has the activation of the network's number, so that all have their turn.
+            # The index selects the activation of the first layer, so every activation is tested.
             name = names[index % len(names)] if number == 0 else names[below(len(names)) - 1]
             padding = ("valid", "same")[rng.integers(2)]
             bias = bool(rng.integers(4))
@@ -73,7 +75,7 @@ def random_images(index: int) -> Drawn:
 
 
 def random_mixture(index: int) -> Drawn:
-    """Return random network number ``index`` of all other layers, losses and settings."""
+    """Return the random network ``index`` with other layers, losses and settings."""
     rng = np.random.default_rng([2, index])
     names = sorted(ACTIVATIONS)
     n, outputs = int(rng.integers(6, 10)), int(rng.integers(2, 5))
@@ -118,9 +120,9 @@ def random_mixture(index: int) -> Drawn:
 
 
 def main() -> int:
-    """Check, print one line an activation and the worst of all; return 1 if any failed."""
+    """Check all networks, print the worst error per activation and overall; return 1 on failure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=200, help="how many models")
+    parser.add_argument("--count", type=int, default=200, help="number of models")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--images", action="store_true", help="convolutions and pooling")
     kind.add_argument("--mixed", action="store_true", help="all other layers, losses, settings")
@@ -136,7 +138,7 @@ def main() -> int:
         if arguments.backend:
             model.backend = arguments.backend
         result = fm.gradcheck(model, x, y, loss, sample_weight=weights)
-        # A dead network may be all kinks: then there is nothing to compare, and that is counted.
+        # In a dead network all elements may be at kinks. They are counted, as none is compared.
         checked += sum(result.checked.values())
         kinks += sum(result.kinks.values())
         if not result.passed:

@@ -1,10 +1,10 @@
-"""Press Ctrl-C at random moments of a training, and measure until fit returns.
+"""Send Ctrl-C at random moments of a training, and measure the time until fit returns.
 
     python benchmarks/interrupts.py [--interrupts 200] [--most 0.2]
 
-Networks of several sizes on all threads. After each interrupt the weights must be finite, the
-history must have an entry for each complete epoch, and the next fit must work. Exit status 1 if
-something is not so, or an answer took longer than --most seconds.
+Networks of several sizes train on all threads. After each interrupt the weights must be finite, the
+history must have an entry for each complete epoch, and the next fit must work. The exit status is 1
+if a check fails, or if fit takes longer than --most seconds to return.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import fastmlp as fm
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--interrupts", type=int, default=200)
-    parser.add_argument("--most", type=float, default=0.2, help="seconds")
+    parser.add_argument("--most", type=float, default=0.2, help="largest delay in seconds")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS))
     arguments = parser.parse_args()
     numbers, everything = random.Random(0), []

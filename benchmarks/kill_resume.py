@@ -1,12 +1,12 @@
-"""Kill a training at random moments and resume it, until it ends with the same bytes.
+"""Kill a training at random moments and resume it; the result must be the same bytes.
 
     python benchmarks/kill_resume.py [--kills 300] [--longest 0.06]
 
-A child process trains and writes a checkpoint every three steps; it is killed with SIGKILL after a
-random time, and another one resumes the training, until one comes to its end. Then weights and
-history must be those of a run that was never stopped. Meanwhile no checkpoint may be lost: each
-must be readable, and none older than one that was seen before; and nothing else may be left. Exit
-status 1 if something is not so.
+A child process trains and writes a checkpoint every three steps. It is killed with SIGKILL after a
+random time, and another child resumes the training, until a child completes it. Weights and history
+must then equal the result of an uninterrupted run. After each kill the checkpoint must be readable
+and no older than before. At the end no other file may be left. The exit status is 1 if a check
+fails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from killed import SETTINGS, Victim
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--longest", type=float, default=0.06, help="seconds a child may live")
+    parser.add_argument(
+        "--longest", type=float, default=0.06, help="longest life of a child in seconds"
+    )
     arguments = parser.parse_args()
     numbers, wrong = random.Random(0), 0
     print(

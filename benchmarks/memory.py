@@ -1,12 +1,12 @@
-"""Memory that two epochs need besides data and weights, in fastmlp and in PyTorch.
+"""Measure the memory that two epochs need in addition to data and weights.
 
     python benchmarks/memory.py [--workloads mnist-cnn] [--sides fastmlp torch] [--threads 1]
         [--rounds 3] [--peer-python PATH]
 
-Every side runs in a process of its own and trains as in peers.py. When its data and weights are
-there, the peak of resident memory is set back; how far it has risen after the second epoch is what
-is printed, in MB. All that an epoch touches counts: values, gradients, what a library keeps.
-Two steps of one sample come before, so that the code that is read in does not count.
+Each framework runs in a separate process and trains as in peers.py. After data and weights have
+been made, the peak of resident memory is reset. The printed number is the rise of the peak after
+two epochs, in MB. It includes values, gradients and all buffers of the library. Two steps of one
+sample are run first, so that loading code does not count.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from frameworks.workloads import WORKLOADS
 from peers import ONLY_IMAGES, SIDES
 from turns import run_side
 
-MEASURED = ("fastmlp", "torch", "torch-channels-last")  # their buffers are made in the epoch
+MEASURED = ("fastmlp", "torch", "torch-channels-last")  # they allocate buffers during the epoch
 
 
 def side(name: str, task: str) -> int:
-    """Return the bytes, in this process."""
+    """Measure one framework in this process; return the bytes."""
     module, workload = importlib.import_module(f"frameworks.{SIDES[name].module}"), WORKLOADS[task]
     train = getattr(module, SIDES[name].train)
     train(dataclasses.replace(workload, batch=1, rows=2), 0.0)
@@ -34,7 +34,7 @@ def side(name: str, task: str) -> int:
 
 
 def main() -> None:
-    """Be a side's process, or run them and print a line for each workload."""
+    """Run as the process of one framework, or run all of them and print one line per workload."""
     if sys.argv[1:2] == ["--side"]:
         print(json.dumps(side(*sys.argv[2:])))
         return

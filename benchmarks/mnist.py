@@ -2,8 +2,9 @@
 
     FASTMLP_DATA=folder python benchmarks/mnist.py [--epochs 10] [--compare-epochs 3]
 
-Prints the run on the kernels; then the largest relative difference of an epoch's loss between the
-kernels and the numpy backend in float64, and of the gradients of 100 random batches in float32.
+Prints the training on the kernels. Then compares the kernels with the numpy backend: the largest
+relative difference of an epoch's loss in float64, and of the gradients of 100 random batches in
+float32.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import fastmlp as fm
 
 
 def model(dtype: str, backend: str) -> fm.Sequential:
-    """Return the network of the report, with the same weights every time."""
+    """Return the network of the report, always with the same weights."""
     result = fm.MLP(784, [512, 256], 10, activation="relu", dtype=dtype, seed=0)
     result.backend = backend
     return result

@@ -1,14 +1,17 @@
-"""Training beside others: two models in two threads of Python, and a busy process on a core.
+"""Measure training beside other work: a second model in another thread, and a busy process.
 
     python benchmarks/neighbours.py [--batches 8 32 200] [--rounds 3] [--seconds 2]
         [--peer-python PYTHON]
 
-Side by side: two models of 784-512-256-10 with one thread each, trained one after the other and in
-two threads of Python at once; how many times the work of the first way the second does in a second.
-Busy: the same model with as many threads as there are cores, alone and beside a process that counts
-as fast as it can; how many times as long a step takes. The process is in a session of its own, as
-that of another user would be. Ways alternate; medians, and in brackets the least and the largest of
-the rounds. With PYTHON, an interpreter that has PyTorch, the busy part is done for that too.
+Side by side: two models 784-512-256-10 with one thread each are trained one after the other, and
+then at the same time in two Python threads. The result is the ratio of the throughputs.
+
+Busy: the same model with one thread per core is trained alone, and beside a process in a busy loop.
+The result is the ratio of the times per step. The busy process runs in a separate session, like a
+process of another user.
+
+The measurements alternate. The output is the median, and in brackets the minimum and maximum of
+the rounds. With PYTHON, an interpreter with PyTorch, the second part also measures PyTorch.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import numpy as np
 from turns import SideError, run_side
 
 SIZES = (784, 512, 256, 10)
-STEPS = 40  # an epoch of peers.py takes minutes where PyTorch has a busy neighbour
+STEPS = 40  # few, because PyTorch beside a busy process takes minutes for an epoch of peers.py
 RATE = 0.001
 
 
@@ -40,7 +43,7 @@ def data(batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def for_seconds(epoch: Callable[[], object], seconds: float) -> float:
-    """Return the median seconds of a step."""
+    """Repeat an epoch for some seconds; return the median seconds per step."""
     epoch()
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -81,7 +84,7 @@ def torch_step(batch: int, seconds: float) -> float:
 
 
 def side_by_side(batch: int, rounds: int, seconds: float) -> list[float]:
-    """Return for every round the throughput of two threads over that of one after the other."""
+    """Return the ratio of throughputs, two models at once to one after the other, per round."""
     import fastmlp as fm
 
     fm.set_num_threads(1)
@@ -122,7 +125,7 @@ def busy_process() -> Iterator[None]:
 
 
 def busy(python: str, library: str, batch: int, options: argparse.Namespace) -> list[list[float]]:
-    """Return [seconds alone, seconds beside a busy process] of every round."""
+    """Return [seconds alone, seconds beside a busy process] for every round."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     command = [python, __file__, "--side", library, "--batches", str(batch)]
     command += ["--seconds", str(options.seconds)]
@@ -144,8 +147,8 @@ def main() -> None:
     )
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32, 200])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
-    parser.add_argument("--peer-python", metavar="PYTHON", help="one that has PyTorch")
+    parser.add_argument("--seconds", type=float, default=2, help="duration of a measurement")
+    parser.add_argument("--peer-python", metavar="PYTHON", help="interpreter with PyTorch")
     steps = {"fastmlp": fastmlp_step, "torch": torch_step}
     parser.add_argument("--side", choices=steps, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -154,7 +157,7 @@ def main() -> None:
         return
     for batch in options.batches:
         gains = side_by_side(batch, options.rounds, options.seconds)
-        print(f"batch {batch}: two models side by side: {spread(gains)} times the work", flush=True)
+        print(f"batch {batch}: two models at once: {spread(gains)} times as fast", flush=True)
     pythons = {"fastmlp": sys.executable, "torch": options.peer_python}
     for library, python in pythons.items():
         for batch in options.batches if python else []:
@@ -165,8 +168,8 @@ def main() -> None:
             alone = statistics.median(quiet for quiet, _ in times)
             slower = spread([beside / quiet for quiet, beside in times])
             print(
-                f"batch {batch}: {library}: {alone * 1e6:.0f} us a step, beside a busy process "
-                f"{slower} times as long",
+                f"batch {batch}: {library}: {alone * 1e6:.0f} us per step, {slower} times as long "
+                "beside a busy process",
                 flush=True,
             )
 

@@ -1,20 +1,20 @@
-"""Training steps and predictions in fastmlp and in other frameworks, float32, turn by turn.
+"""Time training steps and predictions in fastmlp and in other frameworks, in float32.
 
     python benchmarks/peers.py [--workloads steps] [--peers numpy jax-scan] [--rounds 5]
         [--threads 1] [--pin] [--seconds 1] [--peer-python PATH] [--python torch=PATH]
         [--json FILE] [--plot FILE.png]
     python benchmarks/peers.py --read FILE [--plot FILE.png]
 
-Every framework runs its own best loop over shuffled data in a process of its own, one after the
-other, so many rounds; all start from the same weights, and their losses are compared. A framework
-that is missing is left out. Those that should not share an environment with fastmlp are run with
-another interpreter: ``--peer-python`` for all of them, ``--python NAME=PATH`` for one.
+Each framework runs the fastest loop it has over shuffled data, in separate processes. The
+frameworks run in alternation for several rounds. All start from the same weights, and their losses
+are compared. A framework that is not installed is skipped. A framework in another environment is
+run with another interpreter: ``--peer-python`` for all frameworks, ``--python NAME=PATH`` for one.
 
-``--threads`` is what every library is told to use, ``--pin`` keeps every process on the first
-core. Workloads are names or groups: steps (the default), variants (Adam, sigmoid, tanh), reports
-(the other networks of docs/results), predict, and mnist, which needs MNIST's files (FASTMLP_DATA),
-trains ``--epochs`` and measures accuracy. Of convolutions are cnn (training) and cnn-predict;
-memory.py measures the memory of training. Words, with an embedding and momentum, are words.
+``--threads`` sets the number of threads of every library; ``--pin`` keeps every process on the
+first core. Workloads are names or groups: steps (the default), variants (Adam, sigmoid, tanh),
+reports (the other networks of docs/results), predict, cnn (training with convolutions),
+cnn-predict, words (an embedding and momentum), and mnist. The workload mnist needs the MNIST files
+(FASTMLP_DATA), trains for ``--epochs`` and measures accuracy. memory.py measures memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from turns import SideError, run_side
 
 
 class Side(NamedTuple):
-    """A framework and its way to work: a module, and the names of the functions."""
+    """A framework and a mode of it: a module, and the names of the functions to call."""
 
     module: str
     train: str = "train"
@@ -56,26 +56,26 @@ SIDES = {
 }
 PEERS = [name for name in SIDES if name != "fastmlp"]
 
-# One of several ways to train is enough for work that is the same in all of them.
+# Modes that differ from another mode of the framework only in training.
 ONLY_TRAIN = ("torch-compile", "jax-step")
 
-# Without images there is no other layout, and scikit-learn has no layers for them.
+# The channels-last layout exists only for images. scikit-learn has no layers for images.
 ONLY_IMAGES = ("torch-channels-last",)
 NO_IMAGES = ("sklearn",)
 NO_WORDS = ("sklearn", "onnxruntime")
 
 
-# --- A side's process ---------------------------------------------------------------------------
+# --- The process of a framework -----------------------------------------------------------------
 
 
 def side(name: str, task: str, *arguments: str) -> Any:
-    """Do one task in this process and return what is to be printed."""
+    """Run one task in this process; return the result to print."""
     chosen = SIDES[name]
     try:
         module = importlib.import_module(f"frameworks.{chosen.module}")
     except ModuleNotFoundError as error:
         return {"skipped": f"{error} ({sys.executable})"}
-    if task not in WORKLOADS:  # "version" and what fastmlp's process does besides
+    if task not in WORKLOADS:  # "version", or an additional task of fastmlp's process
         return getattr(module, task)(*arguments)
     workload = WORKLOADS[task]
     function = {"train": chosen.train, "predict": chosen.predict}.get(workload.kind, workload.kind)
@@ -85,7 +85,7 @@ def side(name: str, task: str, *arguments: str) -> Any:
         or name in (NO_IMAGES if workload.image else ONLY_IMAGES)
         or (workload.vocabulary and name in NO_WORDS)
     ):
-        return {"skipped": ""}  # nothing to be told about
+        return {"skipped": ""}  # skipped without a message
     cpu, wall = time.process_time(), time.perf_counter()
     try:
         if workload.kind == "mnist":
@@ -103,7 +103,7 @@ def side(name: str, task: str, *arguments: str) -> Any:
 
 
 class Comparison:
-    """Runs the sides and collects what they print."""
+    """Runs the frameworks and collects their results."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
@@ -120,7 +120,7 @@ class Comparison:
         return run_side(command, options.threads, pin=options.pin, timeout=options.timeout)
 
     def find(self, names: list[str]) -> list[str]:
-        """Return the sides that are there, and note their versions."""
+        """Return the frameworks that can be imported, and store their versions."""
         found = []
         for name in names:
             try:
@@ -128,14 +128,14 @@ class Comparison:
             except (SideError, OSError) as error:
                 answer = {"skipped": last_line(error)}
             if isinstance(answer, dict):
-                print(f"{name} is left out: {answer['skipped']}")
+                print(f"{name} is skipped: {answer['skipped']}")
             else:
                 self.versions[name] = answer
                 found.append(name)
         return found
 
     def measure(self, workload: str, names: list[str], *arguments: str) -> None:
-        """Run all sides on a workload, so many rounds."""
+        """Run all frameworks on a workload for a number of rounds."""
         rounds, names = self.options.rounds, list(names)
         for turn in range(rounds):
             for name in list(names):
@@ -152,7 +152,7 @@ class Comparison:
         note("")
 
     def as_json(self) -> dict[str, Any]:
-        """Return all that was measured."""
+        """Return all results as plain values."""
         options = self.options
         return {
             "date": time.strftime("%Y-%m-%d %H:%M"),
@@ -175,12 +175,12 @@ class Comparison:
 
 
 def last_line(error: Exception) -> str:
-    """Return the last line of an error's message, which in a traceback says what it is."""
+    """Return the last line of an error message; in a traceback it names the error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def note(text: str) -> None:
-    """Show what is going on, on one line of the terminal."""
+    """Show the progress on one line of the terminal."""
     if sys.stderr.isatty():
         print(f"\r{text:<78}", end="\r" if not text else "", file=sys.stderr, flush=True)
 
@@ -196,14 +196,14 @@ def processor() -> str:
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything that was asked for."""
+    """Measure all requested workloads."""
     workloads = dict.fromkeys(
         name for given in options.workloads for name in GROUPS.get(given, [given])
     )
     comparison = Comparison(options)
     sides = comparison.find(["fastmlp"])
     if not sides:
-        raise SystemExit("install fastmlp, or set PYTHONPATH to a checkout that is built.")
+        raise SystemExit("fastmlp is not installed; install it or set PYTHONPATH to a built tree.")
     sides += comparison.find(options.peers)
     for _ in range(options.rounds):
         comparison.bandwidth.append(comparison.run("fastmlp", "bandwidth"))
@@ -219,12 +219,12 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
 
     def pair(text: str) -> tuple[str, str]:
         name, _, path = text.partition("=")
         if name not in SIDES or not path:
-            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH with one of {PEERS}")
+            raise argparse.ArgumentTypeError(f"{text!r} must be NAME=PATH with NAME in {PEERS}")
         return name, path
 
     parser = argparse.ArgumentParser(
@@ -234,21 +234,21 @@ def parse() -> argparse.Namespace:
     add("--workloads", nargs="+", default=["steps"], metavar="NAME", choices=[*GROUPS, *WORKLOADS])
     add("--peers", nargs="*", default=PEERS, metavar="NAME", choices=PEERS)
     add("--rounds", type=int, default=5)
-    add("--seconds", type=float, default=1.0, help="that a process measures")
-    add("--epochs", type=int, default=10, help="of mnist")
+    add("--seconds", type=float, default=1.0, help="duration of a measurement")
+    add("--epochs", type=int, default=10, help="epochs of mnist")
     add("--threads", type=int, default=1)
-    add("--pin", action="store_true", help="every process on the first core")
-    add("--timeout", type=float, default=1800.0, help="seconds for one process")
+    add("--pin", action="store_true", help="keep every process on the first core")
+    add("--timeout", type=float, default=1800.0, help="longest time of a process in seconds")
     add("--peer-python", default=sys.executable, metavar="PATH")
     add("--python", type=pair, action="append", default=[], metavar="NAME=PATH")
-    add("--json", type=Path, metavar="FILE", help="write everything that was measured")
-    add("--plot", type=Path, metavar="FILE", help="draw the ratios; needs matplotlib")
-    add("--read", type=Path, metavar="FILE", help="measure nothing, show what --json wrote")
+    add("--json", type=Path, metavar="FILE", help="write all results to a file")
+    add("--plot", type=Path, metavar="FILE", help="plot the ratios; needs matplotlib")
+    add("--read", type=Path, metavar="FILE", help="show the results in a file of --json")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Be a side's process, or compare."""
+    """Run as the process of one framework, or compare all of them."""
     if sys.argv[1:2] == ["--side"]:
         print(json.dumps(side(*sys.argv[2:])))
         return

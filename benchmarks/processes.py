@@ -1,9 +1,10 @@
-"""Start many children in every way, let them train, and count those that hang.
+"""Start many child processes with every start method, train in them, and count failures.
 
     python benchmarks/processes.py [--children 100] [--methods fork spawn ...]
 
-Parent and children train the same network with all threads; a child also with one and two. A line
-for each way: children with the parent's bits, with others, and without an answer.
+Parent and children train the same network with all threads; a child also trains with one and with
+two. Prints a line for each method: the number of children with the same bits as the parent, with
+other bits, and without an answer.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--children", type=int, default=100)
     parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-    parser.add_argument("--timeout", type=float, default=20.0, help="seconds until a child hangs")
+    parser.add_argument(
+        "--timeout", type=float, default=20.0, help="seconds after which a child counts as hanging"
+    )
     arguments = parser.parse_args()
     bad = 0
     print(f"{'method':<20} {'right':>6} {'wrong':>6} {'hangs':>6} {'seconds':>8}")

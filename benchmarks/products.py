@@ -1,8 +1,8 @@
-"""Matrix products in float32 on one thread: against numpy, and as a share of the FMA peak.
+"""Time float32 matrix products on one thread: against numpy, and as a share of the FMA peak.
 
     python benchmarks/products.py [--rounds 5]
 
-The peak is a loop of multiply-adds on registers, timed in the same process as the kernels.
+The peak is measured by a loop of multiply-adds on registers, in the same process as the kernels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CASES = [
 
 
 def aligned(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Return random numbers that start on a cache line, as those of a model do."""
+    """Return random numbers in an array that starts on a cache line, like the arrays of a model."""
     from fastmlp._arrays import empty
 
     result = empty(shape, np.dtype(np.float32))
@@ -32,7 +32,7 @@ def aligned(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def side(name: str) -> dict[str, list[float]]:
-    """Time every case on one side; the kernels' side times the peak as well."""
+    """Time every case with numpy or the kernels; the process of the kernels also times the peak."""
     rng = np.random.default_rng(0)
     times: dict[str, list[float]] = {}
     if name == "kernels":

@@ -1,9 +1,10 @@
-"""A whole training step in float32 on one thread, plans against pure numpy.
+"""Time a complete training step in float32 on one thread: plans against pure numpy.
 
     python benchmarks/step.py [--rounds 5]
 
-Both sides run `fit` of the same model: as a compiled plan, or layer by layer on fastmlp.reference,
-which is numpy written with in-place operations and no waste. peers.py has other frameworks.
+Both sides run ``fit`` of the same model: as a compiled plan, or layer by layer on
+fastmlp.reference, which is efficient numpy with in-place operations. For other frameworks see
+peers.py.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from turns import best_and_median, compare
 
-SECONDS = 0.3  # of each case
+SECONDS = 0.3  # duration of each case
 
 CASES = {
     f"{'-'.join(map(str, sizes))} batch {batch}": (sizes, batch)
@@ -26,7 +27,7 @@ CASES = {
 
 
 def side(backend: str) -> dict[str, list[float]]:
-    """Time the steps on one backend: whole epochs of `fit`, over the steps of one."""
+    """Time the steps on one backend, as the time of complete epochs divided by their steps."""
     import fastmlp as fm
 
     times = {}

@@ -1,8 +1,9 @@
-"""pytest-benchmark: kernels and a training step beside pure numpy float32.
+"""Compare kernels and a training step with pure numpy in float32, with pytest-benchmark.
 
     pytest benchmarks/test_speed.py --benchmark-group-by=group
 
-One process, so set OPENBLAS_NUM_THREADS=1; for figures to quote use products.py and step.py.
+Everything runs in one process, so set OPENBLAS_NUM_THREADS=1. For numbers to publish use
+products.py and step.py, which run in separate processes.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""Run the same work in processes of their own, turn by turn, and compare the times.
+"""Run the same work on two sides in separate processes, in alternation, and compare the times.
 
-Two libraries in one process disturb each other's caches and thread pools, and a shared machine
-is fast in one minute and slow in the next. So each side has a fresh process, the sides alternate,
-and what is reported is the ratio of the minima and of the medians.
+Two libraries in one process disturb each other's caches and thread pools, and the speed of a
+shared machine changes from minute to minute. Therefore each measurement runs in a new process, the
+sides alternate, and the results are the ratios of the minima and of the medians.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ THREAD_VARIABLES = (
 
 
 class SideError(RuntimeError):
-    """A side's process failed; the message is what it wrote to its standard error."""
+    """The process of a side has failed; the message is its standard error."""
 
 
 def measure(call: Callable[[], object], seconds: float = 0.05, repeats: int = 7) -> list[float]:
-    """Return the seconds of one call, once for every repeat of about ``seconds``."""
+    """Return the seconds per call, one number per repeat of about ``seconds``."""
     call()
     began = time.perf_counter()
     call()
@@ -48,7 +48,7 @@ def measure(call: Callable[[], object], seconds: float = 0.05, repeats: int = 7)
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a process whose libraries are to use so many threads."""
+    """Return an environment that limits the libraries of a process to a number of threads."""
     result = {**os.environ, **{name: str(threads) for name in THREAD_VARIABLES}}
     if threads == 1:
         flags = f"{result.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
@@ -59,9 +59,10 @@ def environment(threads: int) -> dict[str, str]:
 def run_side(
     command: list[str], threads: int = 1, *, pin: bool = False, timeout: float | None = None
 ) -> Any:
-    """Run one side's process, on the first core alone if ``pin``; return the JSON it prints last.
+    """Run the process of one side and return the JSON on its last line of output.
 
-    Raises SideError if it fails or takes longer than ``timeout`` seconds.
+    ``pin`` keeps the process on the first core. Raises SideError if the process fails or takes
+    longer than ``timeout`` seconds.
     """
     if pin:
         command = ["taskset", "-c", "0", *command]
@@ -105,7 +106,7 @@ def compare(
     side: Callable[[str], dict[str, list[float]]],
     report: Callable[[dict[str, dict[str, list[float]]]], None],
 ) -> None:
-    """Be the main program of ``script``: one side's process, or the comparison of both."""
+    """Run the main program of ``script``: the process of one side, or the comparison of both."""
     sides = ["numpy", "kernels"]
     if len(sys.argv) == 2 and sys.argv[1] in sides:
         print(json.dumps(side(sys.argv[1])))
@@ -116,5 +117,5 @@ def compare(
 
 
 def best_and_median(seconds: list[float]) -> tuple[float, float]:
-    """Return the two figures that are compared."""
+    """Return the minimum and the median of the times."""
     return min(seconds), statistics.median(seconds)

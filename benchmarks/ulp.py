@@ -1,10 +1,13 @@
-"""Measure exp, log, tanh and sigmoid in units in the last place (ulp), all float32 inputs.
+"""Measure the errors of exp, log, tanh and sigmoid in units in the last place (ulp).
 
-Run ``python benchmarks/ulp.py [--function exp] [--stride 1] [--float64 1000000]``. Without a
-stride every one of the 2^32 float32 numbers is tried, some minutes a function; ``--stride n`` takes
-each n-th. References are numpy's float64 functions. ``--float64 N`` instead draws N float64
-inputs a function, compared with numpy's longdouble where it has more bits than float64, and the
-200 worst, or N // 100 in all, with mpmath at 40 digits. The exit status is 1 above 2 ulp.
+    python benchmarks/ulp.py [--function exp] [--stride 1] [--float64 1000000]
+
+By default every one of the 2^32 float32 numbers is tested, which takes some minutes per function;
+``--stride n`` tests every n-th number. The references are numpy's float64 functions.
+
+``--float64 N`` tests N random float64 numbers per function instead. All of them are compared with
+numpy's longdouble, if it has more bits than float64. The 200 worst numbers and every 100th number
+are compared with mpmath at 40 digits. The exit status is 1 if an error exceeds 2 ulp.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ LIMIT = 2.0
 
 @dataclass
 class Worst:
-    """The largest error seen, its input, and how many exceeded 1 ulp."""
+    """The largest error so far, its input, and the number of errors above 1 ulp."""
 
     error: float = 0.0
     x: float = 0.0
@@ -31,7 +34,7 @@ class Worst:
     count: int = 0
 
     def add(self, x: np.ndarray, errors: np.ndarray) -> None:
-        """Take in the errors of one chunk."""
+        """Update with the errors of one chunk."""
         at = int(errors.argmax())
         if errors[at] > self.error:
             self.error, self.x = float(errors[at]), float(x[at])
@@ -40,7 +43,7 @@ class Worst:
 
 
 def stable_sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-x)) with full relative accuracy for negative x too."""
+    """Return 1 / (1 + exp(-x)) with full relative accuracy, also for negative x."""
     e = np.exp(-np.abs(x))
     return np.where(x < 0, e, np.ones_like(e)) / (1 + e)
 
@@ -56,7 +59,7 @@ REFERENCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def ulp_errors(y: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """Return |y - exact| in ulps of y's dtype at exact; infinity counts as the next number.
 
-    Where one is NaN the error is 0 if both are, else infinite.
+    If both are NaN the error is 0; if only one is NaN it is infinite.
     """
     info = np.finfo(y.dtype)
     beyond = np.ldexp(exact.dtype.type(1), info.maxexp)
@@ -71,7 +74,7 @@ def ulp_errors(y: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 
 def float32_worst(name: str, function: Callable, stride: int) -> Worst:
-    """Try every ``stride``-th float32 number."""
+    """Return the worst error over every ``stride``-th float32 number."""
     worst = Worst()
     y = np.empty(CHUNK, np.float32)
     chunks = range(0, 1 << 32, CHUNK * stride)
@@ -86,7 +89,7 @@ def float32_worst(name: str, function: Callable, stride: int) -> Worst:
 
 
 def float64_samples(count: int) -> np.ndarray:
-    """Half of any exponent and sign, half from the ranges in which the functions change."""
+    """Return numbers, half with any exponent and sign, half where the functions change most."""
     rng = np.random.default_rng(0)
     any_bits = rng.integers(0, 1 << 64, count // 2, dtype=np.uint64).view(np.float64)
     widths = rng.choice([1.0, 3.0, 20.0, 120.0, 760.0], count - count // 2)
@@ -107,7 +110,7 @@ def mpmath_errors(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         for i, (a, b) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
             if not (np.isfinite(a) and np.isfinite(b)) or (name == "log" and a <= 0):
                 continue
-            if name == "tanh" and abs(a) < 1e-12:  # 40 digits cancel there: the series is exact
+            if name == "tanh" and abs(a) < 1e-12:  # mpmath's 40 digits cancel; the series is exact
                 exact = mp.mpf(a) - mp.mpf(a) ** 3 / 3
             else:
                 exact = functions[name](mp.mpf(a))
@@ -117,7 +120,7 @@ def mpmath_errors(name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def float64_worst(name: str, function: Callable, count: int) -> Worst:
-    """Try ``count`` float64 numbers against longdouble, the worst and some against mpmath."""
+    """Return the worst error of ``count`` float64 numbers against longdouble and mpmath."""
     worst = Worst()
     x = float64_samples(count)
     y = np.empty_like(x)
@@ -133,17 +136,19 @@ def float64_worst(name: str, function: Callable, count: int) -> Worst:
     exact = mpmath_errors(name, x[few], y[few])
     if not worst.count:
         worst.add(x[few], exact)
-    elif exact.max() > worst.error + 0.01:  # longdouble is good to about 1e-3 ulp of float64
+    elif exact.max() > worst.error + 0.01:  # longdouble is accurate to about 1e-3 ulp of float64
         worst.error, worst.x = float(exact.max()), float(x[few][exact.argmax()])
     return worst
 
 
 def main() -> int:
-    """Measure and print one line a function; return 1 if any exceeds the limit."""
+    """Measure and print one line per function; return 1 if an error exceeds the limit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--function", choices=sorted(REFERENCES), help="default: all four")
-    parser.add_argument("--stride", type=int, default=1, help="take every n-th float32 number")
-    parser.add_argument("--float64", type=int, default=0, metavar="N", help="N float64 inputs")
+    parser.add_argument("--stride", type=int, default=1, help="test every n-th float32 number")
+    parser.add_argument(
+        "--float64", type=int, default=0, metavar="N", help="test N float64 numbers"
+    )
     arguments = parser.parse_args()
     if arguments.stride < 1 or arguments.float64 < 0:
         parser.error("--stride must be at least 1 and --float64 at least 0")

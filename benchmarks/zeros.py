@@ -1,11 +1,11 @@
-"""What leaving out zeros gains: training and evaluation by the share of values that are zero.
+"""Measure the speedup from skipping zeros, by the share of input values that are zero.
 
     python benchmarks/zeros.py [--sizes 784 512 256 10] [--batches 8 32 200] [--rounds 8] [--mnist]
 
-Two models with the same weights take turns in one process, on one thread: one whose first products
-leave out zeros (fastmlp/plan_lists.py), one whose do not. Zeros are at random, the worst case; with
---mnist (FASTMLP_DATA) samples are its images instead. "Listed" is the share of features that four
-samples do not all have zero.
+Two models with the same weights run in alternation in one process, on one thread. The first
+products of one model skip zeros (fastmlp/_plan/sparsity.py). Zeros are at random positions, which
+is the worst case; with --mnist (FASTMLP_DATA) the samples are MNIST images. "Listed" is the share
+of features that are not zero in all of four samples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SAMPLES = 4000
 
 
 def model(sizes: list[int], listed: bool):
-    """Return a new compiled model whose plans leave out zeros, or not, whatever the samples."""
+    """Return a new compiled model with plans that always skip zeros, or never."""
     import fastmlp as fm
     from fastmlp._engines import engine
 
@@ -31,7 +31,7 @@ def model(sizes: list[int], listed: bool):
 
 
 def measure(x: np.ndarray, sizes: list[int], batch: int, rounds: int) -> tuple[float, float]:
-    """Return how many times as fast steps and evaluation are, by the best of all rounds."""
+    """Return the speedups of training steps and of evaluation, from the best of all rounds."""
     y = np.arange(len(x)) % sizes[-1]
     models = [model(sizes, listed) for listed in (False, True)]
     best = np.full((2, 2), np.inf)

@@ -1,11 +1,12 @@
-"""Cats or cars: networks of tanh units with a squared error, 300 epochs, and when to stop.
+"""Cats or cars: networks of tanh units, trained on the squared error for 300 epochs.
 
     python examples/cats_vs_cars.py [--quick] [--epochs 300] [--data FOLDER] [--out FOLDER]
 
-Labels are -1 and +1, the output is a tanh, and its sign is the answer. Every epoch is 50 batches of
-38 images. The figure has, for each network, the mean squared error and the share classified right,
-on the training and the test images. Needs cats_vs_cars.h5 (--data, or FASTMLP_DATA), the extra
-"data" and, for the figure, the extra "plot". --quick trains for a twentieth of the epochs.
+Labels are -1 and +1. The output is a tanh, and its sign is the predicted class. An epoch has 50
+batches of 38 images. The figure shows the mean squared error and the accuracy of each network, on
+the training and the test images, and thus when to stop. Needs cats_vs_cars.h5 (--data, or
+FASTMLP_DATA), the extra "data" and, for the figure, the extra "plot". --quick trains for a
+twentieth of the epochs.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same for fewer epochs")
+parser.add_argument("--quick", action="store_true", help="train for fewer epochs")
 parser.add_argument("--epochs", type=int, default=300)
 parser.add_argument("--learning-rate", type=float, default=0.35)
 parser.add_argument("--seed", type=int, default=0)
@@ -36,32 +37,35 @@ x_test, y_test = data["testims"], 2 * data["testlbls"] - 1
 
 
 def right(y_true, output):
-    """Return the share of outputs on the right side of 0."""
+    """Return the share of outputs with the sign of the label."""
     return float(np.mean((output > 0) == (y_true > 0)))
 
 
 class AfterEveryEpoch(fm.Callback):
-    """Measure the network on the training images: what fit records is from before each step."""
+    """Evaluate on the training images after each epoch.
+
+    The values in the history of fit are different: they are measured before each step.
+    """
 
     def on_train_begin(self):
-        """Begin two curves."""
+        """Start two empty curves."""
         self.curves = {"loss": [], "right": []}
 
     def on_epoch_end(self, epoch, logs):
-        """Add a point to each."""
+        """Add a point to each curve."""
         for name, value in self.model.evaluate(x, y).items():
             self.curves[name].append(value)
 
 
 def network(hidden):
-    """Return a network of tanh layers, all weights and biases drawn from N(0, 0.02**2)."""
+    """Return a network of tanh layers; weights and biases are drawn from N(0, 0.02**2)."""
     small = fm.initializers.Normal(0.02)
     layers = [fm.Dense(units, "tanh", init=small, bias_init=small) for units in [*hidden, 1]]
     return fm.Sequential(layers, input_shape=(1024,), scale=1 / 255, seed=options.seed)
 
 
-# The usual gradient of this squared error is (output - label), a half of the derivative that "mse"
-# has: so half the learning rate makes the same step.
+# The gradient of the reported squared error is (output - label). The gradient of "mse" is twice as
+# large, so half the learning rate makes the same step.
 rate = options.learning_rate / 2
 studies = {
     "4": ([4], fm.SGD(rate)),
@@ -124,10 +128,10 @@ else:
             axes.plot(numbers, result["curves"]["val_" + metric], color="#d9661f", label="test")
             axes.grid(alpha=0.3, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
-        column[0].set_title(f"{name}\n{result['test']:.1%} right at the end", fontsize=9)
+        column[0].set_title(f"{name}\nfinal test accuracy {result['test']:.1%}", fontsize=9)
         column[1].set_xlabel("epoch")
     panels[0, 0].set(ylabel="mean squared error", ylim=(0, None))
-    panels[1, 0].set(ylabel="classified right")
+    panels[1, 0].set(ylabel="accuracy")
     panels[0, 0].legend(frameon=False, fontsize=8)
     options.out.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out / "cats_vs_cars.png", dpi=80)

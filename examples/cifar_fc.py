@@ -1,12 +1,13 @@
-"""Fully connected networks on CIFAR-10: overfit, choose an update rule, drop units, then train.
+"""Fully connected networks on CIFAR-10: overfitting, update rules, dropout, and a full training.
 
     python examples/cifar_fc.py [--quick] [--epochs 30] [--data FOLDER] [--out FOLDER]
 
-Four studies, a figure of four panels: 50 images learnt by heart by nets of three and five layers;
-SGD beside momentum and RMSprop beside Adam on a net of six layers of width 100; 500 images with
-and without dropout; and a net trained on all images there are. Takes CIFAR-10 where its files are
-found (--data, or FASTMLP_DATA), else cifar10_subset.npz, 3805 images to train and 761 to validate.
-The figure needs the extra "plot". --quick trains for fewer epochs, and at most on the subset.
+Four studies, with one panel of the figure each: networks of three and five layers memorize 50
+images; SGD, momentum, RMSprop and Adam train a network of six layers of width 100; 500 images are
+learnt with and without dropout; and a network is trained on all images. Uses CIFAR-10 if its files
+are found (--data, or FASTMLP_DATA), otherwise cifar10_subset.npz with 3805 training and 761
+validation images. The figure needs the extra "plot". --quick trains for fewer epochs on fewer
+images.
 """
 
 import argparse
@@ -19,8 +20,8 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same on less data")
-parser.add_argument("--epochs", type=int, default=30, help="of the last study")
+parser.add_argument("--quick", action="store_true", help="train for fewer epochs on less data")
+parser.add_argument("--epochs", type=int, default=30, help="epochs of the last study")
 parser.add_argument("--data", type=Path, default=fm.datasets.data_home(), help="folder of files")
 parser.add_argument("--out", type=Path, default=Path("."), help="folder for the figure")
 options = parser.parse_args()
@@ -34,7 +35,7 @@ try:
 except FileNotFoundError:
     source = "the subset of CIFAR-10"
     (x, y), (x_valid, y_valid) = fm.datasets.load_cifar10(options.data / "cifar10_subset.npz")
-    x_test, y_test = x_valid, y_valid  # the subset has no third part
+    x_test, y_test = x_valid, y_valid  # the subset has no test set
 mean, deviation = x.mean(axis=0), x.std()
 for images in (x, x_valid) if x_test is x_valid else (x, x_valid, x_test):
     images -= mean
@@ -44,19 +45,19 @@ print(f"{len(x)} images of {source} to train, {len(x_valid)} to validate")
 
 
 class EveryStep(fm.Callback):
-    """Keep the loss of each step."""
+    """Record the loss of each step."""
 
     def on_train_begin(self):
-        """Begin a curve."""
+        """Start an empty curve."""
         self.losses = []
 
     def on_batch_end(self, step, logs):
-        """Add a point."""
+        """Add a point to the curve."""
         self.losses.append(logs["loss"])
 
 
 def dense(hidden, dropout=0.0):
-    """Return a network of relu layers, each with dropout behind it."""
+    """Return a network of relu layers, each followed by dropout."""
     layers = []
     for units in hidden:
         layers += [fm.Dense(units, "relu", init="he_normal"), fm.Dropout(dropout)]
@@ -64,7 +65,7 @@ def dense(hidden, dropout=0.0):
 
 
 def train(name, model, images, epochs, batch_size, optimizer):
-    """Train on some images; keep the curves and print the end of them."""
+    """Train on the first images; store the curves and print the final values."""
     steps = EveryStep()
     history = model.fit(
         x[:images],
@@ -138,7 +139,7 @@ else:
         axes.legend(frameon=False, fontsize=8, loc=place)
     panels[1].set(xlabel="step", ylabel="loss of the batch", ylim=(0, 4))
     panels[1].yaxis.set_major_formatter("{x:g}")
-    titles = ("50 images by heart", "six layers of 100: update rules", "dropout", source)
+    titles = ("memorizing 50 images", "six layers of 100: update rules", "dropout", source)
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, fontsize=10)
     options.out.mkdir(parents=True, exist_ok=True)

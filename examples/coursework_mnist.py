@@ -1,11 +1,11 @@
-"""The class NN of a course, on fastmlp's kernels and on plain numpy; and a course's known values.
+"""The class NN of a course on fastmlp's kernels and on plain numpy, and known values of a course.
 
     python examples/coursework_mnist.py [--quick] [--epochs 10] [--data FOLDER] [--out FOLDER]
 
 Trains the graded class of coursework/nn.py, 784-512-256-10, on MNIST: Glorot, ReLU, batches of 32
-in the order of the file. The same class is timed over ``fastmlp.reference``, which is plain numpy.
-Needs MNIST's files (--data, or FASTMLP_DATA) and, for the figure, the extra "plot". --quick trains
-on a tenth of the data.
+in the order of the file. Also times the same class on ``fastmlp.reference``, which is plain numpy.
+Needs the MNIST files (--data, or FASTMLP_DATA) and, for the figure, the extra "plot". --quick
+trains on a tenth of the data.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same on less data")
+parser.add_argument("--quick", action="store_true", help="train on less data")
 parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--learning-rate", type=float, default=0.1)
 parser.add_argument("--data", type=Path, default=None, help="folder of MNIST's files")
@@ -33,14 +33,14 @@ began = time.perf_counter()
 
 
 class PlainNN(NN):
-    """The same over numpy."""
+    """The same class on numpy."""
 
     operations = fm.reference
 
 
 def known_values():
-    """Return what CS231n's assignment names, and ours."""
-    np.random.seed(231)  # the notebook's
+    """Return values given in the CS231n assignment, each with the value computed here."""
+    np.random.seed(231)  # the seed of the notebook
     scores, labels = 0.001 * np.random.randn(50, 10), np.random.randint(10, size=50)
     net = TwoLayerNet(5, 50, 7)
     ends_of = {"W1": (-0.7, 0.3), "b1": (-0.1, 0.9), "W2": (-0.3, 0.4), "b2": (-0.9, 0.1)}
@@ -77,7 +77,7 @@ if options.quick:
     epochs, sets[0] = 3, (sets[0][0][:5000], sets[0][1][:5000])
 
 settings = {"batch_size": 32, "lr": options.learning_rate, "seed": 0, "data": sets}
-# One epoch each, in turns: where something else runs too, it slows both.
+# Time one epoch of each in alternation, so that other load on the machine slows both.
 seconds = {"kernels": [], "numpy": []}
 for _ in range(2):
     for name, kind in {"kernels": NN, "numpy": PlainNN}.items():
@@ -99,7 +99,7 @@ for number in range(epochs):
     print(f"{number + 1:5}{row[0]:9.2%}{row[1]:9.4f}{row[2]:9.2%}{row[3]:9.4f}")
 print(f"test set: {test_accuracy:.2%}, loss {test_loss:.4f}")
 print(
-    f"an epoch with its two evaluations: {seconds['kernels']:.2f} s, over numpy "
+    f"one epoch with two evaluations: {seconds['kernels']:.2f} s, with numpy "
     f"{seconds['numpy']:.2f} s"
 )
 
@@ -114,7 +114,7 @@ else:
     for part, style in (("train", "--"), ("validation", "o-")):
         percent = [100 * (1 - value) for value in logs[f"{part}_accuracy"]]
         axes.plot(numbers, percent, style, color="#1f5fa8", markersize=4, label=part)
-    axes.axhline(3, color="#888888", linewidth=0.8, label="asked for: 97 % on validation")
+    axes.axhline(3, color="#888888", linewidth=0.8, label="required: 97 % on validation")
     axes.set(xlabel="epoch", ylabel="error [%]", ylim=(0, None), xticks=numbers)
     axes.set_title("The course's NN, 784-512-256-10, on MNIST", fontsize=10)
     axes.grid(alpha=0.3, linewidth=0.6)

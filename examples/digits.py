@@ -1,4 +1,4 @@
-"""Train a small classifier, look at its mistakes, and save it.
+"""Train a small classifier, show its worst mistakes, and save it.
 
 python examples/digits.py
 """
@@ -17,9 +17,9 @@ print(model.evaluate(x_test, y_test))
 probabilities = model.predict_proba(x_test)
 labels = probabilities.argmax(axis=1)
 wrong = np.flatnonzero(labels != y_test)
-print(f"{len(wrong)} of {len(y_test)} test digits are wrong; the surest of these mistakes:")
+print(f"{len(wrong)} of {len(y_test)} test digits are misclassified; the most confident mistakes:")
 for row in wrong[np.argsort(-probabilities[wrong].max(axis=1))][:3]:
-    print(f"a {y_test[row]} taken for a {labels[row]} at {probabilities[row].max():.0%}")
+    print(f"{y_test[row]} classified as {labels[row]} with {probabilities[row].max():.0%}")
     for line in x_test[row]:
         print("".join(" .:*#"[min(4, int(value * 5))] for value in line))
 

@@ -1,12 +1,12 @@
-"""Predict the fourth word of four from the three before: embeddings of words, learnt.
+"""Predict the fourth word of a sequence from the first three, with learnt word embeddings.
 
     python examples/fourth_word.py [--quick] [--epochs 50] [--data FOLDER] [--out FOLDER]
 
-Each of three words becomes a row of one table; the rows are summed, which forgets their order, or
-put one after the other. A layer of sigmoid units and a softmax over the 250 words follow. Training
-ends when the cross-entropy on the validation set has not improved for 3 epochs. Needs trigrams.h5
-(--data, or FASTMLP_DATA), the extra "data" and, for the figure, the extra "plot". --quick trains
-the smallest network of each kind on a tenth of the data.
+Each of the three words selects a row of a table. The rows are summed, which loses their order, or
+concatenated. A layer of sigmoid units and a softmax over the 250 words follow. Training stops when
+the cross-entropy on the validation set has not improved for 3 epochs. Needs trigrams.h5 (--data, or
+FASTMLP_DATA), the extra "data" and, for the figure, the extra "plot". --quick trains the smallest
+network of each kind on a tenth of the data.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same on less data")
+parser.add_argument("--quick", action="store_true", help="train small networks on less data")
 parser.add_argument("--epochs", type=int, default=50)
 parser.add_argument("--learning-rate", type=float, default=0.15)
 parser.add_argument("--data", type=Path, default=fm.datasets.data_home(), help="folder of the file")
@@ -30,7 +30,7 @@ options = parser.parse_args()
 
 data = fm.datasets.load_hdf5(options.data / "trigrams.h5")
 words = [word.decode() for word in data["words"]]
-# The file counts words from 1.
+# The file numbers words from 1.
 (x, y), valid, test = (
     (data[f"{part}x"] - 1, data[f"{part}d"] - 1) for part in ("train", "val", "test")
 )
@@ -85,7 +85,7 @@ for name, result in results.items():
     )
 
 best = min(results, key=lambda name: results[name]["valid_loss"])
-print(f"\nFive cases of the test set and the ten most probable words ({best}):")
+print(f"\nFive test samples and the ten most probable words ({best}):")
 x_test, y_test = test
 probabilities = models[best].predict_proba(x_test[:5])
 cases = []
@@ -108,7 +108,7 @@ else:
         label = f"{name}: {result['valid_accuracy']:.1%}"
         axes.plot(numbers, result["curve"], **style, label=label)
     axes.set(xlabel="epoch", ylabel="cross-entropy, validation")
-    axes.set_title("Fourth word: embedding-units, and the share predicted right", fontsize=10)
+    axes.set_title("Fourth word: embedding-units, and the validation accuracy", fontsize=10)
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)

@@ -1,12 +1,12 @@
-"""Backpropagated gradients against central differences, by the size of their step.
+"""Compare backpropagated gradients with central differences, for several step sizes.
 
     python examples/gradient_validation.py [--quick] [--data FOLDER] [--out FOLDER]
 
-One image of MNIST, 784-512-256-10, float64: ten weights of the second layer, each moved by 1/N to
-both sides, for several N. With sigmoid they are the first ten; with relu ten random ones, because
-all of the first are those of a unit that this image leaves at zero. Large steps are wrong by the
-curvature of the loss, small ones by its rounding; between them is a best N. Needs MNIST's files
-(--data, or FASTMLP_DATA) and, for the figure, the extra "plot".
+A network 784-512-256-10 in float64 gets one image of MNIST. Ten weights of the second layer are
+changed by +1/N and -1/N, for several N. With sigmoid these are the first ten weights. With relu
+they are random, because the first ten belong to a unit that is zero for this image. The error of
+large steps comes from the curvature of the loss, the error of small steps from rounding; the best N
+lies between. Needs the MNIST files (--data, or FASTMLP_DATA) and, for the figure, the extra "plot".
 """
 
 import argparse
@@ -19,7 +19,7 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same with fewer N")
+parser.add_argument("--quick", action="store_true", help="use fewer N")
 parser.add_argument("--data", type=Path, default=None, help="folder of MNIST's files")
 parser.add_argument("--out", type=Path, default=Path("."), help="folder for the figure")
 options = parser.parse_args()
@@ -49,7 +49,7 @@ else:
     for (name, curve), color in zip(curves.items(), ("#1f5fa8", "#2e8b57"), strict=True):
         axes.loglog(curve.n, curve.errors, "o-", color=color, markersize=4, label=name)
     axes.loglog(list(REPORTED), list(REPORTED.values()), "x--", color="#777777", label="reported")
-    axes.axhline(1e-10, color="#d9661f", linewidth=0.8, label="1e-10, what is asked for")
+    axes.axhline(1e-10, color="#d9661f", linewidth=0.8, label="1e-10, the required accuracy")
     axes.set(xlabel="N, the step is 1/N", ylabel="largest difference of ten gradients")
     axes.set_title("Backpropagation against central differences", fontsize=10)
     axes.grid(alpha=0.3, linewidth=0.6)

@@ -1,13 +1,13 @@
-"""Initial weights on MNIST: zeros, N(0, 1) and Glorot, the loss after each epoch.
+"""Compare initial weights on MNIST (zeros, N(0, 1), Glorot) by the loss after each epoch.
 
     python examples/mnist_init.py [--quick] [--epochs 10] [--data FOLDER] [--out FOLDER]
 
-784-600-600-10 with ReLU, plain SGD with learning rate 0.01 and batches of 8: the mean loss over
-the whole training set before the first epoch and at the end of each. With zeros all units of a
-layer stay the same, only the last bias learns, and the loss stays near ln 10. Then zeros and
-Glorot for 784-512-1024-10, batches of 200, learning rate 0.1; N(0, 1) diverges at that rate. Needs
-MNIST's files (--data, or FASTMLP_DATA) and, for the figure, the extra "plot". --quick trains on a
-fiftieth of the data.
+The first network, 784-600-600-10 with ReLU, trains with plain SGD, learning rate 0.01 and batches
+of 8. The loss is the mean over the whole training set, before the first epoch and after each epoch.
+With zeros, all units of a layer stay equal, only the last bias learns, and the loss stays near
+ln 10. The second network, 784-512-1024-10, trains from zeros and Glorot with batches of 200 and
+learning rate 0.1, at which N(0, 1) diverges. Needs the MNIST files (--data, or FASTMLP_DATA) and,
+for the figure, the extra "plot". --quick trains on a fiftieth of the data.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same on less data")
+parser.add_argument("--quick", action="store_true", help="train on less data")
 parser.add_argument("--epochs", type=int, default=10)
 parser.add_argument("--data", type=Path, default=None, help="folder of MNIST's files")
 parser.add_argument("--out", type=Path, default=Path("."), help="folder for the figure")
@@ -48,7 +48,7 @@ for study, (hidden, batch, rate, inits) in STUDIES.items():
     for init in inits:
         model = fm.MLP(784, hidden, 10, activation="relu", init=init, seed=0)
         before = model.evaluate(x, y)
-        # What ``fit`` calls validation data is measured at the end of each epoch.
+        # As validation data, the training set is evaluated after each epoch.
         history = model.fit(
             x,
             y,

@@ -1,16 +1,16 @@
-"""Hyper-parameters of perceptrons on MNIST: the tables of two reports, and settings of our own.
+"""Hyper-parameters of perceptrons on MNIST: the tables of two reports, and better settings.
 
     python examples/mnist_mlp.py [--study first second runs ours] [--rows 1 2] [--most-epochs 50]
         [--quick] [--data FOLDER]
 
-first   two hidden layers with several activations, batches and learning rates
-second  another report's grid, after 10 and after 50 epochs
-runs    two nets of that report, epoch by epoch, beginning before the first
-ours    dropout, momentum and a falling learning rate; the best on the validation set is tried
-        on the test set, once
+first   two hidden layers with several activations, batch sizes and learning rates
+second  the grid of another report, after 10 and after 50 epochs
+runs    two networks of that report, before training and after each epoch
+ours    dropout, momentum and a decaying learning rate; the network with the best validation
+        accuracy is evaluated once on the test set
 
-All of it takes an hour; --rows chooses some rows of each table, --quick trains on a hundredth of
-the data for a few epochs. Needs MNIST's files (--data, or FASTMLP_DATA).
+All studies together take an hour. --rows selects rows of each table; --quick trains on a hundredth
+of the data for a few epochs. Needs the MNIST files (--data, or FASTMLP_DATA).
 """
 
 import argparse
@@ -23,8 +23,9 @@ import fastmlp as fm
 
 STUDIES = ("first", "second", "runs", "ours")
 
-# Hidden layers, activations, batch, learning rate, epochs; then what was reported: accuracy (in
-# percent) and loss on the training set, and on the validation set. The last is the chosen run.
+# Hidden layers, activations, batch, learning rate, epochs, and the reported values: accuracy (in
+# percent) and loss on the training set and on the validation set. The last row is the final choice
+# of the report.
 FIRST = [
     ((512, 256), ("sigmoid", "relu"), 8, 0.01, 24, (97.94, 0.0739, 97.04, 0.1016)),
     ((512, 256), ("relu", "relu"), 8, 0.01, 8, (97.53, 0.0928, 97.10, 0.1077)),
@@ -38,7 +39,7 @@ FIRST = [
     ((710, 610), ("relu", "relu"), 8, 0.01, 10, (None, None, 97.73, 0.0761)),
 ]
 
-# Hidden layers, batch, learning rate; and what was reported of some, by their number of epochs.
+# Hidden layers, batch, learning rate. Validation accuracies are reported for some rows, by epochs.
 SECOND = list(product([(512, 1024), (700, 512)], [10, 80, 200], [0.1, 0.01, 0.001]))
 SECOND_REPORTED = {
     ((512, 1024), 10, 0.1): {10: 98.12},
@@ -47,7 +48,7 @@ SECOND_REPORTED = {
     ((700, 512), 200, 0.1): {10: 97.97},
 }
 
-# Dropout of the pixels and of the hidden layers, learning rate at first, momentum, epochs.
+# Dropout of the pixels and of the hidden layers, initial learning rate, momentum, epochs.
 OURS = [
     (0.0, 0.0, 0.03, 0.9, 20),
     (0.1, 0.3, 0.03, 0.9, 20),
@@ -59,10 +60,10 @@ OURS = [
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same on less data")
+parser.add_argument("--quick", action="store_true", help="train on less data")
 parser.add_argument("--study", nargs="+", choices=STUDIES, default=STUDIES)
-parser.add_argument("--rows", nargs="+", type=int, help="only these rows of a table, from 1")
-parser.add_argument("--most-epochs", type=int, default=50, help="no run is longer")
+parser.add_argument("--rows", nargs="+", type=int, help="rows of the tables, from 1")
+parser.add_argument("--most-epochs", type=int, default=50, help="limit for each run")
 parser.add_argument("--data", type=Path, default=None, help="folder of MNIST's files")
 options = parser.parse_args()
 
@@ -75,13 +76,13 @@ began = time.perf_counter()
 
 
 def rows(study, table):
-    """Return the rows of a study's table that are to be trained."""
+    """Return the selected rows of the table of a study."""
     chosen = options.rows or range(1, len(table) + 1)
     return [row for n, row in enumerate(table, 1) if n in chosen] if study in results else []
 
 
 def perceptron(widths, activations=("relu", "relu"), pixels=0.0, hidden=0.0, init="glorot"):
-    """Return a perceptron; ``pixels`` and ``hidden`` are rates of dropout, 0 means none."""
+    """Return a perceptron; ``pixels`` and ``hidden`` are dropout rates, and 0 means no dropout."""
     layers = [fm.Dropout(pixels)] if pixels else []
     for width, activation in zip(widths, activations, strict=True):
         layers.append(fm.Dense(width, activation=activation, init=init))
@@ -109,7 +110,7 @@ def both(train, valid):
 
 
 if "first" in results:
-    print("\nFirst report: ours on training and validation set, then the reported figures")
+    print("\nFirst report: training and validation set here, then the reported values")
 for widths, activations, batch, rate, epochs, reported in rows("first", FIRST):
     model = perceptron(widths, activations)
     history = train(model, epochs, batch, fm.SGD(rate))
@@ -130,9 +131,9 @@ for widths, activations, batch, rate, epochs, reported in rows("first", FIRST):
     )
 
 if "second" in results:
-    print(f"\nSecond report: validation accuracy after {few} and {many} epochs, the best of all")
+    print(f"\nSecond report: validation accuracy after {few} and {many} epochs, and the best")
 for widths, batch, rate in rows("second", SECOND):
-    # The first epochs of a long run are a short run: the same weights, the same order of data.
+    # The first epochs of a long run equal a short run: same weights, same order of the data.
     history = train(perceptron(widths), many, batch, fm.SGD(rate))
     accuracy = history["val_accuracy"]
     result = {
@@ -143,23 +144,23 @@ for widths, batch, rate in rows("second", SECOND):
         "seconds": sum(history["time"]),
     }
     results["second"].append(result)
-    said = ", ".join(f"{share} after {n}" for n, share in result["reported"].items())
+    reported = ", ".join(f"{share} after {n}" for n, share in result["reported"].items())
     print(
         f"{widths[0]}-{widths[1]:<4}  batch {batch:>3}  lr {rate:<5}  {accuracy[few - 1]:6.2%}  "
-        f"{accuracy[-1]:6.2%}  {max(accuracy):6.2%}  {result['seconds']:6.1f} s  {said}"
+        f"{accuracy[-1]:6.2%}  {max(accuracy):6.2%}  {result['seconds']:6.1f} s  {reported}"
     )
 
 
 class AfterEveryEpoch(fm.Callback):
-    """Measures accuracy and loss on the training and the validation set, first of all at once."""
+    """Evaluate on the training and the validation set, before training and after each epoch."""
 
     def on_train_begin(self):
-        """Measure the network that has learned nothing."""
+        """Evaluate the untrained network."""
         self.rows = []
         self.on_epoch_end(0, {})
 
     def on_epoch_end(self, epoch, logs):
-        """Measure what it has learned."""
+        """Evaluate the network and print the results."""
         self.rows.append((self.model.evaluate(x, y), self.model.evaluate(*valid)))
         print(f"{epoch:>5}  {both(*self.rows[-1])}")
 
@@ -192,7 +193,7 @@ for pixels, hidden, rate, momentum, epochs in rows("ours", OURS):
     )
 if best:
     best["test"] = best_model.evaluate(*test)
-    print(f"the best of these has {best['test']['accuracy']:.2%} on the test set")
+    print(f"the network with the best validation accuracy: {best['test']['accuracy']:.2%} on test")
 
 seconds = time.perf_counter() - began
 print(json.dumps({"script": "mnist_mlp", "results": results, "seconds": seconds}))

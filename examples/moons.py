@@ -2,10 +2,10 @@
 
     python examples/moons.py [--quick] [--passes 20000] [--out FOLDER]
 
-200 points; every step is one pass of gradient descent over all of them. Weights begin as
-N(0, 1) / sqrt(fan_in), with a small L2 penalty. Prints the train accuracy of each network and draws
-what it says of every point of the plane. The figures need the extra "plot". --quick does a
-twentieth of the passes.
+Each step of gradient descent is a pass over all 200 points. Weights start as N(0, 1) / sqrt(fan_in)
+and have a small L2 penalty. Prints the training accuracy of each network and draws its prediction
+for every point of the plane. The figures need the extra "plot". --quick does a twentieth of the
+passes.
 """
 
 import argparse
@@ -18,22 +18,22 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same for fewer passes")
+parser.add_argument("--quick", action="store_true", help="do fewer passes")
 parser.add_argument("--passes", type=int, default=20_000)
-parser.add_argument("--learning-rate", type=float, default=2.0, help="of nets of one hidden layer")
+parser.add_argument("--learning-rate", type=float, default=2.0, help="with one hidden layer")
 parser.add_argument("--out", type=Path, default=Path("."), help="folder for the figures")
 options = parser.parse_args()
 passes = options.passes // 20 if options.quick else options.passes
 
 moons = fm.datasets.make_moons(200, noise=0.2, seed=0)
 blobs = fm.datasets.make_blobs(200, noise=2.5, seed=0)
-# A step of 0.01 along the sum of 200 gradients, and a penalty of 0.01 / 2 beside that sum, are a
-# step of 2 along their mean, with a two-hundredth of the penalty.
+# The original step is 0.01 along the sum of 200 gradients, with a penalty of 0.01 / 2 per sum. It
+# equals a step of 2 along the mean gradient with a penalty 200 times smaller.
 penalty = 0.01 / 2 / 200
 
 
 def network(width, depth, activation):
-    """Return a network of so many hidden layers of one width."""
+    """Return a network of ``depth`` hidden layers of one width."""
     settings = {"init": "lecun_normal", "l2": penalty}
     hidden = [fm.Dense(width, activation, **settings) for _ in range(depth)]
     return fm.Sequential([*hidden, fm.Dense(2, **settings)], input_shape=2, seed=0)
@@ -57,7 +57,7 @@ print("figure         width  hidden layers  activation    loss  accuracy  second
 for figure_name, ((x, y), networks) in figures.items():
     for width, depth, activation in networks:
         model = network(width, depth, activation)
-        # Through many layers a step of 2 is too long.
+        # A step of 2 is too large for several layers.
         rate = options.learning_rate if depth == 1 else options.learning_rate / 4
         start = time.perf_counter()
         model.fit(x, y, passes, batch_size=len(x), optimizer=fm.SGD(rate), shuffle=False)

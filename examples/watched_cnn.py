@@ -1,13 +1,13 @@
-"""A convolutional network on MNIST, watched with TensorBoard, in five variants on one board.
+"""Watch five variants of a convolutional network on MNIST with TensorBoard.
 
     python examples/watched_cnn.py [--quick] [--only NAME] [--data FOLDER] [--out FOLDER]
     tensorboard --logdir FOLDER/runs
 
-conv 32 @ 5x5, pool 2, conv 64 @ 5x5, pool 2, dense 1024, dropout, dense 10, with relu and Adam; and
-the same with Adagrad, tanh, leaky relu and Glorot's (Xavier's) initial weights. Batches of 50.
-Every 1100 steps: the errors on the test and the validation set, and statistics and histograms of
-every layer. Needs MNIST's files (--data, or FASTMLP_DATA) and the extra "tensorboard". --quick does
-a few steps on less data.
+The network is conv 32 @ 5x5, pool 2, conv 64 @ 5x5, pool 2, dense 1024, dropout, dense 10, with
+relu and Adam. The other variants use Adagrad, tanh, leaky relu, or Glorot's (Xavier's) initial
+weights. Batches have 50 images. Every 1100 steps the board gets the errors on the test and the
+validation set, and statistics and histograms of every layer. Needs the MNIST files (--data, or
+FASTMLP_DATA) and the extra "tensorboard". --quick does a few steps on less data.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import fastmlp as fm
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
 )
-parser.add_argument("--quick", action="store_true", help="the same on less data")
+parser.add_argument("--quick", action="store_true", help="do a few steps on less data")
 parser.add_argument("--only", help="one of the variants, such as adagrad")
 parser.add_argument("--steps", type=int, default=5500)
 parser.add_argument("--data", type=Path, default=None, help="folder of MNIST's files")
@@ -30,7 +30,7 @@ parser.add_argument("--out", type=Path, default=Path("."), help="folder for the 
 options = parser.parse_args()
 
 (x, y), (x_valid, y_valid), test = fm.datasets.load_mnist(options.data)
-# 55 000 images to train, as in the report: 1100 steps are an epoch. The other 5 000 validate.
+# As in the report, 55 000 images are for training (1100 steps per epoch), 5 000 for validation.
 x, y = np.concatenate([x, x_valid[:5000]]), np.concatenate([y, y_valid[:5000]])
 valid = x_valid[5000:], y_valid[5000:]
 steps, every = options.steps, 1100
@@ -40,7 +40,7 @@ if options.quick:
 
 
 def network(activation="relu", xavier=False):
-    """Return the network; without xavier weights are N(0, 0.1**2) and biases 0.1."""
+    """Return the network; without ``xavier``, weights are N(0, 0.1**2) and biases 0.1."""
 
     def settings(units):
         if xavier:
@@ -72,16 +72,16 @@ if options.only:
 
 
 class Errors(fm.Callback):
-    """Keep the errors on both sets in a table, beside those that TensorBoard draws."""
+    """Record and print the errors on both sets, in addition to TensorBoard."""
 
     every_steps = every
 
     def on_train_begin(self):
-        """Begin an empty table."""
+        """Start an empty table."""
         self.rows = []
 
     def on_batch_end(self, step, logs):
-        """Add a row."""
+        """Add a row to the table."""
         test_error, valid_error = (self.model.evaluate(*each)["error"] for each in (test, valid))
         self.rows.append({"step": step, "test_error": test_error, "valid_error": valid_error})
         print(f"{step:6}{test_error:9.2%}{valid_error:9.2%}")

@@ -1,6 +1,6 @@
 """fastmlp: the fastest way to train and run small neural networks on a CPU from Python.
 
-``import fastmlp as fm`` and see ``fm.MLP``, ``fm.Sequential`` and ``fm.datasets``.
+``import fastmlp as fm``, and start with ``fm.MLP``, ``fm.Sequential`` and ``fm.datasets``.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ _threadpoolctl.register()
 
 
 def __getattr__(name: str) -> ModuleType:
-    # Imported on first use, because making a model needs none of them.
+    # Imported on first use, because most models do not need them.
     if name in ("datasets", "kernels", "layouts", "plot", "reference"):
         return importlib.import_module(f"fastmlp.{name}")
     raise AttributeError(f"module 'fastmlp' has no attribute {name!r}")

@@ -1,7 +1,8 @@
-"""Arrays as the compiled kernels want them: float32 or float64, C-contiguous, aligned, native.
+"""Arrays as the compiled kernels need them: float32 or float64, C-contiguous, aligned, native.
 
-The gate of fastmlp.kernels, where a compiled function did not take what it was given
-(csrc/arrays.pxd). Any other layout is copied once; what is no array of real numbers is refused.
+fastmlp.kernels calls these functions if a compiled function rejects its arguments
+(csrc/kernels/arrays.pxd). Arrays with another layout are copied once. Values that are not arrays of
+real numbers raise an error.
 """
 
 from __future__ import annotations
@@ -10,24 +11,24 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastmlp._types import Array
+from fastmlp._types import Array, DType, Shape
 
 __all__ = ["FLOAT32", "FLOAT64", "empty", "labels", "operand", "output", "updated"]
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 _INT64 = np.dtype(np.int64)
-# From this size on an array gets whole cache lines: below, the kernels do not notice.
+# Minimum size of an array that is aligned to cache lines; smaller ones do not become faster.
 _ALIGNED_BYTES = 8192
 _ALIGNMENT = 64
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array, on a cache line of its own if it is not tiny.
+def empty(shape: Shape, dtype: DType) -> Array:
+    """Return an uninitialized array, aligned to a cache line unless it is small.
 
-    Vectors that straddle two cache lines cost the matrix products up to a fifth of their speed,
-    and numpy aligns to 16 bytes only. Compiled functions make their results in the same way
-    (csrc/arrays.pxd); this one is there before anything is compiled.
+    Vectors that straddle two cache lines cost the matrix products up to a fifth of their speed, and
+    numpy aligns to 16 bytes only. The compiled modules have the same function for their results
+    (csrc/kernels/arrays.pxd). This one works without the compiled modules.
     """
     result = np.empty(shape, dtype)
     size = result.nbytes
@@ -38,12 +39,12 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """Return x ready for a kernel; ``dtype``, where given, is that of the other operands.
+def operand(x: Any, name: str, dtype: DType | None = None) -> Array:
+    """Return x in the form that kernels need. ``dtype`` is the dtype of the other operands, if any.
 
-    float16 becomes float32, integers and bools float64 (or ``dtype``).
+    float16 becomes float32; integers and bools become float64 (or ``dtype``).
     """
-    # carray: C-contiguous, aligned and writeable; what is not goes the long way.
+    # carray: C-contiguous, aligned and writeable. Other arrays take the slow path.
     if type(x) is np.ndarray and x.flags.carray:
         own = x.dtype
         if own is dtype or (dtype is None and (own is FLOAT32 or own is FLOAT64)):
@@ -51,7 +52,7 @@ def operand(x: Any, name: str, dtype: np.dtype[Any] | None = None) -> Array:
     return _convert(x, name, dtype)
 
 
-def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
+def _convert(x: Any, name: str, dtype: DType | None) -> Array:
     if x is None:
         raise TypeError(f"{name} must be an array of float32 or float64, got None.")
     if isinstance(x, np.ma.MaskedArray):
@@ -73,12 +74,12 @@ def _convert(x: Any, name: str, dtype: np.dtype[Any] | None) -> Array:
         wanted = dtype or FLOAT64
     else:
         raise TypeError(f"{name} must be an array of float32 or float64, got dtype {array.dtype}.")
-    # require() lets a dtype pass that equals the native one and is another object.
+    # require() accepts a dtype that equals the native one but is a different object.
     return np.require(array, wanted, ["C", "A"]).view(wanted)
 
 
 def labels(y: Any, rows: int, name: str) -> Array | None:
-    """Return integer labels (rows,) as int64, or None where y is no array of integers."""
+    """Return integer labels (rows,) as int64, or None if y is not an array of integers."""
     if type(y) is np.ndarray and y.dtype is _INT64 and y.shape == (rows,) and y.flags.carray:
         return y
     if y is None or isinstance(y, np.ma.MaskedArray):
@@ -89,17 +90,17 @@ def labels(y: Any, rows: int, name: str) -> Array | None:
         return None
     if array.dtype is not _INT64 or not (array.flags.c_contiguous and array.flags.aligned):
         if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(np.int64).max:
-            raise ValueError(f"{name} must fit int64, got {int(array.max())}.")
+            raise ValueError(f"{name} must fit in int64, got {int(array.max())}.")
         array = np.require(array, _INT64, ["C", "A"]).view(_INT64)
     if array.shape[0] != rows:
-        raise ValueError(f"{name} must have one label a row, that is {rows}, got {array.shape[0]}.")
+        raise ValueError(f"{name} must have one label per row ({rows}), got {array.shape[0]}.")
     return array
 
 
-def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return out, or a new array of that shape and dtype where it is None.
+def output(out: Any, shape: Shape, dtype: DType) -> Array:
+    """Return out, or a new array of this shape and dtype if out is None.
 
-    Whether it overlaps an input the compiled functions see for themselves.
+    The compiled functions check whether out overlaps an input.
     """
     if out is None:
         return empty(shape, dtype)
@@ -108,16 +109,14 @@ def output(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     _refuse_output(out, shape, dtype)
 
 
-def updated(x: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> Array:
-    """Return x, an array that is read and written in place."""
+def updated(x: Any, shape: Shape, dtype: DType, name: str) -> Array:
+    """Return x, an array that a kernel updates in place, or raise if it has a wrong form."""
     if type(x) is np.ndarray and x.shape == shape and x.flags.carray and x.dtype == dtype:
         return x
     _refuse_output(x, shape, dtype, name)
 
 
-def _refuse_output(
-    out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out"
-) -> NoReturn:
+def _refuse_output(out: Any, shape: Shape, dtype: DType, name: str = "out") -> NoReturn:
     expected = f"a C-contiguous, writeable {dtype} array of shape {shape}"
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} must be {expected}, got {type(out).__name__}.")

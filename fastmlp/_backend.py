@@ -1,4 +1,4 @@
-"""The two modules of operations a model can run on, and which one is the default."""
+"""The two modules of operations on which a model can run, and the default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MODULES = {"kernels": "fastmlp.kernels", "numpy": "fastmlp.reference"}
 
 
 def load(name: str) -> ModuleType:
-    """Return the operations called ``name``; their modules are imported when first asked for.
+    """Return the module of operations called ``name``, which is imported on first use.
 
     Raises
     ------

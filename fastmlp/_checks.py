@@ -1,9 +1,9 @@
-"""Every check of what users pass in, and its message.
+"""Checks of user input, and their error messages.
 
-A check returns its argument in the one form the rest of the package expects, or raises ValueError
-(a wrong value or shape) or TypeError (a wrong kind of thing), naming the argument, what it must be
-and what it was. Cheap checks come first: an array is converted only when its shape is right.
-Nothing here changes what it is given.
+A check returns its argument in the form that the rest of the package expects, or raises ValueError
+(wrong value or shape) or TypeError (wrong type). The message contains the argument's name, the
+expected value and the received value. Cheap checks come first: an array is converted only if its
+shape is right. No check changes its argument.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, cast
 import numpy as np
 
 from fastmlp import _frames, _memmap
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 
 __all__ = [
     "array",
@@ -51,11 +51,11 @@ _BATCH_VALUES = 1 << 20
 T = TypeVar("T")
 
 
-# --- Single values ------------------------------------------------------------------------------
+# --- Scalars ------------------------------------------------------------------------------------
 
 
 def integer(value: Any, name: str, *, minimum: int) -> int:
-    """Return a Python int of at least ``minimum``; numpy integers will do, bools and floats not."""
+    """Return a Python int of at least ``minimum``, from any integer type but bool."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be an integer, got {value!r}.")
     try:
@@ -102,12 +102,12 @@ def boolean(value: Any, name: str) -> bool:
 
 
 def lookup(name: Any, table: Mapping[str, T], what: str) -> T:
-    """Return ``table[name]``; the message lists the known names, and the nearest."""
+    """Return ``table[name]``. The message lists the known names, with the closest match."""
     known = ", ".join(table)
     if not isinstance(name, str):
         raise TypeError(f"{what} must be one of {known}, got {_short(name)}.")
     if name not in table:
-        import difflib  # here: only who is wrong waits for it
+        import difflib  # imported for error messages only, because the import is slow
 
         near = difflib.get_close_matches(name, table, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -116,30 +116,32 @@ def lookup(name: Any, table: Mapping[str, T], what: str) -> T:
 
 
 def class_weight(value: Any) -> tuple[Any, ...]:
-    """Return weights of classes as a tuple of floats, or of pairs (class, weight) for a dict."""
+    """Return class weights as a tuple of floats, or of pairs (class, weight) for a dict."""
     name = "class_weight"
     if isinstance(value, Mapping):
         pairs = {
-            integer(label, f"a class of {name}", minimum=0): number(
+            integer(label, f"each key of {name}", minimum=0): number(
                 weight, f"{name}[{label!r}]", minimum=0.0
             )
             for label, weight in value.items()
         }
         if not pairs:
-            raise ValueError(f"{name} must name at least one class, got {{}}.")
+            raise ValueError(f"{name} must have at least one class, got {{}}.")
         return tuple(sorted(pairs.items()))
     given = array(value, name)
     if given.ndim != 1 or not given.size:
-        raise ValueError(f"{name} must have one weight a class, shape (C,), got {given.shape}.")
+        raise ValueError(f"{name} must have shape (C,), one weight per class, got {given.shape}.")
     _check_weights(given, name)
     return tuple(map(float, given))
 
 
 def sample_weight(value: Any, n: int, name: str = "sample_weight") -> Array:
-    """Return weights of ``n`` samples as float64 (n,): finite, at least 0 and not all 0."""
+    """Return the weights of ``n`` samples as float64 (n,): finite, at least 0 and not all 0."""
     given = array(value, name)
     if given.shape != (n,):
-        raise ValueError(f"{name} must have shape ({n},), one weight a sample, got {given.shape}.")
+        raise ValueError(
+            f"{name} must have shape ({n},), one weight per sample, got {given.shape}."
+        )
     _check_weights(given, name)
     return np.ascontiguousarray(given, dtype=np.float64)
 
@@ -158,7 +160,7 @@ def _check_weights(given: Array, name: str) -> None:
         raise ValueError(f"{name} must have a finite sum above 0, got {total}.")
 
 
-def float_dtype(value: Any) -> np.dtype[Any]:
+def float_dtype(value: Any) -> DType:
     """Return the native float32 or float64 dtype."""
     try:
         dtype = np.dtype(value) if value is not None else None
@@ -170,7 +172,7 @@ def float_dtype(value: Any) -> np.dtype[Any]:
 
 
 def shape(value: Any, name: str) -> Shape:
-    """Return a tuple of positive ints; a single int is a shape of one dimension."""
+    """Return a tuple of positive ints. An int is a shape of one dimension."""
     sizes = value if isinstance(value, (tuple, list)) else (value,)
     if not sizes:
         raise ValueError(f"{name} must have at least one dimension, got {value!r}.")
@@ -178,22 +180,22 @@ def shape(value: Any, name: str) -> Shape:
 
 
 def sizes(value: Any, name: str) -> tuple[int, int]:
-    """Return (height, width) or (y, x), at least 1; a single integer stands for both."""
+    """Return (height, width) or (y, x), at least 1. An integer stands for both."""
     if not isinstance(value, (tuple, list)):
         size = integer(value, name, minimum=1)
         return size, size
     if len(value) != 2:
-        raise ValueError(f"{name} must be an integer or two of them, (y, x), got {_short(value)}.")
+        raise ValueError(f"{name} must be an integer or two integers (y, x), got {_short(value)}.")
     return integer(value[0], name, minimum=1), integer(value[1], name, minimum=1)
 
 
 def short_sizes(value: tuple[int, int]) -> str:
-    """Return how to write two sizes: as one if they are equal."""
+    """Return two sizes as text, as one number if they are equal."""
     return str(value[0]) if value[0] == value[1] else str(value)
 
 
 def pair_or_triple(value: Any, name: str) -> tuple[Any, Any, Any]:
-    """Return the elements of a tuple or list (x, y) or (x, y, sample_weight), else None there."""
+    """Return the elements of (x, y, sample_weight); the weight of a pair (x, y) is None."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         got = f"{len(value)} elements" if isinstance(value, (tuple, list)) else type(value).__name__
         raise ValueError(f"{name} must be a tuple (x, y) or (x, y, sample_weight), got {got}.")
@@ -201,7 +203,7 @@ def pair_or_triple(value: Any, name: str) -> tuple[Any, Any, Any]:
 
 
 def verbosity(value: Any) -> Literal["auto", 0, 1, 2]:
-    """Return how much to show; True and False will do for 1 and 0."""
+    """Return the verbosity. True and False are accepted for 1 and 0."""
     if isinstance(value, str) and value == "auto":
         return "auto"
     if isinstance(value, (int, np.integer)) and value in (0, 1, 2):
@@ -213,7 +215,7 @@ def verbosity(value: Any) -> Literal["auto", 0, 1, 2]:
 
 
 def array(value: Any, name: str) -> Array:
-    """Return an array of real numbers, of any shape and layout, and still without a copy."""
+    """Return an array of real numbers with any shape and layout, without a copy if possible."""
     if value is None:
         raise TypeError(f"{name} must be an array, got None.")
     if isinstance(value, np.ma.MaskedArray):
@@ -233,7 +235,7 @@ def array(value: Any, name: str) -> Array:
 
 
 def same_length(x: Array, y: Array, x_name: str, y_name: str) -> None:
-    """Refuse samples and targets of different numbers, before either is looked at closely."""
+    """Raise ValueError if samples and targets differ in number. This precedes other checks."""
     if x.ndim and y.ndim and len(x) != len(y):
         raise ValueError(
             f"{x_name} and {y_name} must have the same length, got {len(x)} and {len(y)}."
@@ -243,19 +245,20 @@ def same_length(x: Array, y: Array, x_name: str, y_name: str) -> None:
 def features(
     value: Any,
     input_shape: Shape,
-    dtype: np.dtype[Any],
+    dtype: DType,
     name: str = "x",
     *,
     in_pieces: bool = False,
 ) -> Array:
     """Return samples as a C-contiguous ``dtype`` array (N, *input_shape), finite and not empty.
 
-    Bytes (uint8) stay bytes: they are converted a batch at a time. Samples of a flat
-    ``input_shape`` (D,) may have any shape of D elements, images for instance; those of images of
-    one channel, (H, W, 1), also (H, W) or (H * W,). With more channels neither is plain.
+    Bytes (uint8) stay bytes, because training converts them one batch at a time. For a flat
+    ``input_shape`` (D,), samples may have any shape of D elements, such as images. For images of
+    one channel (H, W, 1), samples may also have shape (H, W) or (H * W,). For more channels neither
+    is accepted, because the order of the axes is unknown.
 
-    With ``in_pieces`` a mapped array too large for memory is checked by pieces and returned as it
-    is, of its own dtype.
+    With ``in_pieces``, a memory-mapped array that is too large for memory is checked in pieces and
+    returned with its dtype unchanged.
     """
     if (
         type(value) is np.ndarray
@@ -264,8 +267,8 @@ def features(
         and 0 < value.size <= _BATCH_VALUES
         and value.flags.carray
     ):
-        # The usual case of a batch, and quickest of a few samples: a sum of squares is finite
-        # unless a value is not, or it overflows.
+        # The usual case, fastest for few samples. The sum of squares is finite unless an element
+        # is not, or it overflows.
         if value.size > _FEW_VALUES:
             finite = bool(np.isfinite(value).all())
         else:
@@ -291,7 +294,7 @@ def features(
 
 
 def _fits(shape: Shape, input_shape: Shape) -> bool:
-    """Return whether a sample of ``shape`` is one of ``input_shape``, written otherwise at most."""
+    """Return whether ``shape`` is another way to write samples of ``input_shape``."""
     if shape == input_shape:
         return True
     if len(input_shape) == 1:
@@ -301,7 +304,7 @@ def _fits(shape: Shape, input_shape: Shape) -> bool:
 
 
 def _shape_hint(shape: Shape, input_shape: Shape, name: str) -> str:
-    """Return what might be meant by samples of a wrong shape."""
+    """Return advice for samples of a wrong shape, or an empty string."""
     if shape == input_shape or (input_shape[2:] == (1,) and shape == input_shape[:2]):
         return f" For a single sample pass {name}[None]."
     if len(input_shape) != 3:
@@ -310,20 +313,21 @@ def _shape_hint(shape: Shape, input_shape: Shape, name: str) -> str:
     if shape[1:] == (channels, height, width):
         return f" Channels come last: pass fm.layouts.images_from_torch({name})."
     if shape[1:] == (height, width):
-        return f" Images without channels have one, the model takes {channels}."
+        return f" Images without a channel axis have one channel, but the model takes {channels}."
     if shape[1:] == (height * width * channels,):
         return (
             f" Pass {name}.reshape(-1, {height}, {width}, {channels}) if the channels of a pixel "
-            f"stand together, fm.layouts.images_from_torch({name}.reshape(-1, {channels}, {height},"
-            f" {width})) if each channel is a plane."
+            f"are adjacent, or fm.layouts.images_from_torch({name}.reshape(-1, {channels}, "
+            f"{height}, {width})) if each channel is a separate plane."
         )
     return ""
 
 
 def indices(value: Any, input_shape: Shape, below: int, name: str = "x") -> Array:
-    """Return samples that are integers from 0 to ``below - 1``: int32 or int64, (N, *input_shape).
+    """Return samples of integers from 0 to ``below - 1`` as int32 or int64 (N, *input_shape).
 
-    Those two stay as they are; others become the first of them that has all their values.
+    int32 and int64 do not change. Other integer types become int32 if it represents all of their
+    values, and int64 otherwise.
     """
     x = array(value, name)
     if x.dtype.kind not in ("i", "u"):
@@ -349,7 +353,7 @@ def in_range(x: Array, below: int, name: str) -> Array:
     return np.require(x, np.dtype(np.int32 if small else np.int64), ["C", "A"])
 
 
-def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:
+def labels(value: Any, n: int, classes: int, dtype: DType, name: str = "y") -> Array:
     """Return labels in [0, classes) as int64 (n,), or probabilities as ``dtype`` (n, classes)."""
     y = array(value, name)
     _one_each(y, n, name)
@@ -360,7 +364,7 @@ def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "
             f"{name} must have shape (N,) for labels or (N, {classes}) for one-hot rows, "
             f"got {y.shape}."
         )
-    # NaN fails the first comparison; whole floats are labels as well as integers are.
+    # NaN fails the first comparison. Floats with integer values are accepted.
     with np.errstate(invalid="ignore"):
         wrong = ~((y >= 0) & (y < classes))
         if y.dtype.kind == "f":
@@ -375,7 +379,7 @@ def labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "
 
 
 def regression_targets(
-    value: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
+    value: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y"
 ) -> Array:
     """Return targets as a C-contiguous ``dtype`` array (n, *output_shape)."""
     y = array(value, name)
@@ -386,9 +390,7 @@ def regression_targets(
     return _finite(y, dtype, name).reshape(n, *output_shape)
 
 
-def probabilities(
-    value: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-) -> Array:
+def probabilities(value: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
     """Return targets from 0 to 1 as a C-contiguous ``dtype`` array (n, *output_shape)."""
     y = regression_targets(value, n, output_shape, dtype, name)
     wrong = (y < 0) | (y > 1)
@@ -401,7 +403,7 @@ def probabilities(
     return y
 
 
-def hard_labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: str = "y") -> Array:
+def hard_labels(value: Any, n: int, classes: int, dtype: DType, name: str = "y") -> Array:
     """Return labels in [0, classes) as int64 (n,), from labels or one-hot rows."""
     y = labels(value, n, classes, dtype, name)
     if y.ndim == 1:
@@ -416,15 +418,15 @@ def hard_labels(value: Any, n: int, classes: int, dtype: np.dtype[Any], name: st
     return np.asarray(y.argmax(axis=1), np.int64)
 
 
-def parameter_values(
-    values: Any, shapes: Mapping[str, Shape], dtype: np.dtype[Any]
-) -> dict[str, Array]:
-    """Return new values of parameters as finite ``dtype`` arrays; all are checked, or none pass."""
+def parameter_values(values: Any, shapes: Mapping[str, Shape], dtype: DType) -> dict[str, Array]:
+    """Return new parameter values as finite ``dtype`` arrays, or raise if any is wrong."""
     if not isinstance(values, Mapping):
-        raise TypeError(f"parameters must be a dict of name to array, got {type(values).__name__}.")
+        raise TypeError(
+            f"parameters must be a dict from names to arrays, got {type(values).__name__}."
+        )
     checked = {}
     for name, value in values.items():
-        wanted = lookup(name, shapes, "the name of a parameter")
+        wanted = lookup(name, shapes, "parameter name")
         new = array(value, name)
         if new.shape != wanted:
             raise ValueError(f"{name} must have shape {wanted}, got {new.shape}.")
@@ -432,14 +434,14 @@ def parameter_values(
     return checked
 
 
-def _finite(x: Array, dtype: np.dtype[Any], name: str, first: int = 0) -> Array:
-    """Return ``x`` as aligned, native, C-contiguous ``dtype`` without NaN or infinity.
+def _finite(x: Array, dtype: DType, name: str, first: int = 0) -> Array:
+    """Return ``x`` as an aligned, native, C-contiguous ``dtype`` array, checked to be finite.
 
-    ``first`` is the number of its first sample, for the message.
+    ``first`` is the index of the first sample, for the message.
     """
     with np.errstate(all="ignore"):
         result = np.require(x, dtype=dtype, requirements=["C", "A"])
-        # A sum is the cheapest test: it is finite unless a value is not, or it overflows.
+        # A sum is the cheapest test. It is finite unless an element is not, or it overflows.
         if x.dtype.kind == "f" and not np.isfinite(result.sum()):
             finite = np.isfinite(result)
             if not finite.all():
@@ -455,10 +457,10 @@ def _finite(x: Array, dtype: np.dtype[Any], name: str, first: int = 0) -> Array:
 def _one_each(y: Array, n: int, name: str) -> None:
     if y.ndim == 0 or len(y) != n:
         got = "a single value" if y.ndim == 0 else str(len(y))
-        raise ValueError(f"{name} must have one target a sample, that is {n}, got {got}.")
+        raise ValueError(f"{name} must have one target per sample ({n}), got {got}.")
 
 
-def _probabilities(y: Array, classes: int, dtype: np.dtype[Any], name: str) -> Array:
+def _probabilities(y: Array, classes: int, dtype: DType, name: str) -> Array:
     if y.shape[1] != classes:
         hint = f" For integer labels pass {name}.ravel()." if y.shape[1] == 1 else ""
         raise ValueError(
@@ -476,14 +478,16 @@ def _probabilities(y: Array, classes: int, dtype: np.dtype[Any], name: str) -> A
 
 
 def _not_numbers(value: Any, converted: Array) -> str:
-    """Say what a value is that did not become an array of numbers."""
+    """Describe a value that is not an array of numbers, for an error message."""
     if converted.dtype.names is not None:
         return "got a structured array"
     if converted.dtype.kind in ("O", "U", "S"):
         for index, item in enumerate(np.asarray(value, dtype=object).flat):
             if isinstance(item, (str, bytes)):
                 return f"got {_short(item)} at index {index}"
-        return f"got objects such as {_short(converted.flat[0])}" if converted.size else "got none"
+        if not converted.size:
+            return f"got an empty array of dtype {converted.dtype}"
+        return f"got objects such as {_short(converted.flat[0])}"
     return f"got dtype {converted.dtype}"
 
 

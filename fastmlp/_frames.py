@@ -1,7 +1,7 @@
-"""Data frames and series of pandas, polars and their like, told by what they can do.
+"""Data frames and series of pandas, polars and similar libraries, recognized by their methods.
 
-Nothing is imported for them: what has ``to_numpy`` is one, and a frame has ``columns``, too. The
-point of looking at them, rather than letting numpy convert, is messages that name the column.
+No library is imported: a series has ``to_numpy``, and a data frame also has ``columns``. numpy
+could convert them without this module, but its messages would not contain the column.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ def to_array(value: Any, name: str) -> Array:
     Raises
     ------
     TypeError
-        If something in it is not a number.
+        If an element is not a number.
     ValueError
-        If a value is missing or not finite.
+        If an element is missing or not finite.
     """
     if hasattr(value, "columns"):
-        for label, column in _columns(value[:0]):  # no rows: dates would pass for integers
+        # Columns are checked without their rows, because numpy may convert dates to integers.
+        for label, column in _columns(value[:0]):
             _check_dtype(np.asarray(column.to_numpy()), label, name)
     result = np.asarray(value.to_numpy())
     if result.dtype.kind in _NUMBERS:
         if result.ndim > 1 and not hasattr(value, "columns"):
-            return result  # of more axes than a table
-        # As for arrays: a sum is finite unless a value is not, or it overflows.
+            return result  # not a table
+        # As for arrays, a sum is finite unless an element is not, or it overflows.
         with np.errstate(all="ignore"):
             if result.dtype.kind != "f" or np.isfinite(result.sum()):
                 return result
@@ -57,11 +58,11 @@ def to_array(value: Any, name: str) -> Array:
 
 
 def _columns(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the label and the values of each column; of a series, its name and itself."""
+    """Yield the label and the values of each column; for a series, its name and itself."""
     if not hasattr(value, "columns"):
         yield getattr(value, "name", None), value
         return
-    by_place = getattr(value, "iloc", None)  # of pandas, where labels may be there twice
+    by_place = getattr(value, "iloc", None)  # pandas only, where labels may occur twice
     for place, label in enumerate(value.columns):
         yield label, value[label] if by_place is None else by_place[:, place]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmlp import _random
-from fastmlp._types import Array
+from fastmlp._types import Array, DType
 
 __all__ = ["BUFFER_BYTES", "PIECE_BYTES", "Group", "groups", "is_large", "pieces", "release"]
 
@@ -22,6 +22,7 @@ BUFFER_BYTES = 2**26
 """A larger memory-mapped array is read in pieces, of which this much is in memory at a time."""
 
 PIECE_BYTES = 2**22
+"""Maximum bytes of a piece."""
 
 
 class Group(NamedTuple):
@@ -85,7 +86,7 @@ def pieces(x: Array) -> Iterator[tuple[int, Array]]:
 
 
 def groups(
-    x: Array, dtype: np.dtype[Any], batch: int, seed: int = 0, epoch: int | None = None
+    x: Array, dtype: DType, batch: int, seed: int = 0, epoch: int | None = None
 ) -> Iterator[Group]:
     """Yield all samples of ``x``, converted to ``dtype`` (bytes stay bytes), one group at a time.
 

@@ -1,4 +1,4 @@
-"""The usual networks in one call: MLP for rows of numbers, CNN for images."""
+"""Common networks in one call: MLP for vectors, CNN for images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 import numpy.typing as npt
 
 from fastmlp import _checks
+from fastmlp._types import Pair, Shape
 from fastmlp.layers import Conv2D, Dense, Flatten, Layer, MaxPool2D
 from fastmlp.model import Sequential
 from fastmlp.parameter import Initializer
 
 __all__ = ["CNN", "MLP"]
-
-Pair = int | tuple[int, int]
 
 
 def MLP(
@@ -27,22 +26,31 @@ def MLP(
     seed: int = 0,
     scale: float = 1.0,
 ) -> Sequential:
-    """Return a Sequential of dense layers, the last one linear.
+    """Return a multilayer perceptron: dense layers, of which the last is linear.
 
     Parameters
     ----------
     in_features : int
         Number of inputs.
     hidden : list of int
-        Units of the hidden layers, may be empty.
+        Number of units of each hidden layer; may be empty.
     out_features : int
         Number of outputs.
     activation : str, default="relu"
         Activation of the hidden layers.
     init : str or initializer, default="glorot_uniform"
-        Initial weights; biases start at zero.
+        Initial weights. Biases start at zero.
     dtype, seed, scale
         As for Sequential.
+
+    Returns
+    -------
+    model : Sequential
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described above.
 
     Examples
     --------
@@ -61,7 +69,7 @@ def MLP(
 
 
 def CNN(
-    input_shape: tuple[int, ...],
+    input_shape: Shape,
     filters: Iterable[int] = (32, 64),
     kernel_size: Pair | list[Pair] = 3,
     pool: Pair | list[Pair | None] | None = 2,
@@ -74,36 +82,41 @@ def CNN(
     seed: int = 0,
     scale: float = 1.0,
 ) -> Sequential:
-    """Return a Sequential of convolutions with max-pooling, then dense layers, the last linear.
+    """Return a CNN: convolutions with max-pooling, then dense layers, of which the last is linear.
 
     Parameters
     ----------
     input_shape : tuple of int
         Shape of one image, (height, width, channels), or (height, width) for one channel.
     filters : list of int, default=(32, 64)
-        Filters of the convolutions, at least one.
-    kernel_size : int, (int, int) or list of them, default=3
-        Height and width of the filters; a list (not a tuple) has one for each convolution.
-    pool : int, (int, int), None or list of them, default=2
-        Window of the max-pooling after each convolution; None or 1 means no pooling. A list
-        likewise.
+        Number of filters of each convolution; at least one convolution.
+    kernel_size : int, (int, int) or list of these, default=3
+        Height and width of the filters. A list (not a tuple) has one entry per convolution.
+    pool : int, (int, int), None or list of these, default=2
+        Window of the max-pooling after each convolution. None or 1 means no pooling. A list has one
+        entry per convolution.
     hidden : list of int, default=(128,)
-        Units of the dense hidden layers, may be empty.
+        Number of units of each dense hidden layer; may be empty.
     classes : int, default=10
         Number of outputs.
     padding : {"valid", "same"}, default="valid"
-        Of the convolutions.
+        Padding of the convolutions; see Conv2D.
     activation : str, default="relu"
-        Activation of the convolutions and of the hidden layers.
+        Activation of the convolutions and the hidden layers.
     init : str or initializer, default="glorot_uniform"
-        Initial weights; biases start at zero.
+        Initial weights. Biases start at zero.
     dtype, seed, scale
         As for Sequential.
+
+    Returns
+    -------
+    model : Sequential
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above, or an image is too small for a filter or a window.
+        If an argument is not as described above, or the image is too small for a filter or a
+        window.
 
     Examples
     --------
@@ -115,7 +128,7 @@ def CNN(
     """
     numbers, units = _integers(filters, "filters"), _integers(hidden, "hidden")
     if not numbers:
-        raise ValueError("filters must hold at least one number, got none.")
+        raise ValueError("filters must contain at least one integer, got none.")
     kernels = _each(kernel_size, len(numbers), "kernel_size")
     pools = _each(pool, len(numbers), "pool")
     shape = _checks.shape(input_shape, "input_shape")
@@ -142,12 +155,12 @@ def _integers(values: Any, name: str) -> list[int]:
 
 
 def _each(value: Any, count: int, name: str) -> list[Any]:
-    """Return one value for each of ``count`` convolutions; what is no list is for all."""
+    """Return one value per convolution: the list itself, or ``count`` copies of one value."""
     if not isinstance(value, list):
         return [value] * count
     if len(value) != count:
         raise ValueError(
-            f"{name} must be one for all or a list of {count}, one for each of filters, "
-            f"got {len(value)}."
+            f"{name} must be one value or a list of {count} values, one per convolution, got a "
+            f"list of {len(value)}."
         )
     return value

@@ -1,23 +1,23 @@
-"""Exceptions of fastmlp's own; everything else is ValueError or TypeError."""
+"""Exceptions defined by fastmlp. All other errors are ValueError or TypeError."""
 
 __all__ = ["DivergenceError", "FastmlpFormatError"]
 
 
 class FastmlpFormatError(ValueError):
-    """A data or model file is truncated, corrupt, too large or not what its name says."""
+    """A data or model file is truncated, corrupt, too large, or not in the format of its name."""
 
 
 class DivergenceError(ArithmeticError):
-    """The loss became NaN or infinite in training.
+    """The loss became NaN or infinite during training.
 
     Attributes
     ----------
     epoch : int
         Epoch of the failing step, counted from 1.
     step : int
-        Step within the whole run, counted from 1.
+        Failing step, counted from 1 over the whole run.
     learning_rate : float
-        Learning rate of that step.
+        Learning rate of this step.
     """
 
     def __init__(self, message: str, *, epoch: int, step: int, learning_rate: float) -> None:

@@ -1,21 +1,21 @@
-"""Images and weights in the order of other frameworks: PyTorch (channels first) and Keras.
+"""Images and weights in the axis order of other frameworks: PyTorch (channels first) and Keras.
 
-================  =======================  ============================
-what              here, and in Keras       in PyTorch
-================  =======================  ============================
-images            (N, H, W, C)             (N, C, H, W)
-filters           (kh, kw, C, F)           (F, C, kh, kw)
-dense weights     (in, out)                (out, in)
-after a Flatten   rows ordered (H, W, C)   columns ordered (C, H, W)
-embeddings        (V, D)                   (V, D)
-normalisation     gamma, beta              weight, bias
-running ones      mean, variance           running_mean, running_var
-================  =======================  ============================
+==================  ==============================  ============================
+array               fastmlp and Keras               PyTorch
+==================  ==============================  ============================
+images              (N, H, W, C)                    (N, C, H, W)
+filters             (kh, kw, C, F)                  (F, C, kh, kw)
+dense weights       (in, out)                       (out, in)
+dense, flat images  rows in the order (H, W, C)     columns in the order (C, H, W)
+embeddings          (V, D)                          (V, D)
+normalization       gamma, beta                     weight, bias
+running statistics  mean, variance                  running_mean, running_var
+==================  ==============================  ============================
 
-Whole models: ``from_torch`` and ``to_torch``, ``from_keras`` and ``to_keras``.
+``from_torch``, ``to_torch``, ``from_keras`` and ``to_keras`` convert whole models.
 
-All functions return new C-contiguous arrays of the same dtype, and take anything that numpy makes
-an array of; PyTorch's tensors too.
+All functions return new C-contiguous arrays of the same dtype. They accept everything that numpy
+converts to an array, and PyTorch tensors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmlp._types import Array
+from fastmlp._types import Array, Shape
 from fastmlp.layers import BatchNorm, Conv2D, Dense, Embedding, Flatten, Layer, LayerNorm
 from fastmlp.network import Network
 from fastmlp.parameter import Parameter
@@ -100,9 +100,10 @@ def dense_from_torch(weight: Any, image_shape: tuple[int, int, int] | None = Non
     Parameters
     ----------
     weight : array of shape (out, in)
+        Weight of PyTorch's ``Linear``.
     image_shape : (int, int, int), default=None
-        For the first dense layer after a Flatten: the shape (H, W, C) of what is flattened.
-        PyTorch's inputs are then in the order (C, H, W), ours in the order (H, W, C).
+        For the first dense layer after a Flatten: the shape (H, W, C) of the flattened images. The
+        inputs are in the order (C, H, W) in PyTorch, and (H, W, C) in fastmlp.
 
     Returns
     -------
@@ -127,6 +128,7 @@ def dense_to_torch(weight: Any, image_shape: tuple[int, int, int] | None = None)
     Parameters
     ----------
     weight : array of shape (in, out)
+        Weight of a dense layer.
     image_shape : (int, int, int), default=None
         As for ``dense_from_torch``.
 
@@ -148,37 +150,38 @@ def dense_to_torch(weight: Any, image_shape: tuple[int, int, int] | None = None)
 
 
 def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array]:
-    """Return parameters and buffers of a PyTorch model as ``model.set_parameters`` takes them.
+    """Return the parameters and buffers of a PyTorch model, for ``model.set_parameters``.
 
     Parameters
     ----------
     model : Sequential
-        Of the same layers, in the same order; those without parameters do not matter.
+        A model with the same layers in the same order. Layers without parameters are ignored.
     state_dict : dict of str to tensor or array
-        What ``module.state_dict()`` returns: for each layer with parameters a "....weight" and,
-        if it has one, a "....bias", layer after layer; for BatchNorm also "....running_mean" and
-        "....running_var". Other parts of the names do not matter, nor does "num_batches_tracked".
+        The result of ``module.state_dict()``: for each layer with parameters, in order, a name that
+        ends in ".weight" and one in ".bias" (if it has a bias), for BatchNorm also in
+        ".running_mean" and ".running_var". The rest of a name only has to be the same within a
+        layer. "num_batches_tracked" is ignored.
 
     Returns
     -------
     parameters : dict of str to array
-        Filters and weights in our order, by our names.
+        Arrays in the axis order of fastmlp, by the model's names.
 
     Raises
     ------
     ValueError
-        If the layers of the two differ: in their number, in what they have, or in a shape.
+        If the two differ in the number of layers, in the parameters of a layer, or in a shape.
     TypeError
-        If ``model`` has parameters in a layer of another class than Conv2D, Dense, BatchNorm,
-        LayerNorm and Embedding, or ``state_dict`` is not a mapping.
+        If ``model`` has parameters in a layer that is not Conv2D, Dense, BatchNorm, LayerNorm or
+        Embedding, or if ``state_dict`` is not a mapping.
 
     Notes
     -----
-    Behind a Flatten of images PyTorch has the order (C, H, W): what comes before the first Dense
-    there, and the rows of its weight, are put into ours. ``padding=k // 2`` of PyTorch is
-    ``padding="same"`` for odd k and strides of 1, not for others. ``fm.BatchNorm(0.9)`` is
-    PyTorch's ``momentum=0.1``. A LayerNorm of images is another thing there: over their last axis,
-    the width.
+    After a Flatten of images, elements are in the order (C, H, W) in PyTorch. The rows of the first
+    Dense weight, and a normalization between Flatten and Dense, are reordered. PyTorch's
+    ``padding=k // 2`` equals ``padding="same"`` only for odd k and strides of 1. PyTorch's
+    ``BatchNorm(momentum=0.1)`` is ``fm.BatchNorm(momentum=0.9)``. PyTorch's LayerNorm of images is
+    a different operation, because the last axis is the width.
 
     Examples
     --------
@@ -190,7 +193,7 @@ def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(
-            f"state_dict must be a dict of name to tensor, got {type(state_dict).__name__}."
+            f"state_dict must be a dict from names to tensors, got {type(state_dict).__name__}."
         )
     theirs: dict[str, dict[str, Any]] = {}
     for name, value in state_dict.items():
@@ -200,8 +203,8 @@ def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array
     ours = _with_parameters(model)
     if len(theirs) != len(ours):
         raise ValueError(
-            f"state_dict must have the parameters of {len(ours)} layers, as the model has, got "
-            f"those of {len(theirs)}: {', '.join(state_dict)}."
+            f"state_dict must have parameters of {len(ours)} layers, like the model, got "
+            f"{len(theirs)} layers: {', '.join(state_dict)}."
         )
     result = {}
     for (layer, image), (prefix, values) in zip(ours, theirs.items(), strict=True):
@@ -215,7 +218,7 @@ def from_torch(model: Network, state_dict: Mapping[str, Any]) -> dict[str, Array
             value, order = _array(values[kind]), _Order(layer, stored, image)
             if value.shape != order.torch_shape:
                 raise ValueError(
-                    f"{prefix}.{kind} must have shape {order.torch_shape}, that of {stored.name} "
+                    f"{prefix}.{kind} must have shape {order.torch_shape}, which is {stored.name} "
                     f"in PyTorch's order, got {value.shape}."
                 )
             result[stored.name] = np.array(order.from_torch(value))
@@ -228,21 +231,23 @@ def to_torch(model: Network, names: Iterable[str]) -> dict[str, Array]:
     Parameters
     ----------
     model : Sequential
+        The model to convert.
     names : list of str
-        Names for them, in order: ``module.state_dict()`` or its keys. What is called
-        "....num_batches_tracked" gets the number of the model's steps.
+        Names of the arrays, in order: ``module.state_dict()`` or its keys. A name that ends in
+        "num_batches_tracked" gets ``model.steps_done``.
 
     Returns
     -------
     state_dict : dict of str to array
-        For ``module.load_state_dict``, once ``torch.from_numpy`` has made tensors of them.
+        Arrays for ``module.load_state_dict``, which requires tensors: convert each with
+        ``torch.from_numpy``.
 
     Raises
     ------
     ValueError
-        If the number of names is not that of the parameters and buffers.
+        If the number of names differs from the number of parameters and buffers.
     TypeError
-        If ``model`` has parameters in a layer of another class than ``from_torch`` takes.
+        If ``model`` has parameters in a layer that ``from_torch`` does not support.
 
     Examples
     --------
@@ -260,7 +265,7 @@ def to_torch(model: Network, names: Iterable[str]) -> dict[str, Array]:
     counters = [name for name in wanted if name.rpartition(".")[2] == _COUNTER]
     if len(wanted) - len(counters) != len(values):
         raise ValueError(
-            f"names must be one for each of the {len(values)} parameters, got "
+            f"names must have {len(values)} entries, one per parameter and buffer, got "
             f"{len(wanted) - len(counters)}."
         )
     rest = iter(values)
@@ -268,56 +273,59 @@ def to_torch(model: Network, names: Iterable[str]) -> dict[str, Array]:
 
 
 def from_keras(model: Network, weights: Sequence[Any]) -> dict[str, Array]:
-    """Return the weights of a Keras model as ``model.set_parameters`` takes them.
+    """Return the weights of a Keras model, for ``model.set_parameters``.
 
-    Keras has our order (with ``channels_last``, its default), so only the names are new.
+    The axis order of Keras (with ``channels_last``, its default) is the same, so only names differ.
 
     Parameters
     ----------
     model : Sequential
-        Of the same layers, in the same order.
+        A model with the same layers in the same order.
     weights : list of array
-        What ``keras_model.get_weights()`` returns.
+        The result of ``keras_model.get_weights()``.
 
     Returns
     -------
     parameters : dict of str to array
+        The arrays by the model's names.
 
     Raises
     ------
     ValueError
-        If the number of arrays or a shape is not that of the model.
+        If the number of arrays or a shape differs from the model.
     TypeError
-        If ``model`` has parameters in a layer of another class than ``from_torch`` takes.
+        If ``model`` has parameters in a layer that ``from_torch`` does not support.
 
     Notes
     -----
-    Keras adds 1e-3 to variances by default: ``fm.BatchNorm(epsilon=1e-3)``, likewise LayerNorm.
+    The default ``epsilon`` of Keras is 1e-3: use ``fm.BatchNorm(epsilon=1e-3)``, and the same for
+    LayerNorm.
     """
     wanted = [stored for layer, _ in _with_parameters(model) for stored in _stored(layer)]
     if len(weights) != len(wanted):
         raise ValueError(
-            f"weights must be the {len(wanted)} arrays of the model, got {len(weights)}."
+            f"weights must have {len(wanted)} arrays, one per parameter and buffer of the model, "
+            f"got {len(weights)}."
         )
     result = {}
     for index, (stored, value) in enumerate(zip(wanted, weights, strict=True)):
         array = np.array(_array(value))
         if array.shape != stored.shape:
             raise ValueError(
-                f"weights[{index}] must have shape {stored.shape}, that of {stored.name}, "
-                f"got {array.shape}."
+                f"weights[{index}] must have shape {stored.shape}, like {stored.name}, got "
+                f"{array.shape}."
             )
         result[stored.name] = array
     return result
 
 
 def to_keras(model: Network) -> list[Array]:
-    """Return parameters and buffers as ``keras_model.set_weights`` takes them.
+    """Return the parameters and buffers of a model, for ``keras_model.set_weights``.
 
     Raises
     ------
     TypeError
-        If ``model`` has parameters in a layer of another class than ``from_torch`` takes.
+        If ``model`` has parameters in a layer that ``from_torch`` does not support.
 
     Examples
     --------
@@ -332,12 +340,12 @@ def to_keras(model: Network) -> list[Array]:
 
 
 class _Order:
-    """How one array of a layer lies here and in PyTorch.
+    """The axis order of one array of a layer, here and in PyTorch.
 
     Attributes
     ----------
     torch_shape : tuple of int
-        Its shape there.
+        Shape of the array in PyTorch.
     """
 
     def __init__(self, layer: Layer, stored: Parameter, image: _Image | None) -> None:
@@ -347,11 +355,11 @@ class _Order:
         self._ndim = len(shape)
         turned = {4: (3, 2, 0, 1), 2: (1, 0)}.get(0 if self._is_table else self._ndim)
         self.torch_shape = shape if turned is None else tuple(shape[axis] for axis in turned)
-        # The bias of a layer is one number an output: only what is one an input is in image order.
+        # Only arrays with one element per input are in image order. A bias has one per output.
         self._by_input = isinstance(layer, _ELEMENTWISE)
 
     def from_torch(self, value: Array) -> Array:
-        """Return an array of theirs in our order."""
+        """Return an array of PyTorch in our order."""
         if self._is_table:
             return value
         if self._ndim == 4:
@@ -363,7 +371,7 @@ class _Order:
         return value
 
     def to_torch(self, value: Array) -> Array:
-        """Return an array of ours in their order."""
+        """Return an array of ours in PyTorch's order."""
         if self._is_table:
             return value
         if self._ndim == 4:
@@ -376,7 +384,7 @@ class _Order:
 
 
 def _with_parameters(model: Network) -> list[tuple[Layer, _Image | None]]:
-    """Return the layers with parameters; beside each, the image whose flattened pixels it takes."""
+    """Return each layer with parameters, and the image shape if its inputs are a flat image."""
     found: list[tuple[Layer, _Image | None]] = []
     image = None
     for layer in model.layers:
@@ -387,7 +395,7 @@ def _with_parameters(model: Network) -> list[tuple[Layer, _Image | None]]:
             continue
         if type(layer) not in (Conv2D, Dense, Embedding, *_ELEMENTWISE):
             raise TypeError(
-                "model must have its parameters in Conv2D, Dense, BatchNorm, LayerNorm and "
+                "model must have parameters only in Conv2D, Dense, BatchNorm, LayerNorm and "
                 f"Embedding layers, got {layer.name} {layer!r}."
             )
         found.append((layer, image))
@@ -401,7 +409,7 @@ def _stored(layer: Layer) -> list[Parameter]:
 
 
 def _torch_kind(stored: Parameter) -> str:
-    """Return the last part of its name in a state dict."""
+    """Return the last part of the parameter's name in a state dict."""
     names = {"gamma": "weight", "beta": "bias", "running_variance": "running_var"}
     return names.get(stored.kind, stored.kind)
 
@@ -409,13 +417,13 @@ def _torch_kind(stored: Parameter) -> str:
 def _check_image(image_shape: tuple[int, int, int], inputs: int) -> tuple[int, int, int]:
     if len(image_shape) != 3 or math.prod(image_shape) != inputs:
         raise ValueError(
-            f"image_shape must be (H, W, C) with H * W * C = {inputs}, the inputs of weight, "
-            f"got {image_shape!r}."
+            f"image_shape must be (H, W, C) with H * W * C = {inputs}, the number of inputs, got "
+            f"{image_shape!r}."
         )
     return image_shape
 
 
-def _transposed(value: Any, name: str, letters: str, axes: tuple[int, ...]) -> Array:
+def _transposed(value: Any, name: str, letters: str, axes: Shape) -> Array:
     array = _array(value)
     if array.ndim != len(axes):
         raise ValueError(f"{name} must have shape {letters}, got {array.shape}.")
@@ -423,7 +431,7 @@ def _transposed(value: Any, name: str, letters: str, axes: tuple[int, ...]) -> A
 
 
 def _array(value: Any) -> Array:
-    """Return an array of a tensor, also of one that takes part in gradients or is elsewhere."""
+    """Return an array from an array or tensor, even if it requires gradients or is on a GPU."""
     for method in ("detach", "cpu", "numpy"):
         if not isinstance(value, np.ndarray) and hasattr(value, method):
             value = getattr(value, method)()

@@ -1,11 +1,12 @@
-"""Measures of predictions, over whole sets: functions of (y_true, y_pred), as in scikit-learn.
+"""Metrics of predictions over a whole data set: functions of (y_true, y_pred), as in scikit-learn.
 
-Labels may be numbers, bools or strings, (N,); rows of labels (N, K) of 0 and 1 are *multi-label*,
-K answers a sample. All results are Python floats but that of ``confusion_matrix``. Where a quotient
-is 0 / 0 (a class that nobody predicted, say) it counts as 0, and nothing warns. ValueError says
-which argument does not fit.
+Labels are numbers, bools or strings (N,). Rows (N, K) of 0 and 1 are *multi-label*: K predictions
+per sample. All functions return Python floats, except ``confusion_matrix``. A quotient 0 / 0 (for
+example the precision of a class that is never predicted) counts as 0, without a warning. A wrong
+argument raises ValueError.
 
-``compile(metrics=[...])`` and ``fit(metrics=[...])`` take their names; see ``Sequential.compile``.
+``compile(metrics=[...])`` and ``fit(metrics=[...])`` accept their names; see
+``Sequential.compile``.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ AVERAGES = ("binary", "macro", "micro", "weighted")
 
 
 def accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
-    """Return the share of answers that are right.
+    """Return the share of correct predictions.
 
     Parameters
     ----------
     y_true, y_pred : array of shape (N,), or (N, K) for multi-label
-        Labels. Of K labels each counts, not only samples with all of them right: there
-        scikit-learn's ``accuracy_score`` is another number.
+        Labels. For multi-label, each of the N * K predictions counts. scikit-learn's
+        ``accuracy_score`` differs: it counts samples whose K predictions are all correct.
 
     Returns
     -------
@@ -53,7 +54,7 @@ def accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
 
 
 def error(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
-    """Return the share of answers that are wrong: 1 - accuracy."""
+    """Return the share of wrong predictions: 1 - accuracy."""
     y_true, y_pred = _labels(y_true, y_pred)
     return float(np.mean(y_true != y_pred))
 
@@ -66,10 +67,10 @@ def top_k(y_true: npt.ArrayLike, y_score: npt.ArrayLike, k: int = 5) -> float:
     y_true : integer array of shape (N,)
         Class numbers from 0 to C - 1.
     y_score : array of shape (N, C)
-        Scores, for instance the outputs of a model.
+        Scores, such as the outputs of a model.
     k : int, default=5
-        At least 1. Of equal scores the first classes count as the higher, so that k = 1 is the
-        accuracy of ``argmax``; scikit-learn takes the last.
+        Number of classes, at least 1. Of classes with equal scores, the first ones rank higher, so
+        that k = 1 is the accuracy of ``argmax``. In scikit-learn the last ones rank higher.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def top_k(y_true: npt.ArrayLike, y_score: npt.ArrayLike, k: int = 5) -> float:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
     _check_classes(labels, scores, "y_score")
-    scores = np.where(np.isnan(scores), np.inf, scores)  # what argmax finds
+    scores = np.where(np.isnan(scores), np.inf, scores)  # argmax returns NaN first
     own = np.take_along_axis(scores, labels[:, None].astype(np.int64), axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]
     higher = (scores > own) | ((scores == own) & earlier)
@@ -96,8 +97,8 @@ def confusion_matrix(
     y_true, y_pred : array of shape (N,)
         Labels.
     labels : array of shape (C,), default=None
-        The classes of the rows and columns, in their order; others are left out. None means all
-        that occur, sorted.
+        Classes of the rows and columns, in this order. Other classes are left out. None means all
+        classes that occur, sorted.
 
     Returns
     -------
@@ -123,16 +124,16 @@ def confusion_matrix(
 
 
 def precision(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, average: str = "binary") -> float:
-    """Return how many of those predicted as a class are of it.
+    """Return the share of predictions of a class that are correct.
 
     Parameters
     ----------
     y_true, y_pred : array of shape (N,), or (N, K) for multi-label
         Labels.
     average : {"binary", "macro", "micro", "weighted"}, default="binary"
-        "binary": of class 1, labels being 0 and 1. "macro": the mean over the classes that occur,
-        or over the K labels. "micro": over all answers at once. "weighted": the mean weighted by
-        how often each class is true.
+        "binary": the value of class 1; requires labels 0 and 1. "macro": the mean over the classes
+        that occur, or over the K labels. "micro": one value from the counts of all classes.
+        "weighted": the mean over classes, weighted by the number of true samples of each class.
 
     Returns
     -------
@@ -143,29 +144,30 @@ def precision(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, average: str = "bina
 
 
 def recall(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, average: str = "binary") -> float:
-    """Return how many of those of a class are predicted as it; arguments of :func:`precision`."""
+    """Return the share of a class that is predicted correctly; arguments as :func:`precision`."""
     right, _, actual = _counts(y_true, y_pred, average)
     return _average(right, actual, actual, average)
 
 
 def f1(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, average: str = "binary") -> float:
-    """Return the harmonic mean of precision and recall; arguments of :func:`precision`.
+    """Return the harmonic mean of precision and recall; arguments as :func:`precision`.
 
-    Of each class it is ``2 * right / (predicted + actual)``.
+    The value of a class is ``2 * correct / (predicted + actual)``.
     """
     right, predicted, actual = _counts(y_true, y_pred, average)
     return _average(2 * right, predicted + actual, actual, average)
 
 
 def log_loss(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
-    """Return the mean of -log(probability of what is true).
+    """Return the mean of ``-log(probability of the true class)``.
 
     Parameters
     ----------
     y_true : array of shape (N,) or (N, C)
-        Class numbers from 0 to C - 1, or rows of probabilities, one-hot for instance.
+        Class numbers from 0 to C - 1, or rows of probabilities such as one-hot rows.
     y_prob : array of shape (N, C), or (N,) for the probability of class 1 of two
-        Rows that sum to 1 to a thousandth. Clipped to eps .. 1 - eps of their dtype.
+        Predicted probabilities. Rows must sum to 1 within 0.001. Values are clipped to
+        [eps, 1 - eps], where eps is the machine epsilon of their dtype.
 
     Returns
     -------
@@ -180,9 +182,14 @@ def log_loss(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
         true = np.eye(probabilities.shape[1])[true.astype(np.int64)]
     else:
         _check_same(true, probabilities, "y_true", "y_prob")
-    total = np.abs(probabilities.sum(axis=1) - 1)
-    if not (probabilities.min() >= 0 and total.max() <= 1e-3):
-        raise ValueError("y_prob must have rows of probabilities that sum to 1.")
+    valid = (probabilities.min(axis=1) >= 0) & (np.abs(probabilities.sum(axis=1) - 1) <= 1e-3)
+    if not valid.all():
+        index = int(np.argwhere(~valid)[0, 0])
+        row = probabilities[index]
+        raise ValueError(
+            "y_prob must have rows of probabilities that sum to 1, got a row with minimum "
+            f"{row.min():g} and sum {row.sum():g} at index {index}."
+        )
     eps = np.finfo(probabilities.dtype).eps
     logarithms = np.log(np.clip(probabilities, eps, 1 - eps), dtype=np.float64)
     return float(-np.mean((true * logarithms).sum(axis=1)))
@@ -192,21 +199,21 @@ def log_loss(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
 
 
 def mse(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
-    """Return the mean of ``(y_true - y_pred)**2``, over all outputs alike; any one shape."""
+    """Return the mean of ``(y_true - y_pred)**2`` over all elements of two equal shapes."""
     return float(np.mean(np.square(_difference(y_true, y_pred))))
 
 
 def mae(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
-    """Return the mean of ``abs(y_true - y_pred)``, over all outputs alike; any one shape."""
+    """Return the mean of ``abs(y_true - y_pred)`` over all elements of two equal shapes."""
     return float(np.mean(np.abs(_difference(y_true, y_pred))))
 
 
 def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
-    """Return the coefficient of determination, the mean of those of the outputs.
+    """Return the coefficient of determination, averaged over the outputs.
 
-    ``1 - sum((y_true - y_pred)**2) / sum((y_true - mean(y_true))**2)``: 1 at best, 0 for the mean,
-    below 0 for worse. Of an output that is constant it is 1 if predicted exactly, else 0. NaN for
-    a single sample.
+    ``1 - sum((y_true - y_pred)**2) / sum((y_true - mean(y_true))**2)``. The maximum is 1. It is 0
+    if all predictions are the mean of ``y_true``, and negative if they are worse. For a constant
+    output it is 1 if all predictions are exact, and 0 otherwise. It is NaN for a single sample.
 
     Parameters
     ----------
@@ -228,24 +235,30 @@ def r2(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
     return float(scores.mean())
 
 
-# --- What they share ------------------------------------------------------------------------------
+# --- Shared functions -----------------------------------------------------------------------------
 
 
 def _counts(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, average: str
 ) -> tuple[Array, Array, Array]:
-    """Return of each class how often it was right, predicted and actual, as ``average`` needs."""
+    """Return the correct, predicted and actual counts of each class, for ``average``."""
     if average not in AVERAGES:
         raise ValueError(f"average must be one of {', '.join(AVERAGES)}, got {average!r}.")
     true, predicted = _labels(y_true, y_pred)
     if average == "binary" or true.ndim == 2:
         for name, values in (("y_true", true), ("y_pred", predicted)):
             if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-                hint = "" if true.ndim == 2 else ', unless average is "macro" or another'
-                raise ValueError(f"{name} must hold labels 0 and 1{hint}.")
+                case, hint = "for multi-label", ""
+                if true.ndim == 1:
+                    case = 'with average="binary"'
+                    hint = ' Choose another average, such as "macro", for other labels.'
+                wrong = next(value for value in values.ravel().tolist() if value not in (0, 1))
+                raise ValueError(f"{name} must hold labels 0 and 1 {case}, got {wrong!r}.{hint}")
     if true.ndim == 2:
         if average == "binary":
-            raise ValueError('average must not be "binary" for multi-label, shape (N, K).')
+            raise ValueError(
+                'average must be "macro", "micro" or "weighted" for multi-label, got "binary".'
+            )
         true, predicted = true.astype(bool), predicted.astype(bool)
         counts = [(true & predicted).sum(axis=0), predicted.sum(axis=0), true.sum(axis=0)]
     elif average == "binary":
@@ -274,7 +287,7 @@ def _labels(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Array, Array]
     _check_same(true, predicted, "y_true", "y_pred")
     if (true.dtype.kind in "biuf") != (predicted.dtype.kind in "biuf"):
         raise ValueError(
-            f"y_true and y_pred must hold labels of one kind, got {true.dtype} and "
+            f"y_true and y_pred must hold labels of the same kind, got {true.dtype} and "
             f"{predicted.dtype}."
         )
     return true, predicted
@@ -297,8 +310,8 @@ def _difference(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> Array:
 def _check_same(one: Array, other: Array, one_name: str, other_name: str) -> None:
     if one.shape != other.shape or not one.size or one.ndim == 0:
         raise ValueError(
-            f"{one_name} and {other_name} must have one shape and not be empty, got {one.shape} "
-            f"and {other.shape}."
+            f"{one_name} and {other_name} must have the same shape and not be empty, got "
+            f"{one.shape} and {other.shape}."
         )
 
 
@@ -309,8 +322,14 @@ def _check_classes(labels: Array, scores: Array, name: str) -> None:
             f"{labels.shape} and {scores.shape}."
         )
     classes = scores.shape[1]
-    known = labels.dtype.kind in "biu" or (
-        labels.dtype.kind == "f" and bool((labels == np.trunc(labels)).all())
-    )
-    if not known or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"y_true must hold class numbers from 0 to {classes - 1}.")
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y_true must hold class numbers from 0 to {classes - 1}, got dtype {labels.dtype}."
+        )
+    valid = (labels == np.trunc(labels)) & (labels >= 0) & (labels < classes)
+    if not valid.all():
+        index = int(valid.argmin())
+        raise ValueError(
+            f"y_true must hold class numbers from 0 to {classes - 1}, got {labels[index].item()!r} "
+            f"at index {index}."
+        )

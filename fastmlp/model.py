@@ -179,8 +179,8 @@ class Sequential(Network):
             sample_weight), such as a generator, or a function without arguments that returns one.
         y : array of shape (N,), (N, classes) or (N, *output_shape)
             Integer labels or one-hot rows for cross_entropy and hinge, numbers from 0 to 1 for
-            binary_cross_entropy, targets for mse, mae and huber. A model with one output accepts
-            (N,).
+            binary_cross_entropy, any finite numbers for the other losses. A model with one output
+            accepts (N,).
         epochs : int, default=10
             Number of passes over the data, at least 1.
         batch_size : int, default=32

@@ -1,4 +1,4 @@
-"""A network: layers, their parameters, and the passes through them."""
+"""A network: a chain of layers, their parameters and their description."""
 
 from __future__ import annotations
 
@@ -12,41 +12,43 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp import _backend, _checks, initializers, losses
-from fastmlp._types import Array
+from fastmlp._types import Array, Shape
 from fastmlp.layers import LAYERS, Activation, Conv2D, Dense, Layer, Standardize
 from fastmlp.optimizers import Optimizer, OptimizerState
 from fastmlp.parameter import Initializer, Parameter
 
 if TYPE_CHECKING:
-    from typing_extensions import Self  # typing's own from Python 3.11 on
+    from typing_extensions import Self  # in typing from Python 3.11 on
 
 __all__ = ["Network", "find_layer", "find_parameter"]
 
 
 class Network:
-    """A chain of layers with its parameters; ``Sequential`` adds the training.
+    """A chain of layers with its parameters; ``Sequential`` adds training.
 
     Parameters
     ----------
     layers : iterable of Layer
-        At least one; a layer object belongs to one network.
+        At least one layer. A layer object belongs to one network only.
     input_shape : tuple of int, or int
         Shape of one sample.
     dtype : {"float32", "float64"}, default="float32"
         Type of the parameters and of all computation.
     seed : int, default=0
-        Key of the initial weights, of the batch orders and of what layers draw, at least 0.
+        Seed of the initial weights, the batch orders and the random layers, at least 0.
     scale : float, default=1.0
-        Factor of the samples: 1/255 for images of bytes, which then stay bytes in memory.
+        Factor of the samples. With 1/255, images of bytes (uint8) stay bytes in memory.
     init : str, array or initializer, default=None
-        Initial weights of the layers that were made without ``init``; None leaves each its own.
+        Initial weights of the layers that were created without ``init``. None means the default of
+        each layer.
     initialize : bool, default=True
-        Without it the parameters have shapes but no memory yet, for a loader to give them.
+        Whether to allocate and initialize the parameters. If False, they have shapes only, and a
+        loader must assign their values.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above or a layer cannot take the shape it would get.
+        If an argument is not as described above, or a layer does not accept its input shape.
     """
 
     def __init__(
@@ -69,9 +71,7 @@ class Network:
         self.input_shape = _checks.shape(input_shape, "input_shape")
         self.dtype = _checks.float_dtype(dtype)
         self.seed = _checks.integer(seed, "seed", minimum=0)
-        self.scale = _checks.number(scale, "scale", minimum=0.0)
-        if self.scale == 0:
-            raise ValueError("scale must be above 0, got 0.0.")
+        self.scale = _checks.positive(scale, "scale")
         self.engine: Any = None
         self._state: OptimizerState | None = None
         self.backend = _backend.DEFAULT
@@ -84,7 +84,7 @@ class Network:
                 stored.initialize(self.seed, index, self.dtype)
 
     def _build(self) -> None:
-        """Name the layers, hand the shapes through, collect the parameters; takes no memory."""
+        """Name the layers, set their shapes and collect the parameters, without allocating."""
         counts: dict[str, int] = {}
         self._parameters: dict[str, Parameter] = {}
         self._buffers: dict[str, Parameter] = {}
@@ -98,9 +98,15 @@ class Network:
         for number, layer in enumerate(self.layers):
             kind = type(layer).__name__.lower()
             layer.name, layer.number = f"{kind}_{counts.get(kind, 0)}", number
-            if layer.integers_below is not None and (number > 0 or self.scale != 1):
-                wanted = "be the first layer" if number > 0 else "have no scale"
-                raise ValueError(f"{layer.name} must {wanted} of a network: it takes integers.")
+            if layer.integers_below is not None and number > 0:
+                raise ValueError(
+                    f"{layer.name} must be the first layer of a network because it takes integers, "
+                    f"got layers[{number}]."
+                )
+            if layer.integers_below is not None and self.scale != 1:
+                raise ValueError(
+                    f"scale must be 1 because {layer.name} takes integers, got {self.scale}."
+                )
             counts[kind] = counts.get(kind, 0) + 1
             layer.input_shape = shape
             layer.output_shape = shape = layer.build(shape)
@@ -112,10 +118,11 @@ class Network:
         self.output_shape = shape
 
     def lowest(self, *, trainable: bool) -> int:
-        """Return the first layer with parameters (that are trained): none below needs a gradient.
+        """Return the index of the lowest layer that the backward pass must reach.
 
-        Buffers that steps change count as trained: they do in the backward pass. The number of
-        layers where there is none.
+        It is the first layer with parameters (with ``trainable``: that are trained) or with buffers
+        that training steps change, because the backward pass changes them. The result is the number
+        of layers if there is no such layer.
         """
         for index, layer in enumerate(self.layers):
             moved = layer.buffers and layer.moves_buffers
@@ -127,25 +134,25 @@ class Network:
 
     @property
     def training_settings(self) -> tuple[tuple[Any, ...], ...]:
-        """What the layers say of their training: plans are made for it."""
+        """The training settings of all layers; a plan is compiled for their values."""
         return tuple([tuple(layer.training_settings.values()) for layer in self.layers])
 
     def penalty(self, ops: ModuleType | None = None) -> float:
-        """Return what the weights add to the loss by ``l1`` and ``l2`` of their layers."""
+        """Return the sum of the ``l1`` and ``l2`` penalties of all layers."""
         total = 0.0
         for parameter in self._parameters.values():
             l1, l2 = parameter.penalty
-            if l1 or l2:  # zeros behind the last column of a panel add nothing
+            if l1 or l2:  # the padding of panels is zero and adds nothing
                 total += (ops or self.ops).weight_penalty(parameter.live, l1=l1, l2=l2)
         return total
 
     @property
     def num_parameters(self) -> int:
-        """Number of trainable values."""
+        """Number of parameter elements in all layers."""
         return sum(math.prod(parameter.shape) for parameter in self._parameters.values())
 
     @property
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+    def parameter_shapes(self) -> dict[str, Shape]:
         """Name and shape of every parameter, in order."""
         return {name: parameter.shape for name, parameter in self._parameters.items()}
 
@@ -153,32 +160,32 @@ class Network:
     def parameters(self) -> dict[str, Array]:
         """The parameters by name: "dense_0.weight" (in, out), "dense_0.bias" (out,), and so on.
 
-        The arrays are read-only and hold the values of this moment; change values with
+        The arrays are read-only copies of the present values. Change values with
         ``set_parameters``.
         """
         return _values(self._parameters)
 
     @property
     def buffers(self) -> dict[str, Array]:
-        """What training changes besides the parameters: "batchnorm_0.running_mean" and so on.
+        """Arrays that no gradient changes, by name: "batchnorm_0.running_mean" and so on.
 
-        Read-only copies, as with ``parameters``.
+        The arrays are read-only copies, as in ``parameters``.
         """
         return _values(self._buffers)
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every parameter and buffer: of all that a model file holds."""
+    def shapes(self) -> dict[str, Shape]:
+        """Name and shape of every parameter and buffer, which are the arrays of a model file."""
         return {name: stored.shape for name, stored in self._stored().items()}
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """Parameters and buffers: what a model file holds. Read-only copies."""
+        """Parameters and buffers by name, as read-only copies: the arrays of a model file."""
         return self.parameters | self.buffers
 
     @property
     def counters(self) -> dict[str, int]:
-        """How much it has been trained: keys of the random numbers that are drawn next."""
+        """Counts of epochs and steps, which are the keys of the next random numbers."""
         return {"epochs_begun": self.epochs_begun, "steps_done": self.steps_done}
 
     @counters.setter
@@ -187,42 +194,42 @@ class Network:
 
     @property
     def named_parameters(self) -> dict[str, Parameter]:
-        """The parameters themselves, by name."""
+        """The ``Parameter`` objects, by name."""
         return self._parameters
 
     def _stored(self) -> dict[str, Parameter]:
         return self._parameters | self._buffers
 
     def to_plain(self) -> None:
-        """Give every parameter its own shape in memory, as numpy wants it."""
+        """Store every parameter row-major in memory, as numpy needs it."""
         for parameter in self._parameters.values():
             parameter.plain()
 
     def state(self, optimizer: Optimizer) -> OptimizerState:
-        """Return what ``optimizer`` remembers of this network; another one begins anew."""
+        """Return the state of ``optimizer`` for this network; a new optimizer gets a new state."""
         if self._state is None or self._state.optimizer is not optimizer:
             self._state = OptimizerState(optimizer)
         return self._state
 
     def forget(self) -> None:
-        """Let the optimizer begin anew."""
+        """Discard the state of the optimizer."""
         self._state = None
 
     def set_parameters(self, parameters: dict[str, npt.ArrayLike]) -> None:
-        """Set parameters and buffers by name; those not named stay as they are.
+        """Set parameters and buffers by name. Arrays that are not named do not change.
 
         Parameters
         ----------
         parameters : dict of str to array
-            Values of the shapes in ``parameters`` and ``buffers``, finite, converted to the
-            network's dtype. So ``set_parameters(other.parameters | other.buffers)`` makes a network
-            compute what another one does.
+            New values, which must be finite and have the shapes in ``parameters`` and ``buffers``.
+            They are converted to the network's dtype. ``set_parameters(other.parameters |
+            other.buffers)`` copies all values from another network.
 
         Raises
         ------
         ValueError, TypeError
-            If a name is unknown, a shape is wrong, a value is not a finite number or a running
-            variance is negative. Then nothing has changed.
+            If a name is unknown, a shape is wrong, a value is not a finite number, or a running
+            variance is negative. Nothing has changed in this case.
         """
         checked = _checks.parameter_values(parameters, self.shapes, self.dtype)
         self.check_ranges(checked)
@@ -231,48 +238,44 @@ class Network:
             stored[name].write(value)
 
     def check_ranges(self, values: Mapping[str, Array]) -> None:
-        """Refuse values by name that lie below what their parameter or buffer may be.
+        """Raise ValueError if a value is below the minimum of its parameter or buffer.
 
-        Raises
-        ------
-        ValueError
-            If a running variance is negative.
+        Only running variances have a minimum, which is 0.
         """
         stored = self._stored()
         for name, value in values.items():
             stored[name].check(value)
 
     def snapshot(self) -> list[Array]:
-        """Return a copy of all parameters and buffers, as they lie in memory now."""
+        """Return copies of all parameters and buffers, in their present memory layout."""
         return [stored.live.copy() for stored in self._stored().values()]
 
     def restore(self, snapshot: list[Array]) -> None:
-        """Set all parameters and buffers to those of a ``snapshot``."""
+        """Set all parameters and buffers to the values of a ``snapshot``."""
         for stored, value in zip(self._stored().values(), snapshot, strict=True):
             stored.restore(value)
 
     def is_finite(self) -> bool:
-        """Return whether no parameter and no buffer has a NaN or an infinity."""
+        """Return whether all parameters and buffers are finite."""
         return all(bool(np.isfinite(stored.live).all()) for stored in self._stored().values())
 
     def assign(self, values: Mapping[str, Array]) -> None:
-        """Give every parameter and buffer new memory with its array of ``values``, unchecked."""
+        """Allocate every parameter and buffer and set it to ``values``, without checks."""
         for name, stored in self._stored().items():
             stored.assign(values[name], self.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Plans hold addresses; they are made again when needed.
+        # Plans hold memory addresses. They are compiled again on first use.
         return self.__dict__ | {"engine": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # What was pickled has a dtype that equals numpy's own and is another object; the kernels
-        # tell dtypes by identity.
+        # The kernels compare dtypes by identity, but an unpickled dtype is a different object.
         self.dtype = _checks.float_dtype(self.dtype)
 
     def copy(self, dtype: npt.DTypeLike | None = None) -> Self:
-        """Return an independent network of the same layers and values, in ``dtype`` if given."""
-        result = copy.copy(self)  # which shares the parameters, until they are built anew
+        """Return an independent network with the same layers and values, in ``dtype`` if given."""
+        result = copy.copy(self)  # shares the parameters until _build makes new ones
         result._state = None
         result.layers = copy.deepcopy(self.layers)
         result.dtype = self.dtype if dtype is None else _checks.float_dtype(dtype)
@@ -284,7 +287,7 @@ class Network:
 
     @property
     def backend(self) -> str:
-        """The operations it runs on: "kernels", compiled, or "numpy", the reference."""
+        """Name of the operations it runs on: "kernels" (compiled) or "numpy" (reference)."""
         return self._backend
 
     @backend.setter
@@ -294,7 +297,7 @@ class Network:
 
     @property
     def ops(self) -> ModuleType:
-        """The module of operations of the backend."""
+        """The module with the operations of the backend."""
         return _backend.load(self._backend)
 
     def data(
@@ -307,14 +310,16 @@ class Network:
         *,
         in_pieces: bool = False,
     ) -> tuple[Array, Array]:
-        """Return samples and targets checked, and as the passes and the loss take them.
+        """Return checked samples and targets, in the form that the passes and the loss read.
 
-        With ``in_pieces`` samples of a mapped file too large for memory stay there, as they are.
+        With ``in_pieces``, samples in a memory-mapped file that is too large for memory are neither
+        read at once nor converted.
 
         Raises
         ------
         ValueError, TypeError
-            If they do not fit the network, the loss or each other.
+            If the samples do not match the network, or the targets do not match the samples or the
+            loss.
         """
         loss.check_output(self.output_shape)
         x, y = _checks.array(x, x_name), _checks.array(y, y_name)
@@ -325,82 +330,76 @@ class Network:
     def weights(
         self, value: Any, n: int, loss: losses.Loss, name: str = "sample_weight"
     ) -> Array | None:
-        """Return weights of ``n`` samples checked, float64 (n,); None stays None.
+        """Return the checked weights of ``n`` samples, float64 (n,); None stays None.
 
         Raises
         ------
         ValueError, TypeError
-            If they are not finite numbers of at least 0 with a sum above 0, one a sample, or the
-            loss takes none.
+            If the weights are not finite numbers of at least 0 with a sum above 0, one per sample,
+            or the loss does not support weights.
         """
         if value is None:
             return None
         if not loss.takes_weights:
             raise ValueError(
-                f"{name} needs a loss whose __call__ has an argument weights, got {loss!r}."
+                f"{name} requires a loss whose __call__ accepts the argument weights, got {loss!r}."
             )
         return _checks.sample_weight(value, n, name)
 
     @property
     def integers_below(self) -> int | None:
-        """What the samples are less than, where they are integers; else None."""
+        """Exclusive upper limit of the samples if they are integers, otherwise None."""
         return self.layers[0].integers_below
 
     def samples(self, x: Any, name: str = "x", *, in_pieces: bool = False) -> Array:
-        """Return samples checked: of the network's dtype, or bytes and integers as they are."""
+        """Return checked samples, converted to the network's dtype unless bytes or integers."""
         below = self.integers_below
         if below is not None:
             return _checks.indices(x, self.input_shape, below, name)
         return _checks.features(x, self.input_shape, self.dtype, name, in_pieces=in_pieces)
 
     def check_ready(self) -> None:
-        """Refuse a pass before the first layer has seen the data that it needs.
-
-        Raises
-        ------
-        ValueError
-            If it has not.
-        """
+        """Raise ValueError if the first layer is not ready to run."""
         self.layers[0].check_ready()
 
     def check_batches(self, n: int, batch: int) -> None:
-        """Refuse training on ``n`` samples in batches of which one is too small for a layer.
+        """Raise ValueError if training batches of ``n`` samples are too small for a layer.
 
-        Raises
-        ------
-        ValueError
-            If a batch, or the shorter one that is left at the end, has too few samples.
+        This includes the last batch, which may be shorter.
         """
         left = n % batch if n > batch else 0
         for layer in self.layers:
             least = layer.smallest_batch
             if min(n, batch) < least:
                 raise ValueError(
-                    f"{layer.name} needs at least {least} samples in a training batch, got "
+                    f"{layer.name} requires at least {least} samples in a training batch, got "
                     f"{min(n, batch)}."
                 )
             if 0 < left < least:
                 raise ValueError(
-                    f"{layer.name} needs at least {least} samples in every training batch, but "
-                    f"{n} samples in batches of {batch} leave a last one of {left}. Choose another "
-                    f"batch_size or leave out {left} of the samples."
+                    f"{layer.name} requires at least {least} samples in every training batch, but "
+                    f"{n} samples in batches of {batch} leave {left} for the last batch. Choose "
+                    f"another batch_size or leave out {left} of the samples."
                 )
 
     # --- Description ----------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """Return what ``from_config`` makes the network of again, but for the values.
+        """Return plain values from which ``from_config`` makes an equal network without values.
 
         Raises
         ------
         ValueError
-            If a layer is of a class that is not fastmlp's.
+            If a layer is user-defined.
         """
         layers = []
         for index, layer in enumerate(self.layers):
             name = type(layer).__name__
             if LAYERS.get(name) is not type(layer):
-                raise ValueError(f"layers[{index}] is of a class of your own and cannot be saved.")
+                raise ValueError(
+                    f"layers[{index}] is a user-defined layer ({name}), which model files cannot "
+                    "store. Save model.parameters instead."
+                )
             layers.append({"layer": name} | layer.config() | layer.changed_settings())
         return {
             "layers": layers,
@@ -412,12 +411,12 @@ class Network:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Return a network from its ``config``: with shapes, but without memory for parameters.
+        """Return a network from its ``config``, with shapes but without memory for parameters.
 
         Raises
         ------
         ValueError, TypeError, KeyError
-            If the config is not one.
+            If ``config`` is not a valid config.
         """
         layers = []
         for entry in config["layers"]:
@@ -434,12 +433,12 @@ class Network:
 
     @property
     def output_activation(self) -> str:
-        """Name of the activation of the last layer, "linear" if it has none."""
+        """Name of the activation of the last layer; "linear" if it has none."""
         last = self.layers[-1]
         return last.activation.name if isinstance(last, (Dense, Conv2D, Activation)) else "linear"
 
     def summary(self) -> str:
-        """Return a table of the layers: output shape and number of parameters of each."""
+        """Return a table of the layers with their output shapes and numbers of parameters."""
         rows = [("layer", "output shape", "parameters")]
         rows += [
             (
@@ -476,14 +475,17 @@ def _check_layers(layers: Iterable[Layer]) -> tuple[Layer, ...]:
         raise TypeError(f"layers must be a list of layers, got {layers!r}.")
     result = tuple(layers)
     if not result:
-        raise ValueError("layers must hold at least one layer, got none.")
+        raise ValueError("layers must contain at least one layer, got none.")
     for index, layer in enumerate(result):
         if not isinstance(layer, Layer):
-            hint = " (the class; call it)" if isinstance(layer, type) else ""
-            raise TypeError(f"layers[{index}] must be a layer, got {layer!r}{hint}.")
+            got, hint = repr(layer), ""
+            if isinstance(layer, type):
+                got, hint = f"the class {layer.__name__}", " Create an instance of it."
+            raise TypeError(f"layers[{index}] must be a layer, got {got}.{hint}")
         if layer.input_shape is not None or any(layer is other for other in result[:index]):
             raise ValueError(
-                f"layers[{index}] is already part of a network, got {layer!r}. Make a new layer."
+                f"layers[{index}] must be a new layer, got {layer!r}, which is already part of a "
+                "network."
             )
     return result
 
@@ -497,21 +499,21 @@ def _readable_bytes(size: float) -> str:
 
 
 def find_layer(network: Network, given: Any) -> Layer:
-    """Return a layer of ``network`` from its name, its number or itself.
+    """Return a layer of ``network``, given as a name, as an index or as a layer.
 
     Raises
     ------
     ValueError
-        If there is no such layer; the message lists the names, and the nearest.
+        If the network has no such layer. The message lists the names, with the closest match.
     TypeError
-        If it is none of these.
+        If ``given`` is neither a name nor an integer nor a layer.
     """
     named = {layer.name: layer for layer in network.layers}
     if isinstance(given, Layer):
         if named.get(given.name) is not given:
             raise ValueError(
-                f"layer must be one of this model, that is one of {', '.join(named)}, got {given!r}"
-                " of elsewhere."
+                f"layer must be a layer of this model ({', '.join(named)}), got {given!r}, which "
+                "is not."
             )
         return given
     if isinstance(given, str):
@@ -526,14 +528,16 @@ def find_layer(network: Network, given: Any) -> Layer:
 
 
 def find_parameter(network: Network, given: Any) -> str:
-    """Return the name of a parameter from its name, or from its layer: the "weight", or the first.
+    """Return the name of a parameter, given as its name or as its layer.
+
+    For a layer it is the parameter "weight", or the first one if the layer has no "weight".
 
     Raises
     ------
     ValueError
-        If there is none; the message lists the names, and the nearest.
+        If there is no such parameter. The message lists the names, with the closest match.
     TypeError
-        If it is neither a name nor a layer nor its number.
+        If ``given`` is neither a name nor an integer nor a layer.
     """
     names = list(network.named_parameters)
     if isinstance(given, str):
@@ -543,9 +547,10 @@ def find_parameter(network: Network, given: Any) -> str:
             return str(given)
     layer = find_layer(network, given)
     if not layer.parameters:
-        known = ", ".join(names) or "none in this model"
+        known = ", ".join(names) or "none"
         raise ValueError(
-            f"layer must have parameters (there are {known}), got {layer.name}, which has none."
+            f"layer must have parameters, got {layer.name}, which has none. Parameters of the "
+            f"model: {known}."
         )
     own = {parameter.kind: parameter for parameter in layer.parameters}
     return own.get("weight", layer.parameters[0]).name

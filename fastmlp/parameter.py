@@ -1,12 +1,12 @@
 """Parameters of layers, and the memory layouts of stored arrays.
 
 An array is stored row-major, or in *panels* for the compiled plans. A weight (I, O) in panels has
-shape (ceil(O / width), I, width): panel p holds the columns from p * width on, with zeros behind
-the last column. A convolution's filters (kh, kw, C, F) count as a matrix of kh * kw * C rows. The
-product of a layer's input with the weight reads each panel from its first element to its last, and
-the update writes it so. The rows of a row-major matrix lie a power of two apart and compete for few
-cache sets. Only one of the two layouts exists at a time, and all plans of a network use the same
-one, because a plan holds addresses while it runs.
+shape (ceil(O / width), I, width): panel p holds the columns from p * width on, padded with zeros
+after the last column. A convolution's filters (kh, kw, C, F) count as a matrix of kh * kw * C rows.
+The product of a layer's input with the weight reads each panel from its first element to its last,
+and the update writes it in the same order. In a row-major matrix, rows are often a power of two
+apart and compete for few cache sets. Only one of the two layouts exists at a time, and all plans of
+a network use the same one, because a plan holds addresses while it runs.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ import numpy as np
 import numpy.typing as npt
 
 from fastmlp._arrays import empty
-from fastmlp._types import Array
+from fastmlp._types import Array, DType, Shape
 
 __all__ = ["Derived", "Initializer", "Parameter", "Settings", "Storage"]
 
-Initializer = Callable[[tuple[int, ...], int, int, int, int], Array]
+Initializer = Callable[[Shape, int, int, int, int], Array]
 
 _PADDING = 64  # elements: one row of a panel on every instruction set, and more
 
 
 class Storage:
-    """An array of a fixed shape, plain or in panels.
+    """An array of fixed shape, stored row-major (*plain*) or in panels.
 
     Attributes
     ----------
     shape : tuple of int
-        Its shape for users.
+        Shape for users, whatever the memory layout.
     changes : int
-        How often its values have changed. Who writes to ``plain()`` or ``panels()`` counts.
+        Number of times the values have changed. Code that writes to ``plain()`` or ``panels()``
+        must increase it.
     """
 
     __slots__ = ("_panels", "_plain", "changes", "shape")
@@ -44,7 +45,7 @@ class Storage:
     _plain: Array | None
     _panels: Array | None
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.changes = 0
 
@@ -58,12 +59,12 @@ class Storage:
             if name != "value":
                 setattr(self, name, value)
         if "value" in state:
-            # Memory as `assign` makes it; and a dtype that was pickled is not numpy's own object.
+            # The kernels compare dtypes by identity, but an unpickled dtype is a different object.
             value = state["value"]
             self.assign(value, np.dtype(value.dtype.type))
 
-    def assign(self, value: npt.ArrayLike, dtype: np.dtype[Any]) -> None:
-        """Make the array a new one, plain, with these values."""
+    def assign(self, value: npt.ArrayLike, dtype: DType) -> None:
+        """Allocate a new plain array with these values."""
         self.changes += 1
         self._panels = None
         self._plain = _padded(self.shape, dtype)
@@ -71,23 +72,23 @@ class Storage:
 
     @property
     def live(self) -> Array:
-        """The memory itself, in whichever form it is."""
+        """The memory itself, plain or in panels."""
         return self._plain if self._plain is not None else cast(Array, self._panels)
 
     @property
     def value(self) -> Array:
-        """The values in their own shape: the live array if it is plain, else a copy of it."""
+        """The values in shape ``shape``: the live array if it is plain, otherwise a copy."""
         return self._plain if self._plain is not None else self._unpacked()
 
     def plain(self) -> Array:
-        """Return the live array in its own shape; from now on it is plain."""
+        """Change the layout to plain and return the live array."""
         if self._plain is None:
             self._plain = self._unpacked()
             self._panels = None
         return self._plain
 
     def panels(self, width: int) -> Array:
-        """Return the live array in panels of ``width`` columns; from now on it is in them.
+        """Change the layout to panels of ``width`` columns and return the live array.
 
         All axes but the last count as rows: (kh, kw, C, F) as (kh * kw * C, F).
         """
@@ -100,7 +101,7 @@ class Storage:
         return self._panels
 
     def write(self, value: Array) -> None:
-        """Overwrite the values, in whichever form they are."""
+        """Overwrite the values and keep the layout."""
         self.changes += 1
         if self._plain is not None:
             np.copyto(self._plain, value)
@@ -108,7 +109,7 @@ class Storage:
             _pack(value, self.live)
 
     def restore(self, copy: Array) -> None:
-        """Go back to a copy of ``live``, also one from before it went to panels."""
+        """Set the values to a copy of ``live``, which may be from before a change to panels."""
         self.changes += 1
         if self.live.shape == copy.shape:
             np.copyto(self.live, copy)
@@ -130,14 +131,14 @@ class Storage:
 
 
 class Derived:
-    """Arrays that are computed from stored ones, to be computed again when those change.
+    """Arrays that are computed from stored arrays, and computed again when these change.
 
     Parameters
     ----------
     sources : iterable of Storage or None
-        What they are computed from; None is left out.
+        The stored arrays. None entries are left out.
     compute : callable
-        Writes them.
+        Function without arguments that computes and writes the derived arrays.
     """
 
     def __init__(self, sources: Iterable[Storage | None], compute: Callable[[], None]) -> None:
@@ -147,7 +148,7 @@ class Derived:
         self.refresh()
 
     def refresh(self) -> None:
-        """Compute the arrays if a source has changed since they were."""
+        """Compute the arrays if a source has changed since the last time."""
         now = [stored.changes for stored in self._sources]
         if now != self._seen:
             self._compute()
@@ -155,7 +156,7 @@ class Derived:
 
 
 class Settings(Protocol):
-    """What a layer says of the training of its parameters."""
+    """Per-layer training settings."""
 
     name: str
     trainable: bool
@@ -165,32 +166,33 @@ class Settings(Protocol):
 
 
 class Parameter(Storage):
-    """A trainable array: declared with its shape by a layer, given its values by the network.
+    """A trainable array or a buffer: a layer declares its shape, the network sets its values.
 
-    Declaring takes no memory, so the shapes of a whole network are known, and can be compared with
-    a file, before anything is allocated.
+    A declaration takes no memory. So the shapes of a whole network are known, and can be compared
+    with a file, before anything is allocated.
 
     Parameters
     ----------
     kind : str
-        Its name within the layer, such as "weight".
+        Name within the layer, such as "weight".
     shape : tuple of int
-        Its shape.
+        Shape of the array.
     initializer : callable
-        Gives the first values; see ``fastmlp.initializers``.
+        Function that returns the initial values; see ``fastmlp.initializers``.
     fan_in, fan_out : int
-        How many inputs an output sums, and how many outputs an input feeds.
+        Number of inputs that each output sums, and number of outputs that each input contributes
+        to.
     minimum : float, default=-inf
-        The least value that a user or a file may give it.
+        Smallest value that users and files may set.
 
     Attributes
     ----------
     name : str
-        Its name within the network, such as "dense_0.weight".
+        Name within the network, such as "dense_0.weight".
     layer : Settings or None
-        The layer it belongs to, once it does.
+        The layer that the parameter belongs to. None until the layer is part of a network.
     value : array of shape ``shape``
-        The values. Missing until the network fills it.
+        The values. Not available until the network initializes the parameter.
     """
 
     __slots__ = ("fan_in", "fan_out", "initializer", "kind", "layer", "minimum", "name")
@@ -198,7 +200,7 @@ class Parameter(Storage):
     def __init__(
         self,
         kind: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         initializer: Initializer,
         fan_in: int,
         fan_out: int,
@@ -216,7 +218,7 @@ class Parameter(Storage):
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes it."""
+        """Whether training changes the parameter."""
         return self.layer is None or self.layer.trainable
 
     @property
@@ -226,13 +228,13 @@ class Parameter(Storage):
 
     @property
     def penalty(self) -> tuple[float, float]:
-        """The factors (l1, l2) of what it adds to the loss; of weights, not of biases."""
+        """The factors (l1, l2) of its penalty in the loss; (0, 0) unless it is a "weight"."""
         if self.layer is None or self.kind != "weight":
             return 0.0, 0.0
         return self.layer.l1, self.layer.l2
 
-    def initialize(self, seed: int, index: int, dtype: np.dtype[Any]) -> None:
-        """Fill ``value`` with the initial values of parameter number ``index`` of the network."""
+    def initialize(self, seed: int, index: int, dtype: DType) -> None:
+        """Set the initial values; ``index`` is the number of the parameter in the network."""
         value = self.initializer(self.shape, self.fan_in, self.fan_out, seed, index)
         if np.shape(value) != self.shape:
             raise ValueError(
@@ -241,10 +243,12 @@ class Parameter(Storage):
             )
         self.assign(value, dtype)
         if not np.isfinite(self.value).all():
-            raise ValueError(f"{self.name}: the initializer returned NaN or infinity.")
+            raise ValueError(
+                f"{self.name}: the initializer must return finite numbers, got NaN or infinity."
+            )
 
     def check(self, value: Array) -> None:
-        """Refuse values below the minimum."""
+        """Raise ValueError if an element of ``value`` is below the minimum."""
         if value.size and value.min() < self.minimum:
             index = tuple(map(int, np.unravel_index(int(value.argmin()), value.shape)))
             raise ValueError(
@@ -257,7 +261,7 @@ class Parameter(Storage):
 
 
 def _pack(plain: Array, panels: Array) -> Array:
-    """Write an array (..., O) to its panels, and return them."""
+    """Write an array (..., O) to ``panels``, and return ``panels``."""
     count, _, width = panels.shape
     outputs = plain.shape[-1]
     matrix = plain.reshape(-1, outputs)
@@ -270,8 +274,8 @@ def _pack(plain: Array, panels: Array) -> Array:
     return panels
 
 
-def _padded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array; a vector has zeros behind it, which whole vectors may read."""
+def _padded(shape: Shape, dtype: DType) -> Array:
+    """Return an uninitialized array; after a 1-D array come zeros, which SIMD code may read."""
     if len(shape) != 1:
         return empty(shape, dtype)
     memory = empty((-(-shape[0] // _PADDING) * _PADDING + _PADDING,), dtype)

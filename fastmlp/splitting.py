@@ -1,4 +1,4 @@
-"""Data shared out for training and for the test."""
+"""Random splits of data into a training set and a test set."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ def train_test_split(
     stratify: bool = False,
     seed: int = 0,
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Share samples out at random, some for training and the others for the test.
+    """Split samples at random into a training set and a test set.
 
     Parameters
     ----------
     x : array of shape (N, ...)
         Samples.
     y : array of shape (N,) or (N, ...)
-        Their targets.
+        Targets.
     test_size : float or int, default=0.2
-        How many samples are for the test: a share between 0 and 1, rounded to the nearest number
-        of samples, or their number.
+        Size of the test set: a share between 0 and 1, rounded to the nearest number of samples, or
+        an integer number of samples.
     stratify : bool, default=False
-        Whether every class has its share in both parts, as nearly as its size allows. Then ``y``
-        must be labels of shape (N,), with at least two samples of each.
+        Whether each class has the same share in both sets, as nearly as its size allows. It
+        requires labels ``y`` of shape (N,), with at least two samples per class.
     seed : int, default=0
-        Key of the choice: the same samples on every machine.
+        Seed of the split. The split is the same on every machine.
 
     Returns
     -------
     (x_train, y_train), (x_test, y_test) : arrays
-        Copies, in pairs as the loaders of ``fm.datasets`` return them (scikit-learn's function has
-        another order), with the dtypes given. Samples are in random order.
+        Copies with the dtypes of ``x`` and ``y``, in random order. They are in pairs, as from the
+        loaders of ``fm.datasets``; scikit-learn's function returns them in another order.
 
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as above, or a part would be empty.
+        If an argument is not as described above, or a set would be empty.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def train_test_split(
     samples, targets = _checks.array(x, "x"), _checks.array(y, "y")
     for name, given in (("x", samples), ("y", targets)):
         if not given.ndim:
-            raise ValueError(f"{name} must have one entry a sample, got a single value.")
+            raise ValueError(f"{name} must have one entry per sample, got a single value.")
     _checks.same_length(samples, targets, "x", "y")
     n = len(samples)
     n_test = _count(test_size, n)
@@ -75,41 +75,42 @@ def train_test_split(
 
 
 def _count(test_size: float, n: int) -> int:
-    """Return the number of samples for the test."""
+    """Return the number of samples in the test set."""
     if isinstance(test_size, (int, np.integer)) and not isinstance(test_size, bool):
         count = _checks.integer(test_size, "test_size", minimum=1)
     else:
         count = round(n * _checks.number(test_size, "test_size", minimum=0.0, below=1.0))
     if not 0 < count < n:
         raise ValueError(
-            f"test_size must leave samples for both parts: {test_size!r} of {n} samples puts "
-            f"{count} into the test."
+            f"test_size must leave at least one sample in both sets, got {test_size!r}, which puts "
+            f"{count} of {n} samples into the test set."
         )
     return count
 
 
 def _of_each_class(y: Array, order: Array, n_test: int) -> Array:
-    """Return which places of ``order`` are for the test, so that every class has its share.
+    """Return which positions of ``order`` belong to the test set, so that each class has its share.
 
-    Each class first gets the whole part of its share; what is left goes to the largest remainders.
+    Each class gets its share rounded down. The remaining samples come from the classes with the
+    largest remainders.
     """
     if y.ndim != 1:
-        raise ValueError(f"y must have shape (N,) for stratify, got {y.shape}.")
+        raise ValueError(f"y must have shape (N,) with stratify=True, got {y.shape}.")
     classes, codes, sizes = np.unique(y[order], return_inverse=True, return_counts=True)
     if sizes.min() < _SMALLEST_CLASS:
         rare = classes[sizes.argmin()].item()
         raise ValueError(
-            f"y must have at least two samples of each class for stratify, got {sizes.min()} of "
-            f"{rare!r}."
+            f"y must have at least two samples of each class with stratify=True, got "
+            f"{sizes.min()} of class {rare!r}."
         )
     if not len(classes) <= n_test <= len(y) - len(classes):
         raise ValueError(
-            f"test_size must leave a sample of each of the {len(classes)} classes for both parts, "
-            f"got {n_test} of {len(y)} for the test."
+            f"test_size must leave a sample of each of the {len(classes)} classes in both sets, "
+            f"got {n_test} of {len(y)} samples for the test set."
         )
     shares = np.clip(n_test * sizes // len(y), 1, sizes - 1)
     while (left := n_test - int(shares.sum())) != 0:
-        # By whole numbers, so that equal remainders are equal: the lower class is first.
+        # Integer arithmetic, so that equal remainders compare equal. The lower class comes first.
         missing = (n_test * sizes - shares * len(y)) * np.sign(left)
         room = shares < sizes - 1 if left > 0 else shares > 1
         index = int(np.where(room, missing, np.iinfo(np.int64).min).argmax())

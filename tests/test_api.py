@@ -201,3 +201,8 @@ def test_every_optimizer_schedule_and_initializer_has_an_example(name):
     tables = optimizers.OPTIMIZERS, optimizers.schedules.SCHEDULES, INITIALIZERS
     kind = next(table[name] for table in tables if name in table)
     assert name == "zeros" or ">>> " in kind.__doc__
+
+
+@pytest.mark.parametrize("kind", [fm.Layer, *LAYERS.values(), *losses.LOSSES.values()])
+def test_every_layer_and_loss_has_an_example(kind):
+    assert ">>> " in kind.__doc__

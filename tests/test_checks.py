@@ -70,7 +70,7 @@ BAD_LABELS = [
     ([None] * 12, TypeError, "y must be an array of numbers, got objects such as None."),
     (Y.astype(complex), TypeError, "y must be an array of numbers, got dtype complex128."),
     (Y[:11], ValueError, "x and y must have the same length, got 12 and 11."),
-    (1, ValueError, "y must have one target a sample, that is 12, got a single value."),
+    (1, ValueError, "y must have one target per sample (12), got a single value."),
     (
         np.eye(4)[Y],
         ValueError,
@@ -163,7 +163,7 @@ BAD_OPTIONS = [
     (
         {"validation_data": (X, Y, Y[1:])},
         ValueError,
-        "validation_data[2] must have shape (12,), one weight a sample, got (11,).",
+        "validation_data[2] must have shape (12,), one weight per sample, got (11,).",
     ),
     (
         {"validation_data": (X[:, :2], Y)},
@@ -301,9 +301,11 @@ def test_bad_targets_of_mse(untouched, y, error, message):
 @pytest.mark.parametrize("layers", [[fm.Dense(1)], [fm.Activation("tanh")]])
 def test_cross_entropy_needs_two_classes_in_a_row(layers):
     model = fm.Sequential(layers, input_shape=(4,) if layers[0].config().get("units") else (4, 2))
-    with refused(ValueError, "cross_entropy needs a model with one output a class and at least 2"):
+    with refused(
+        ValueError, "cross_entropy requires a model with one output per class and at least 2"
+    ):
         model.fit(np.zeros((12, *model.input_shape)), Y)
-    with refused(ValueError, "cross_entropy needs a model"):
+    with refused(ValueError, "cross_entropy requires a model"):
         model.compile()
 
 
@@ -372,12 +374,24 @@ BAD_LAYERS = [
     (lambda: fm.MLP(4, [3], 3, dtype=None), ValueError, "dtype must be "),
     (lambda: fm.MLP(4, [3], 3, seed=-1), ValueError, "seed must be at least 0, got -1."),
     (lambda: fm.MLP(4, [3], 3, seed=None), TypeError, "seed must be an integer, got None"),
-    (lambda: fm.Sequential([], 4), ValueError, "layers must hold at least one layer, got none."),
+    (lambda: fm.Sequential([], 4), ValueError, "layers must contain at least one layer, got none."),
     (lambda: fm.Sequential(fm.Dense(2), 4), TypeError, "layers must be a list of layers, got "),
     (lambda: fm.Sequential([fm.Dense(2), "relu"], 4), TypeError, "layers[1] must be a layer, got"),
-    (lambda: fm.Sequential([fm.Flatten], 4), TypeError, "layers[0] must be a layer, got <class"),
-    (lambda: fm.Sequential([fm.Dense(2)] * 2, 4), ValueError, "layers[1] is already part of a"),
-    (lambda: fm.Sequential(fm.MLP(4, [], 2).layers, 4), ValueError, "layers[0] is already part"),
+    (
+        lambda: fm.Sequential([fm.Flatten], 4),
+        TypeError,
+        "layers[0] must be a layer, got the class Flatten. Create",
+    ),
+    (
+        lambda: fm.Sequential([fm.Dense(2)] * 2, 4),
+        ValueError,
+        "layers[1] must be a new layer, got Dense(2)",
+    ),
+    (
+        lambda: fm.Sequential(fm.MLP(4, [], 2).layers, 4),
+        ValueError,
+        "layers[0] must be a new layer, got",
+    ),
     (lambda: fm.Sequential([fm.Dense(2)], ()), ValueError, "input_shape must have at least one"),
     (lambda: fm.Sequential([fm.Dense(2)], (0,)), ValueError, "input_shape must be at least 1"),
     (lambda: fm.Sequential([fm.Dense(2)], (4.0,)), TypeError, "input_shape must be an integer"),

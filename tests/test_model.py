@@ -174,8 +174,8 @@ def test_set_parameters_copies_and_leaves_the_others():
         ({"dense_0.bias": [1, np.nan, 2]}, ValueError, r"got nan at index \(1,\)"),
         ({"dense_0.bias": [1, 1e300, 2]}, ValueError, "got 1e[+]300"),
         ({"dense_0.bias": ["a", "b", "c"]}, TypeError, "got 'a' at index 0"),
-        ({3: [1, 2, 3]}, TypeError, "the name of a parameter"),
-        ([1, 2], TypeError, "must be a dict of name to array, got list"),
+        ({3: [1, 2, 3]}, TypeError, "parameter name"),
+        ([1, 2], TypeError, "must be a dict from names to arrays, got list"),
     ],
 )
 def test_set_parameters_checks_everything_before_it_changes_anything(bad, error, message):

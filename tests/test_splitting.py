@@ -61,16 +61,24 @@ def test_arguments() -> None:
     x, y = data([5, 5])
     for arguments, error, message in [
         ((x, y[:4]), ValueError, "x and y must have the same length, got 10 and 4"),
-        ((x, y, 0.01), ValueError, "0.01 of 10 samples puts 0 into the test"),
-        ((x, y, 10), ValueError, "10 of 10 samples puts 10 into the test"),
+        ((x, y, 0.01), ValueError, "got 0.01, which puts 0 of 10 samples into the test set"),
+        ((x, y, 10), ValueError, "got 10, which puts 10 of 10 samples into the test set"),
         ((x, y, 1.0), ValueError, "test_size must be at least 0 and below 1, got 1.0"),
         ((x, y, 0), ValueError, "test_size must be at least 1, got 0"),
         ((x, y, True), TypeError, "test_size must be a number, got True"),
         ((x, y, 0.2, 1), TypeError, "stratify must be True or False, got 1"),
-        ((x, x, 0.2, True), ValueError, r"y must have shape \(N,\) for stratify, got \(10, 3\)"),
-        ((x, [0] * 9 + [1], 0.2, True), ValueError, "two samples of each class .* got 1 of 1"),
+        (
+            (x, x, 0.2, True),
+            ValueError,
+            r"y must have shape \(N,\) with stratify=True, got \(10, 3\)",
+        ),
+        (
+            (x, [0] * 9 + [1], 0.2, True),
+            ValueError,
+            "two samples of each class .* got 1 of class 1",
+        ),
         ((x, y, 1, True), ValueError, "a sample of each of the 2 classes"),
-        ((3.0, y), ValueError, "x must have one entry a sample"),
+        ((3.0, y), ValueError, "x must have one entry per sample"),
         ((None, y), TypeError, "x must be an array, got None"),
     ]:
         with pytest.raises(error, match=message):

@@ -1,1 +1,1 @@
-"""The networks whose results fingerprints.py hashes, by what is special about them."""
+"""The networks whose results fingerprints.py hashes, grouped by the feature they test."""

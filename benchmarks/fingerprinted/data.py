@@ -1,4 +1,4 @@
-"""Small data sets, the same ones on every call."""
+"""Small data sets, identical on every call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks for images, sparse samples and integers, and layers that train otherwise."""
+"""Networks for images, sparse samples and integers, and layers with special training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fingerprinted.settings import OPTIMIZERS, narrow, wide
 
 
 def zeros() -> None:
-    """Register samples with many zeros, which products of the first layer leave out."""
+    """Register samples with many zeros, which products of the first layer skip."""
     dark, scaled = pictures(20, 20, 1, n=96), {"scale": 1 / 255}
     deep = lambda: [fm.Flatten(), fm.Dense(128, "relu"), fm.Dense(3)]  # noqa: E731
     sparse, y = points(300, n=96)

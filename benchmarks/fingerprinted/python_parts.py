@@ -1,4 +1,4 @@
-"""Layers, losses and optimizers that a user writes in Python."""
+"""User-defined layers, losses and optimizers in Python."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Quantile(fm.Loss):
 
 
 class Margin(fm.Loss):
-    """Squares of how far the other outputs exceed the right one less 1; it has classes."""
+    """A squared hinge loss: the margin of the true class over the others is at least 1."""
 
     classifies = True
 
@@ -120,7 +120,7 @@ class Margin(fm.Loss):
 
 
 class Lion(Optimizer):
-    """Soft signs of a running mean of the gradients."""
+    """Steps along soft signs of a running mean of the gradients."""
 
     slots = ("mean",)
 

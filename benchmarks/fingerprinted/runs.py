@@ -14,7 +14,7 @@ from fingerprinted.settings import OPTIMIZERS, SHAPES, narrow, wide
 
 
 class Recorder(fm.Callback):
-    """Record what a callback is told, and let it read the model between steps."""
+    """Record the arguments of a callback, and read the model between steps."""
 
     def __init__(self, x: Array, every_steps: int = 1) -> None:
         self.x, self.every_steps, self.found = x, every_steps, []

@@ -1,4 +1,4 @@
-"""fastmlp through its public names, and what the machine can do, in the same process."""
+"""fastmlp through its public names, and the limits of the machine, in the same process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def version() -> str:
 
 
 def on_cores(call: Callable[[int], object], n: int) -> float:
-    """Return the seconds that ``n`` threads, each on a core of its own, take for one call each."""
+    """Return the seconds that ``n`` threads, each on a separate core, take for one call each."""
     cores = sorted(os.sched_getaffinity(0))
 
     def pinned(index: int) -> None:
-        os.sched_setaffinity(0, {cores[index % len(cores)]})  # of this thread alone
+        os.sched_setaffinity(0, {cores[index % len(cores)]})  # affects only this thread
         call(index)
 
     with ThreadPoolExecutor(n) as pool:
@@ -40,7 +40,7 @@ def on_cores(call: Callable[[int], object], n: int) -> float:
 
 
 def peak() -> list[float]:
-    """Return the multiply-add peak of all threads together in FLOP/s, measured a few times."""
+    """Return the multiply-add peak of all threads together in FLOP/s, the best of a few trials."""
     n, loop = threads(), elementwise.multiply_adds["float"]
     _, lanes = loop(1, 0.0)
     flop = n * 24 * PEAK_ROUNDS * lanes
@@ -48,7 +48,7 @@ def peak() -> list[float]:
 
 
 def bandwidth() -> dict[str, float]:
-    """Return bytes a second of copying and of adding arrays that no cache holds."""
+    """Return the bytes per second of copying and of adding arrays too large for the caches."""
     n = threads()
     try:
         cache = os.sysconf("SC_LEVEL3_CACHE_SIZE")
@@ -93,7 +93,7 @@ def model_of(workload: Workload) -> fm.Sequential:
 
 
 def stages_of(workload: Workload) -> list[fm.Layer]:
-    """Return the layers before the first dense one."""
+    """Return the layers before the first dense layer."""
     if not hasattr(fm, "Conv2D"):
         raise Skipped("this version has no Conv2D")
     layers: list[fm.Layer] = []
@@ -137,7 +137,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
     times = []
     growth = Growth()
     if workload.whole:
-        # Most of such a pass may be the work between epochs, so all of fit is timed.
+        # The work between epochs may take most of the time, so the whole of fit is timed.
         passes = workload.steps
         with growth:
             check = float(np.mean(fit(2 * passes)["loss"][passes:]))

@@ -1,4 +1,4 @@
-"""JAX: a jitted step, or a whole epoch as one jitted scan that gathers its rows inside."""
+"""JAX: a jitted step, or a whole epoch as one jitted scan that gathers its rows."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def version() -> str:
 def convolve(x: jax.Array, weight: jax.Array, same: bool, patches: bool) -> jax.Array:
     """Return the convolution of images (N, H, W, C).
 
-    XLA's own takes 10 times as long inside a scan; a product with ``patches`` does not, and is the
-    faster of the two in prediction.
+    XLA's convolution is 10 times slower inside a scan. A product with ``patches`` is not, and it is
+    also faster in prediction.
     """
     if not patches:
         names = ("NHWC", "HWIO", "NHWC")
@@ -45,7 +45,7 @@ def convolve(x: jax.Array, weight: jax.Array, same: bool, patches: bool) -> jax.
 
 
 def largest(x: jax.Array, size: int, strides: int, patches: bool) -> jax.Array:
-    """Return the maxima of windows, in the way that has the faster gradient."""
+    """Return the maxima of windows, computed so that the gradient is fast."""
     if patches or size > strides:
         window, steps = (1, size, size, 1), (1, strides, strides, 1)
         return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, steps, "VALID")
@@ -81,7 +81,7 @@ def update(
     rows: jax.Array | None,
     patches: bool = False,
 ) -> tuple[State, jax.Array]:
-    """Return the parameters after a step on ``rows``, and the mean loss before."""
+    """Return the parameters after a step on ``rows``, and the mean loss before it."""
     if rows is not None:
         x = x.at[rows].get(mode="promise_in_bounds", unique_indices=True)
         y = y.at[rows].get(mode="promise_in_bounds", unique_indices=True)
@@ -113,7 +113,7 @@ def _start(workload: Workload) -> tuple[State, jax.Array, jax.Array]:
 
 
 def train_step(workload: Workload, seconds: float) -> dict[str, Any]:
-    """Train with one call a step."""
+    """Train with one call per step."""
     state, x, y = _start(workload)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
@@ -138,7 +138,7 @@ def train_step(workload: Workload, seconds: float) -> dict[str, Any]:
 
 
 def train_scan(workload: Workload, seconds: float) -> dict[str, Any]:
-    """Train with one call an epoch."""
+    """Train with one call per epoch."""
     state, x, y = _start(workload)
 
     @functools.partial(jax.jit, donate_argnums=0)
@@ -162,7 +162,7 @@ def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     x, _ = workload.data()
     params = jax.device_put(workload.first_weights())
     jitted = jax.jit(functools.partial(forward, workload, patches=True))
-    size = min(100, workload.rows) if workload.image else workload.rows  # as numpy_.py does it
+    size = min(100, workload.rows) if workload.image else workload.rows  # as in numpy_.py
 
     def call() -> np.ndarray:
         parts = [jitted(params, x[start : start + size]) for start in range(0, len(x), size)]

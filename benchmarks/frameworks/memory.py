@@ -1,4 +1,4 @@
-"""How much more memory a process needs for a while, at its peak."""
+"""The rise of the memory peak of a process during a block of code."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ except ImportError:  # Windows
 
 
 def peak() -> int:
-    """Return the largest resident memory so far, in bytes; 0 where it cannot be known."""
+    """Return the peak of resident memory so far, in bytes; 0 if it is unknown."""
     try:
-        # ru_maxrss is no less than what the parent had when it started this process.
+        # ru_maxrss is at least the memory of the parent when it started this process.
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
     except (OSError, StopIteration):
@@ -25,10 +25,10 @@ def peak() -> int:
 
 
 def reset_peak() -> None:
-    """Give back what is free, and let the peak begin again at what is resident, if Linux can."""
+    """Return free memory to the system, and on Linux reset the peak to the resident memory."""
     gc.collect()
     try:
-        # Memory that earlier work has left free in the heap would be used without being seen.
+        # Reuse of memory that earlier work left free in the heap would not be counted.
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError):  # not glibc
         pass
@@ -39,7 +39,7 @@ def reset_peak() -> None:
 
 
 class Growth:
-    """A block after which ``bytes`` says how far memory rose above what was there before it."""
+    """A context manager; afterwards ``bytes`` is the rise of the memory peak during the block."""
 
     bytes = 0
 

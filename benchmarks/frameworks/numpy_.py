@@ -1,6 +1,6 @@
-"""Pure numpy in float32: every operation in place, every buffer made once.
+"""Pure numpy in float32: every operation in place, every buffer allocated once.
 
-numpy_images.py has what comes before the dense layers of a network for images.
+numpy_images.py has the layers for images, which come before the dense layers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from frameworks.workloads import Skipped, Workload, time_epochs
 
 Array = np.ndarray
 
-LONGEST_STEP = 1.0  # seconds; what takes longer is not worth the wait
+LONGEST_STEP = 1.0  # seconds; a workload with longer steps is skipped
 
 
 def version() -> str:
@@ -26,7 +26,7 @@ def version() -> str:
 
 
 def _relu(z: Array, zeros: Array) -> None:
-    np.maximum(z, zeros, out=z)  # with a scalar it takes four times as long
+    np.maximum(z, zeros, out=z)  # four times as fast as with a scalar
 
 
 def _tanh(z: Array, zeros: Array) -> None:
@@ -40,7 +40,7 @@ def _sigmoid(z: Array, zeros: Array) -> None:
     np.reciprocal(z, out=z)
 
 
-# dy becomes dz; the output y is not needed afterwards and may be overwritten.
+# Turn dy into dz in place. The output y is not needed afterwards and may be overwritten.
 
 
 def _relu_backward(dy: Array, y: Array, mask: Array) -> None:
@@ -68,7 +68,7 @@ ACTIVATIONS: dict[str, tuple[Callable[..., None], Callable[..., None]]] = {
 
 
 class Net:
-    """A network with the buffers of batches of one size."""
+    """A network with buffers for batches of one size."""
 
     def __init__(self, workload: Workload, rows: int) -> None:
         weights, both = workload.first_weights(), ACTIVATIONS[workload.activation]
@@ -84,7 +84,7 @@ class Net:
         self.masks = [np.empty(y.shape, bool) for y in self.y]
         self.ones = np.ones(rows, np.float32)
         self.d = [(np.empty_like(w), np.empty_like(b)) for w, b in self.layers]
-        # Where the first logit of every row is in the flattened logits.
+        # Positions of the first logit of every row in the flattened logits.
         self.first = np.arange(rows) * widths[-1]
         self.labels = np.empty(rows, np.intp)
         self.picked = np.empty(rows, np.float32)
@@ -93,7 +93,7 @@ class Net:
     def forward(self, x: Array) -> Array:
         if self.front:
             x = self.front.forward(x)
-        self.features = x  # what the first dense layer reads
+        self.features = x  # the input of the first dense layer
         last = len(self.layers) - 1
         for i, (w, b) in enumerate(self.layers):
             y = self.y[i]
@@ -105,7 +105,7 @@ class Net:
         return x
 
     def step(self, x: Array, labels: Array, rate: float) -> float:
-        """Update by plain SGD; return the mean loss before."""
+        """Update by plain SGD; return the mean loss before it."""
         z, row = self.forward(x), self.row
         np.maximum.reduce(z, axis=1, keepdims=True, out=row)
         z -= row
@@ -115,7 +115,7 @@ class Net:
         np.exp(z, out=z)
         np.add.reduce(z, axis=1, keepdims=True, out=row)
         n = len(x)
-        # All that follows is linear in the gradient, so the learning rate goes in here.
+        # The rest is linear in the gradient, so the learning rate can be applied here.
         z *= np.divide(rate / n, row, out=self.dy[-1][:, :1])
         flat[self.labels] -= rate / n
         loss = (
@@ -148,7 +148,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
     y_batch = np.empty(workload.batch, y.dtype)
     rate = workload.learning_rate
     if workload.image:
-        for _ in range(2):  # with a rate of zero nothing is learned
+        for _ in range(2):  # with rate 0 the weights do not change
             began = time.perf_counter()
             net.step(x[: workload.batch], y[: workload.batch], 0.0)
             spent = time.perf_counter() - began
@@ -171,7 +171,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
 
 def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     x, _ = workload.data()
-    # Rows at a time, so that what is between layers stays in cache.
+    # In parts, so that the values between layers stay in cache.
     size = min(100 if workload.image else 512, workload.rows)
     net, rest = Net(workload, size), Net(workload, workload.rows % size or size)
 

@@ -1,7 +1,8 @@
-"""Convolution and pooling in pure numpy, forward and backward, with buffers made once.
+"""Convolution and pooling in pure numpy, forward and backward, with buffers allocated once.
 
-Images are (channels, batch, height, width) here. So every row of the matrix of patches is made of
-runs as long as an image row, and one product with it gives an image in the same layout.
+Images have shape (channels, batch, height, width) here. Every row of the matrix of patches
+therefore consists of runs as long as an image row, and one product with the matrix gives an image
+in the same layout.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class Convolution:
         size, pad = stage.size, stage.size // 2 if stage.same else 0
         out_height, out_width, filters = stage.output(shape)
         weight, bias = weights
-        # (filters, channels * size * size), as the product wants it
+        # (filters, channels * size * size), the layout for the product
         self.weight = np.ascontiguousarray(weight.transpose(3, 2, 0, 1).reshape(filters, -1))
         self.bias = bias.reshape(-1, 1)
         self.activate, self.derive = activations
         inside = np.s_[:, :, pad : pad + height, pad : pad + width]
         padded = (channels, rows, height + 2 * pad, width + 2 * pad)
-        # The zeros around x are written here and never again.
+        # The zeros around x are written only here.
         self.padded, self.d_padded = (np.zeros(padded, np.float32) for _ in range(2))
         self.x, self.dx = self.padded[inside], self.d_padded[inside]
         patches = (channels, size, size, rows, out_height, out_width)
@@ -63,7 +64,7 @@ class Convolution:
         self.activate(y, self.zeros)
 
     def backward(self, need_dx: bool) -> None:
-        """Make ``dx`` of ``dy``, and subtract the gradients."""
+        """Compute ``dx`` from ``dy``, and subtract the gradients."""
         dz, patches = self.dy.reshape(self.zeros.shape), self.patches
         self.derive(dz, self.y.reshape(dz.shape), self.mask)
         np.matmul(dz, patches.reshape(self.weight.shape[1], -1).T, out=self.d_weight)
@@ -79,10 +80,10 @@ class Convolution:
 
 
 class Pooling:
-    """The largest of every window.
+    """The maximum of every window.
 
-    Where several are the largest each of them gets the gradient. After relu these are the zeros,
-    and their gradient ends there.
+    If several elements are the maximum, each of them gets the gradient. After relu these are zeros,
+    where the gradient ends.
     """
 
     def __init__(self, stage: Pool, shape: Shape, rows: int) -> None:
@@ -138,7 +139,7 @@ class Front:
             else Pooling(stage, shape, rows)
             for stage, shape in zip(workload.stages, workload.shapes, strict=False)
         ]
-        # What a stage writes is what the next one reads, zeros around it or not.
+        # Each stage writes to the input of the next stage, with or without zeros around it.
         for stage, after in zip(self.stages[:-1], self.stages[1:], strict=True):
             if isinstance(stage, Pooling):
                 stage.y, stage.dy = after.x, after.dx

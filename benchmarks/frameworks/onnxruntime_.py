@@ -20,7 +20,7 @@ def version() -> str:
 
 
 def graph_of(workload: Workload) -> onnx.ModelProto:
-    """Return a graph from samples ``x``, images with their channels first, to logits ``y``."""
+    """Return a graph from samples ``x`` (images with channels first) to logits ``y``."""
     nodes: list[onnx.NodeProto] = []
     constants, name = [], "x"
 
@@ -74,7 +74,7 @@ def predict(workload: Workload, seconds: float) -> dict[str, Any]:
         graph_of(workload).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
-    size = 250 if workload.image else len(x)  # what is between layers stays in cache
+    size = 250 if workload.image else len(x)  # values between layers stay in cache
 
     def call() -> Any:
         starts = range(0, len(x), size)

@@ -1,4 +1,4 @@
-"""Tables and a picture of what peers.py measured."""
+"""Tables and a plot of the results of peers.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["plot", "show"]
 
 Results = dict[str, dict[str, list[dict[str, Any]]]]
 
-PLAIN = "784-512-256-10/32"  # what the variants are compared with
+PLAIN = "784-512-256-10/32"  # the reference for the variants
 
-# Relative difference up to which losses or logits of two frameworks count as the same. The orders
-# of the rows differ in training; in prediction nothing does.
+# Largest relative difference of losses or logits that count as equal. In training the order of the
+# rows differs between frameworks; in prediction the work is identical.
 TOLERANCES = {"train": 0.03, "predict": 0.001}
 
 
@@ -34,12 +34,12 @@ def best(runs: list[dict[str, Any]]) -> float:
 
 
 def peak(results: Results) -> float:
-    """Return the best of the multiply-add peaks around these measurements."""
+    """Return the best multiply-add peak measured around these measurements."""
     return max(p for sides in results.values() for run in sides["fastmlp"] for p in run["peak"])
 
 
 def table(head: list[str], rows: Iterable[list[str]]) -> None:
-    """Print a table in Markdown, in columns."""
+    """Print an aligned Markdown table."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
 
@@ -57,7 +57,7 @@ def table(head: list[str], rows: Iterable[list[str]]) -> None:
 
 
 def number(microseconds: float) -> str:
-    """Return about three digits."""
+    """Return a number as text with about three digits."""
     digits = 2 if microseconds < 10 else 1 if microseconds < 100 else 0
     return f"{microseconds:.{digits}f}"
 
@@ -77,7 +77,7 @@ def show(measured: dict[str, Any]) -> None:
     }
     if timed:
         each = peak(timed) / measured["threads"] / 1e9
-        print(f"multiply-add peak: {peak(timed) / 1e9:.0f} GFLOP/s, {each:.0f} a thread")
+        print(f"multiply-add peak: {peak(timed) / 1e9:.0f} GFLOP/s, {each:.0f} per thread")
     for name in ("copy", "add"):
         rates = [found[name] for found in machine["bandwidth"]]
         if rates:
@@ -95,7 +95,7 @@ def show(measured: dict[str, Any]) -> None:
     for workload, sides in measured["skipped"].items():
         for reason in dict.fromkeys(filter(None, sides.values())):
             which = ", ".join(side for side in sides if sides[side] == reason)
-            print(f"{workload}: without {which}: {reason}")
+            print(f"{workload}: {which} skipped: {reason}")
     warn(timed, measured["threads"])
 
 
@@ -121,12 +121,12 @@ def show_times(title: str, sides: list[str], results: Results) -> None:
         rows.append(
             [*row(name, ratios, sides[1:]), f"{rate / 1e9:.1f}", f"{rate / top:.0%}"],
         )
-    head = "time / fastmlp's: medians (minima)"
-    table([head, *sides[1:], "fastmlp, GFLOP/s, best", "of the peak"], rows)
+    head = "time relative to fastmlp: medians (minima)"
+    table([head, *sides[1:], "fastmlp, GFLOP/s, best", "share of peak"], rows)
 
 
 def show_variants(results: Results) -> None:
-    """Print what an optimizer or activation costs in each framework."""
+    """Print the cost of an optimizer or activation in each framework."""
     variants = [
         name
         for name in results
@@ -147,7 +147,7 @@ def show_variants(results: Results) -> None:
         ]
         for name in variants
     ]
-    table([f"time / that of {PLAIN}, relu, SGD", *sides], rows)
+    table([f"time relative to {PLAIN}, relu, SGD", *sides], rows)
 
 
 def show_mnist(sides: dict[str, list[dict[str, Any]]], epochs: int) -> None:
@@ -164,11 +164,11 @@ def show_mnist(sides: dict[str, list[dict[str, Any]]], epochs: int) -> None:
             ]
         )
     head = f"MNIST, 784-512-256-10, {epochs} epochs"
-    table([head, "seconds", "time / fastmlp's", "valid", "test"], rows)
+    table([head, "seconds", "relative to fastmlp", "valid", "test"], rows)
 
 
 def warn(results: Results, threads: int) -> None:
-    """Say where frameworks do not compute the same, or take more cores than they are to."""
+    """Print a warning if frameworks compute different results or use more cores than allowed."""
     for name, sides in results.items():
         own = sides["fastmlp"][0]["check"]
         scale = max(map(abs, own))
@@ -176,15 +176,15 @@ def warn(results: Results, threads: int) -> None:
             pairs = zip(own, runs[0]["check"], strict=False)
             off = max((abs(a - b) / scale for a, b in pairs), default=0.0)
             if not off <= TOLERANCES[WORKLOADS[name].kind]:
-                print(f"{name}: the results of {side} differ from fastmlp's by {off:.1%}")
+                print(f"{name}: the results of {side} and fastmlp differ by {off:.1%}")
             cores = statistics.median(run["cores"] for run in runs)
             if cores > threads + 0.15:
                 print(f"{name}: {side} kept {cores:.1f} cores busy")
 
 
-# --- The picture --------------------------------------------------------------------------------
+# --- The plot -----------------------------------------------------------------------------------
 
-COLOURS = {  # of Okabe and Ito, told apart with any colour vision and in grey
+COLOURS = {  # by Okabe and Ito, distinct for colour-blind readers and in grey
     "numpy": "#999999",
     "torch": "#D55E00",
     "torch-channels-last": "#F0E442",
@@ -197,7 +197,7 @@ COLOURS = {  # of Okabe and Ito, told apart with any colour vision and in grey
 
 
 def plot(measured: dict[str, Any], path: Path) -> None:
-    """Draw the ratio of the medians, a panel a workload and a bar a framework."""
+    """Draw the ratios of the medians: one panel per workload, one bar per framework."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -209,7 +209,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
     }
     peers = [peer for peer in COLOURS if any(peer in sides for sides in results.values())]
     if not peers:
-        print("--plot: there is nothing to compare with.")
+        print("--plot needs results of at least one other framework.")
         return
     columns = min(4, len(results))
     lines = -(-len(results) // columns)

@@ -22,9 +22,9 @@ def version() -> str:
 
 
 class Timed(MLPClassifier):
-    """Starts from given weights, notes when epochs end and stops after some seconds.
+    """Starts from given weights, records the end of each epoch and stops after some seconds.
 
-    scikit-learn has no public way to any of that, so three private methods are extended.
+    scikit-learn has no public interface for this, so three private methods are extended.
     """
 
     def _initialize(self, y: Any, layer_units: Any, dtype: Any) -> None:
@@ -71,7 +71,7 @@ def train(workload: Workload, seconds: float) -> dict[str, Any]:
     steps = workload.rows // workload.batch
     times = (np.diff(model.ends)[1:] / steps).tolist()
     losses = model.loss_curve_
-    if workload.whole:  # few of the passes that the others average over may have been made
+    if workload.whole:  # too few passes may be done to average as in the other frameworks
         return {"seconds": times, "check": []}
     return {"seconds": times, "check": [losses[1]]}
 
@@ -82,7 +82,7 @@ def predict(workload: Workload, seconds: float) -> dict[str, Any]:
     classes = np.arange(workload.sizes[-1])
     model.partial_fit(np.zeros((len(classes), x.shape[1]), x.dtype), classes, classes=classes)
     model.coefs_, model.intercepts_ = map(list, zip(*workload.first_weights(), strict=True))
-    # Probabilities: the logits are not to be had.
+    # Probabilities, because scikit-learn does not return logits.
     return {"seconds": measure(lambda: model.predict_proba(x), seconds / 7), "check": []}
 
 

@@ -24,14 +24,14 @@ def version() -> str:
 
 
 class ChannelsFirst(nn.Module):
-    """Calls (N, H, W, C) as it lies in memory (N, C, H, W): PyTorch's channels_last."""
+    """Views (N, H, W, C) as (N, C, H, W) without a copy: PyTorch's channels_last layout."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.permute(0, 3, 1, 2)
 
 
 class Words(nn.Module):
-    """The sum of the rows of a table that the words of each sample name."""
+    """The sum of the rows of a table for the words of each sample."""
 
     def __init__(self, table: np.ndarray) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ def eager_step(workload: Workload, model: nn.Sequential) -> Callable[..., torch.
     rate = workload.learning_rate
 
     def sgd(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        # The same as torch.optim.SGD without its bookkeeping, a quarter of a small step.
+        # Equal to torch.optim.SGD without its bookkeeping, which takes a quarter of a small step.
         loss = functional.cross_entropy(model(x), y)
         gradients = torch.autograd.grad(loss, parameters)
         with torch.no_grad():
@@ -150,7 +150,7 @@ def train_channels_last(workload: Workload, seconds: float) -> dict[str, Any]:
 def predict(workload: Workload, seconds: float, channels_last: bool = False) -> dict[str, Any]:
     x, _ = data_of(workload, channels_last)
     model = model_of(workload, channels_last).eval()
-    size = 250 if workload.image else len(x)  # what is between layers stays in cache
+    size = 250 if workload.image else len(x)  # values between layers stay in cache
 
     def call() -> np.ndarray:
         with torch.inference_mode():
@@ -187,7 +187,7 @@ def train_compiled(workload: Workload, seconds: float) -> dict[str, Any]:
     """Train with gradients and update in one compiled graph."""
     if workload.optimizer != "sgd":
         raise Skipped("only SGD is written for it")
-    last = workload.image is not None  # the faster layout here too
+    last = workload.image is not None  # the faster layout
     model = model_of(workload, last)
     parameters = {name: value.detach().clone() for name, value in model.named_parameters()}
     rate = workload.learning_rate
@@ -210,7 +210,7 @@ def train_compiled(workload: Workload, seconds: float) -> dict[str, Any]:
                 x[: workload.batch],
                 y[: workload.batch],
             )
-    except Exception as error:  # whatever the compiler could not do is the reason
+    except Exception as error:  # any failure of the compiler
         raise Skipped(f"torch.compile: {str(error).strip().splitlines()[0]}") from error
     with torch.no_grad():
         return time_training(workload, lambda x, y: compiled(parameters, x, y), seconds, last)

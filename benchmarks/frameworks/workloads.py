@@ -1,4 +1,4 @@
-"""What is measured: the networks, their data and first weights, and how epochs are timed."""
+"""The networks of peers.py, their data and initial weights, and the timing of epochs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Shape = tuple[int, int, int]  # height, width, channels
 
 
 class Skipped(Exception):
-    """This framework cannot do this work here; the message says why."""
+    """The framework cannot run the workload here; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution with strides of 1; ``same`` surrounds the image with zeros, ``size`` is odd."""
+    """A convolution with stride 1; ``same`` pads the image with zeros and needs an odd ``size``."""
 
     filters: int
     size: int
@@ -38,7 +38,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Pool:
-    """The largest of every window of every channel."""
+    """The maximum of every window in every channel."""
 
     size: int
     strides: int
@@ -51,16 +51,16 @@ class Pool:
 
 @dataclass(frozen=True)
 class Workload:
-    """A network and what is done with it.
+    """A network and the work to measure.
 
-    ``sizes`` are the features before, between and after the dense layers. A network for images has
-    ``image``, the shape of one, and ``stages`` before them; every Conv is followed by the
-    activation, and the last image is flattened with its channels last. One for words has
-    ``vocabulary``, how many there are: a sample is ``WORDS`` of them, and the sum of their rows of
-    a table (vocabulary, sizes[0]) goes to the first dense layer.
+    ``sizes`` are the numbers of features before, between and after the dense layers. A network for
+    images has ``image``, the shape of an image, and ``stages`` before the dense layers. Every Conv
+    is followed by the activation, and the last image is flattened with channels last. A network for
+    words has ``vocabulary``, the number of words. A sample consists of ``WORDS`` words; the first
+    dense layer reads the sum of their rows in a table (vocabulary, sizes[0]).
 
-    In training, ``batch`` rows are a step; all of ``rows`` as one batch is full-batch training,
-    where nothing has to be shuffled and a timed epoch is ``WHOLE_PASSES`` steps.
+    In training, a step takes ``batch`` rows. If ``batch`` equals ``rows``, training is full-batch:
+    nothing is shuffled, and a timed epoch has ``WHOLE_PASSES`` steps.
     """
 
     name: str
@@ -75,18 +75,18 @@ class Workload:
     stages: tuple[Conv | Pool, ...] = ()
     vocabulary: int = 0
 
-    MOMENTUM = 0.85  # of the optimizer "momentum": v = MOMENTUM * v + gradient
+    MOMENTUM = 0.85  # for the optimizer "momentum": v = MOMENTUM * v + gradient
     WORDS = 3
     WHOLE_PASSES = 1000
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Input and output features of every dense layer."""
+        """Numbers of input and output features of every dense layer."""
         return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
 
     @property
     def shapes(self) -> list[Shape]:
-        """The image before every stage, and after the last."""
+        """Shapes of the image before every stage, and after the last stage."""
         result = [self.image] if self.image else []
         for stage in self.stages:
             result.append(stage.output(result[-1]))
@@ -94,29 +94,29 @@ class Workload:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of a sample."""
+        """Shape of a sample."""
         return (self.WORDS,) if self.vocabulary else self.image or self.sizes[:1]
 
     @property
     def whole(self) -> bool:
-        """Whether a batch is all of the data."""
+        """Whether a batch contains all of the data."""
         return self.batch == self.rows
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Number of steps per epoch."""
         return self.WHOLE_PASSES if self.whole else self.rows // self.batch
 
     @property
     def fewest_epochs(self) -> int:
-        """Epochs that are timed at least."""
+        """Minimum number of timed epochs."""
         return 1 if self.image else 3
 
     @property
     def flop(self) -> int:
-        """Multiplications and additions of the products of a step, or of one prediction.
+        """Multiplications and additions in the products of a step, or of one prediction.
 
-        Those with zeros count: around an image, and where a pooling passes no gradient.
+        Products with zeros count too: padding, and elements to which pooling passes no gradient.
         """
         shapes = self.shapes
         products = [
@@ -132,11 +132,11 @@ class Workload:
         return 2 * self.batch * (3 * sum(products) - first)
 
     def first_weights(self, channels_first: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return new weights, Glorot uniform, and biases, zero.
+        """Return new Glorot uniform weights and zero biases.
 
-        Those of a Conv are (height, width, in, filters), of a dense layer (in, out). With
-        ``channels_first`` they are (filters, in, height, width), and the rows of the first dense
-        layer are in the order of an image that was flattened with its channels first.
+        Weights have shape (height, width, in, filters) for a Conv and (in, out) for a dense layer.
+        With ``channels_first`` they have shape (filters, in, height, width) for a Conv, and the
+        rows of the first dense layer follow an image flattened with channels first.
         """
         rng = np.random.default_rng(0)
 
@@ -161,12 +161,12 @@ class Workload:
         return list(zip(weights, biases, strict=True))
 
     def first_table(self) -> np.ndarray:
-        """Return a new table of the words, (vocabulary, sizes[0])."""
+        """Return a new table for the words, (vocabulary, sizes[0])."""
         rng = np.random.default_rng(3)
         return 0.1 * rng.standard_normal((self.vocabulary, self.sizes[0]), np.float32)
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return random samples, and labels that a random linear map gives them, or of words."""
+        """Return random samples or words, and labels; for samples, from a random linear map."""
         rng = np.random.default_rng(1)
         if self.vocabulary:
             words = rng.integers(self.vocabulary, size=(self.rows, self.WORDS))
@@ -180,7 +180,7 @@ class Workload:
 def of_images(
     name: str, kind: str, image: Shape, stages: tuple[Conv | Pool, ...], *dense: int, **rest: int
 ) -> Workload:
-    """Return a workload with ``stages``, and dense layers of these widths after them."""
+    """Return a workload with ``stages`` followed by dense layers of these widths."""
     shape = image
     for stage in stages:
         shape = stage.output(shape)
@@ -208,7 +208,7 @@ _VARIANTS = [
     Workload("tanh", "train", NET, activation="tanh"),
 ]
 
-# The networks of the tables in docs/results that are not among those above.
+# The other networks of the tables in docs/results.
 _REPORTS = [
     Workload("sigmoid/8", "train", NET, 8, activation="sigmoid"),
     *(
@@ -264,7 +264,7 @@ _WORDS = [
 
 GROUPS = {
     "steps": [workload.name for workload in _TRAIN],
-    # Their ratio is to the plain step of the same framework, which is measured as well.
+    # Compared with the plain step of the same framework, which is measured too.
     "variants": [f"{'-'.join(map(str, NET))}/32", *(workload.name for workload in _VARIANTS)],
     "reports": [workload.name for workload in _REPORTS],
     "predict": [workload.name for workload in _PREDICT],
@@ -282,19 +282,19 @@ WORKLOADS = {
 
 
 def threads() -> int:
-    """Return the number of threads the process is to use."""
+    """Return the number of threads that the process should use."""
     return int(os.environ.get("FASTMLP_NUM_THREADS", "1"))
 
 
 def time_epochs(
     workload: Workload, epoch: Callable[[np.ndarray | None], float], seconds: float
 ) -> dict[str, Any]:
-    """Time a framework's epochs, for at least ``seconds`` and three of them; of images, one.
+    """Time epochs for at least ``seconds`` and at least three epochs, or one for images.
 
-    ``epoch`` trains on the rows of an order (steps, batch), or on the whole data if it is None,
-    and returns the mean loss. The first epoch is not timed; the loss of the second is what
-    frameworks must agree on. ``cores`` is how many were busy on average, ``memory`` the bytes that
-    were needed besides what was there before.
+    ``epoch`` trains on the rows of an order (steps, batch), or on all data if the order is None,
+    and returns the mean loss. The first epoch is not timed. Frameworks must agree in the loss of
+    the second epoch. In the result ``cores`` is the average number of busy cores, and ``memory``
+    the rise of the memory peak in bytes.
     """
     rng = np.random.default_rng(2)
     shape = (workload.steps, workload.batch)

@@ -46,7 +46,8 @@ static const char *const fm_unary_names[] = {FM_UNARIES(FM_STRING)};
  * of every rule; p[2], p[3], ... are listed below. ADAM and ADAMW take p[5] = p[0] / (1 - beta1^t)
  * and p[6] = 1 / sqrt(1 - beta2^t) in step t, counted from 1. Plans multiply p[0] and p[5] of every
  * rule by the learning-rate multiplier of a parameter, and clip gradients to p[7].
- * fm_updates.body.h relies on the order: from ADAGRAD on p[2] is eps, from ADAM on there is s1. */
+ * fm_updates.body.h relies on the order: SGD has no state, and from ADAGRAD on p[2] is eps. From ADAM
+ * on there is s1, p[3] and p[4] are the factors of s0 and s1, and the rate is p[5]. */
 #define FM_UPDATES(X)                                          \
     X(SGD, sgd)                                                \
     X(MOMENTUM, momentum) /* s0 velocity        momentum    */ \

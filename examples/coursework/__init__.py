@@ -1,5 +1,5 @@
 """The classes and functions of two well-known courses, on fastmlp's kernels.
 
-``layers``, ``layer_utils``, ``optim``, ``fc_net``, ``cnn``, ``solver`` and ``gradient_check`` have
-the names of CS231n's assignments, ``nn`` has the class of IFT6135's. See README.md.
+``layers``, ``layer_utils``, ``optim``, ``fc_net``, ``cnn``, ``solver`` and ``gradient_check`` use
+the names of the CS231n assignments; ``nn`` has the class of the IFT6135 assignment. See README.md.
 """

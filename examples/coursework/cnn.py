@@ -1,4 +1,4 @@
-"""ThreeLayerConvNet by the name of CS231n."""
+"""ThreeLayerConvNet with the interface of CS231n."""
 
 import numpy as np
 
@@ -21,13 +21,13 @@ class ThreeLayerConvNet:
         H and W even.
     num_filters : int, default=32
     filter_size : int, default=7
-        Odd; the images are padded so that the convolution keeps their size.
+        An odd number; the images are padded so that the convolution keeps their size.
     hidden_dim, num_classes : int
         100 and 10 by default.
     weight_scale : float, default=1e-3
         Standard deviation of the initial weights. numpy's global generator draws them.
     reg : float, default=0.0
-        The penalty is ``0.5 * reg * sum(W**2)``, of the weights only.
+        The penalty is ``0.5 * reg * sum(W**2)`` over the weights, without biases.
     dtype : dtype, default=numpy.float32
 
     Attributes
@@ -67,7 +67,7 @@ class ThreeLayerConvNet:
         }
 
     def loss(self, X, y=None):
-        """Return the loss and its gradients, or without labels the scores; as TwoLayerNet.loss."""
+        """Return the loss and its gradients, or without labels the scores; see TwoLayerNet.loss."""
         params = self.params
         conv_param = {"stride": 1, "pad": (params["W1"].shape[2] - 1) // 2}
         pool_param = {"pool_height": 2, "pool_width": 2, "stride": 2}

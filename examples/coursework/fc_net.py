@@ -1,4 +1,4 @@
-"""Fully connected networks by the names of CS231n: TwoLayerNet and FullyConnectedNet."""
+"""Fully connected networks with the interface of CS231n: TwoLayerNet and FullyConnectedNet."""
 
 import numpy as np
 
@@ -29,10 +29,9 @@ class TwoLayerNet:
     input_dim, hidden_dim, num_classes : int
         Sizes: 3 * 32 * 32, 100 and 10 by default.
     weight_scale : float, default=1e-3
-        Standard deviation of the initial weights, which numpy's global generator draws; biases
-        are 0.
+        Standard deviation of the initial weights, drawn by numpy's global generator; biases are 0.
     reg : float, default=0.0
-        The penalty is ``0.5 * reg * sum(W**2)``, of the weights only.
+        The penalty is ``0.5 * reg * sum(W**2)`` over the weights, without biases.
 
     Attributes
     ----------
@@ -87,21 +86,21 @@ class FullyConnectedNet:
     input_dim, num_classes : int
         3 * 32 * 32 and 10 by default.
     dropout_keep_ratio : float, default=1
-        The probability to keep a unit; 1 is no dropout.
+        Probability of keeping a unit; 1 means no dropout.
     normalization : {None, "batchnorm", "layernorm"}, default=None
     reg : float, default=0.0
-        The penalty is ``0.5 * reg * sum(W**2)``, of the weights only.
+        The penalty is ``0.5 * reg * sum(W**2)`` over the weights, without biases.
     weight_scale : float, default=1e-2
         Standard deviation of the initial weights. numpy's global generator draws them.
     dtype : dtype, default=numpy.float32
-        Of the parameters; samples are converted to it. float64 for gradient checks.
+        Type of the parameters, to which samples are converted. Use float64 for gradient checks.
     seed : int, default=None
-        For dropout: makes all its masks the same, as a gradient check needs.
+        Seed of dropout. It makes all masks equal, as a gradient check requires.
 
     Attributes
     ----------
     params : dict
-        "W1", "b1", ..., and with normalisation "gamma1", "beta1", ... of the hidden layers.
+        "W1", "b1", ..., and with normalisation "gamma1", "beta1", ... for the hidden layers.
     """
 
     def __init__(
@@ -138,14 +137,14 @@ class FullyConnectedNet:
         self.dropout_param = {"mode": "train", "p": dropout_keep_ratio} if self.use_dropout else {}
         if self.use_dropout and seed is not None:
             self.dropout_param["seed"] = seed
-        # Of batchnorm: the mode and the running statistics; layernorm has none.
+        # The mode and the running statistics of batchnorm; layernorm has neither.
         norm = {"batchnorm": {"mode": "train"}, "layernorm": {}}.get(normalization, {})
         self.bn_params = [dict(norm) for _ in hidden_dims] if normalization else []
 
     def loss(self, X, y=None):
-        """Return the loss and its gradients, or without labels the scores; as TwoLayerNet.loss.
+        """Return the loss and its gradients, or without labels the scores; see TwoLayerNet.loss.
 
-        With labels dropout and batchnorm train; without them they predict.
+        With labels, dropout and batchnorm are in training mode; without labels, in test mode.
         """
         mode = "test" if y is None else "train"
         for param in (self.dropout_param, *self.bn_params):
@@ -199,7 +198,7 @@ class FullyConnectedNet:
 
 
 def add_penalty(params, grads, reg):
-    """Return ``0.5 * reg * sum(W**2)`` over all weights, and add its gradient to theirs."""
+    """Return ``0.5 * reg * sum(W**2)`` over all weights; add its gradient to their gradients."""
     penalty = 0.0
     for name in params:
         if reg and name.startswith("W"):

@@ -1,12 +1,13 @@
-"""One floating dtype for the arrays of a call, by numpy's rules; the kernels insist on one."""
+"""One floating dtype for all arrays of a call, by numpy's rules, as the kernels require."""
 
 import numpy as np
 
 
 def floats(*arrays):
-    """Return the arrays in the dtype that numpy would compute in: float32 or float64.
+    """Return the arrays in the dtype in which numpy would compute: float32 or float64.
 
-    No array is copied that has it already. float16 is computed as float32, integers as float64.
+    Arrays that already have this dtype are not copied. float16 becomes float32, integers become
+    float64.
     """
     arrays = [np.asarray(array) for array in arrays]
     dtype = np.result_type(*arrays)

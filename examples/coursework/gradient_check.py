@@ -1,4 +1,4 @@
-"""Gradients by central differences, by the names of CS231n."""
+"""Gradients by central differences, with the interface of CS231n."""
 
 import numpy as np
 
@@ -9,16 +9,16 @@ def rel_error(x, y):
 
 
 def eval_numerical_gradient(f, x, verbose=False, h=1e-5):
-    """Return the gradient at x of a function with one number for a result.
+    """Return the gradient at x of a function whose result is a number.
 
-    x is changed in place while f is called, and is what it was in the end: f may read it without
-    using its argument. verbose is accepted and prints nothing.
+    x is changed in place while f is called, and restored at the end. Therefore f may read x itself
+    instead of its argument. verbose is accepted for compatibility and prints nothing.
     """
     return eval_numerical_gradient_array(f, x, 1.0, h)
 
 
 def eval_numerical_gradient_array(f, x, df, h=1e-5):
-    """Return the gradient at x of ``sum(f(x) * df)``: of a function with an array for a result."""
+    """Return the gradient at x of ``sum(f(x) * df)``, for a function whose result is an array."""
     gradient = np.zeros_like(x)
     for index in np.ndindex(x.shape):
         kept = x[index]

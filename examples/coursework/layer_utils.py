@@ -1,4 +1,4 @@
-"""Layers that often follow each other, as one: the names of CS231n."""
+"""Common combinations of layers, with the interface of CS231n."""
 
 from .layers import (
     affine_backward,
@@ -26,7 +26,7 @@ def affine_relu_forward(x, w, b):
 
 
 def affine_relu_backward(dout, cache):
-    """Return the gradients by x, w and b."""
+    """Return the gradients with respect to x, w and b."""
     affine, relu = cache
     return affine_backward(relu_backward(dout, relu), affine)
 
@@ -40,7 +40,7 @@ def affine_bn_relu_forward(x, w, b, gamma, beta, bn_param):
 
 
 def affine_bn_relu_backward(dout, cache):
-    """Return the gradients by x, w, b, gamma and beta."""
+    """Return the gradients with respect to x, w, b, gamma and beta."""
     affine, norm, relu = cache
     dout, dgamma, dbeta = batchnorm_backward(relu_backward(dout, relu), norm)
     return *affine_backward(dout, affine), dgamma, dbeta
@@ -55,7 +55,7 @@ def affine_ln_relu_forward(x, w, b, gamma, beta, ln_param):
 
 
 def affine_ln_relu_backward(dout, cache):
-    """Return the gradients by x, w, b, gamma and beta."""
+    """Return the gradients with respect to x, w, b, gamma and beta."""
     affine, norm, relu = cache
     dout, dgamma, dbeta = layernorm_backward(relu_backward(dout, relu), norm)
     return *affine_backward(dout, affine), dgamma, dbeta
@@ -69,7 +69,7 @@ def conv_relu_forward(x, w, b, conv_param):
 
 
 def conv_relu_backward(dout, cache):
-    """Return the gradients by x, w and b."""
+    """Return the gradients with respect to x, w and b."""
     conv, relu = cache
     return conv_backward_fast(relu_backward(dout, relu), conv)
 
@@ -83,7 +83,7 @@ def conv_bn_relu_forward(x, w, b, gamma, beta, conv_param, bn_param):
 
 
 def conv_bn_relu_backward(dout, cache):
-    """Return the gradients by x, w, b, gamma and beta."""
+    """Return the gradients with respect to x, w, b, gamma and beta."""
     conv, norm, relu = cache
     dout, dgamma, dbeta = spatial_batchnorm_backward(relu_backward(dout, relu), norm)
     return *conv_backward_fast(dout, conv), dgamma, dbeta
@@ -98,6 +98,6 @@ def conv_relu_pool_forward(x, w, b, conv_param, pool_param):
 
 
 def conv_relu_pool_backward(dout, cache):
-    """Return the gradients by x, w and b."""
+    """Return the gradients with respect to x, w and b."""
     conv, relu, pool = cache
     return conv_backward_fast(relu_backward(max_pool_backward_fast(dout, pool), relu), conv)

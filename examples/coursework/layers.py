@@ -1,9 +1,10 @@
-"""Layers as pairs of functions, by the names and arguments of CS231n.
+"""Layers as pairs of functions, with the names and arguments of CS231n.
 
-A ``*_forward`` returns ``(out, cache)``; its ``*_backward`` takes the gradient by the output and
-the cache, and returns those by the inputs. Arrays are float32 or float64, and results have their
-dtype; images are (N, C, H, W), filters (F, C, HH, WW). The work is done by :mod:`fastmlp.kernels`;
-the functions that end in ``_naive`` are the loops over pixels that those are tested against.
+A ``*_forward`` function returns ``(out, cache)``. Its ``*_backward`` function takes the gradient
+with respect to the output and the cache, and returns the gradients with respect to the inputs.
+Arrays are float32 or float64, and results have the same dtype. Images have shape (N, C, H, W),
+filters (F, C, HH, WW). :mod:`fastmlp.kernels` does the work. Functions that end in ``_naive`` are
+loops over pixels, the reference in tests.
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ from .floats import floats
 
 
 def affine_forward(x, w, b):
-    """Return ``x @ w + b``; everything behind x's batch axis is flattened.
+    """Return ``x @ w + b``; all axes of x after the batch axis are flattened.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def affine_forward(x, w, b):
 
 
 def affine_backward(dout, cache):
-    """Return the gradients by x, w and b, of their shapes; dout is (N, M)."""
+    """Return the gradients with respect to x, w and b, in their shapes; dout is (N, M)."""
     x, w, _ = cache
     dout, rows, w = floats(dout, x, w)
     rows = rows.reshape(len(x), len(w))
@@ -43,13 +44,13 @@ def affine_backward(dout, cache):
 
 
 def relu_forward(x):
-    """Return ``max(x, 0)``, of any shape; the cache is x."""
+    """Return ``max(x, 0)`` for x of any shape; the cache is x."""
     return kernels.relu(x), x
 
 
 def relu_backward(dout, cache):
     """Return dout where x is positive, 0 elsewhere."""
-    # The kernel asks whether the output is positive, and that is so where the input is.
+    # The kernel tests the sign of the output, which is positive exactly where the input is.
     return kernels.relu_backward(*floats(dout, cache))
 
 
@@ -57,15 +58,15 @@ def relu_backward(dout, cache):
 
 
 def dropout_forward(x, dropout_param):
-    """Keep each element with a probability, times its inverse, and set the others to 0.
+    """Keep each element with probability p, divided by p, and set the others to 0.
 
     Parameters
     ----------
     x : array of any shape
     dropout_param : dict
-        "p", the probability to keep an element, above 0 and at most 1; "mode", "train" or "test",
-        which changes nothing; and optionally "seed": the same mask at every call. Without it
-        numpy's global generator gives a new one each time.
+        "p", the probability of keeping an element, above 0 and at most 1; "mode", "train" or
+        "test", where "test" returns x; and optionally "seed", which gives the same mask in every
+        call. Without "seed", numpy's global generator gives a new mask in every call.
 
     Returns
     -------
@@ -87,7 +88,7 @@ def dropout_forward(x, dropout_param):
 
 
 def dropout_backward(dout, cache):
-    """Return dout times the mask; in the mode "test" dout itself."""
+    """Return dout times the mask; in mode "test" return dout."""
     _, mask = cache
     return dout if mask is None else dout * mask
 
@@ -103,14 +104,14 @@ def batchnorm_forward(x, gamma, beta, bn_param):
     x : array of shape (N, D)
     gamma, beta : array of shape (D,)
     bn_param : dict
-        "mode", "train" or "test"; "eps", 1e-5 by default; "momentum", 0.9: how much of the running
-        statistics stays in a step; "running_mean" and "running_var", which begin as zeros and are
-        replaced in the mode "train".
+        "mode", "train" or "test"; "eps", 1e-5 by default; "momentum", the share of the running
+        statistics kept per step, 0.9 by default; "running_mean" and "running_var", which start as
+        zeros and are replaced in mode "train".
 
     Returns
     -------
     out : array of shape (N, D)
-    cache : what :func:`batchnorm_backward` needs; None in the mode "test"
+    cache : input of :func:`batchnorm_backward`; None in mode "test"
     """
     x, gamma, beta = floats(x, gamma, beta)
     eps, momentum = bn_param.get("eps", 1e-5), bn_param.get("momentum", 0.9)
@@ -132,37 +133,41 @@ def batchnorm_forward(x, gamma, beta, bn_param):
 
 
 def batchnorm_backward(dout, cache):
-    """Return the gradients by x, gamma and beta."""
+    """Return the gradients with respect to x, gamma and beta."""
     x, gamma, mean, var, eps = cache
     dout, x, gamma = floats(dout, x, gamma)
     return kernels.batch_norm_backward(dout, x, gamma, mean, var, epsilon=eps)
 
 
-# The assignment asks for it twice: by the graph, and simplified on paper. The kernel is the latter.
+# The assignment asks for two versions, by the graph and simplified on paper. The kernel is the
+# simplified version.
 batchnorm_backward_alt = batchnorm_backward
 
 
 def layernorm_forward(x, gamma, beta, ln_param):
-    """Normalise every sample over its features; (N, D), (D,), (D,) and {"eps": 1e-5} or {}."""
+    """Normalise every sample over its features.
+
+    x is (N, D), gamma and beta are (D,), ln_param may have "eps" (default 1e-5).
+    """
     x, gamma, beta = floats(x, gamma, beta)
     eps = ln_param.get("eps", 1e-5)
     return kernels.layer_norm(x, gamma, beta, epsilon=eps), (x, gamma, eps)
 
 
 def layernorm_backward(dout, cache):
-    """Return the gradients by x, gamma and beta."""
+    """Return the gradients with respect to x, gamma and beta."""
     x, gamma, eps = cache
     return kernels.layer_norm_backward(*floats(dout, x, gamma), epsilon=eps)
 
 
 def spatial_batchnorm_forward(x, gamma, beta, bn_param):
-    """Normalise every channel over batch and pixels, (N, C, H, W); else as batchnorm_forward."""
+    """Normalise every channel of (N, C, H, W) over batch and pixels; see batchnorm_forward."""
     out, cache = batchnorm_forward(_pixels_last(x), gamma, beta, bn_param)
     return _channels_first(out), cache
 
 
 def spatial_batchnorm_backward(dout, cache):
-    """Return the gradients by x, gamma and beta."""
+    """Return the gradients with respect to x, gamma and beta."""
     dx, dgamma, dbeta = batchnorm_backward(_pixels_last(dout), cache)
     return _channels_first(dx), dgamma, dbeta
 
@@ -170,7 +175,7 @@ def spatial_batchnorm_backward(dout, cache):
 def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
     """Normalise every sample over each of G groups of its channels.
 
-    x is (N, C, H, W), gamma and beta are (1, C, 1, 1), gn_param is {"eps": 1e-5} or {}.
+    x is (N, C, H, W), gamma and beta are (1, C, 1, 1), gn_param may have "eps" (default 1e-5).
     """
     x, gamma, beta = floats(x, gamma, beta)
     eps = gn_param.get("eps", 1e-5)
@@ -181,7 +186,7 @@ def spatial_groupnorm_forward(x, gamma, beta, G, gn_param):
 
 
 def spatial_groupnorm_backward(dout, cache):
-    """Return the gradients by x, gamma and beta."""
+    """Return the gradients with respect to x, gamma and beta."""
     groups, normal, gamma, one, eps = cache
     dnormal = np.ascontiguousarray(dout * gamma).reshape(groups.shape)
     dx, _, _ = kernels.layer_norm_backward(*floats(dnormal, groups, one), epsilon=eps)
@@ -202,7 +207,7 @@ def conv_forward_fast(x, w, b, conv_param):
     w : array of shape (F, C, HH, WW)
     b : array of shape (F,)
     conv_param : dict
-        "stride", and "pad", how many zeros there are around the images, on every side.
+        "stride", and "pad", the number of zeros added on every side of the images.
 
     Returns
     -------
@@ -213,19 +218,19 @@ def conv_forward_fast(x, w, b, conv_param):
 
 
 def conv_backward_fast(dout, cache):
-    """Return the gradients by x, w and b."""
+    """Return the gradients with respect to x, w and b."""
     return _convolve_backward(
         kernels.conv2d_backward_input, kernels.conv2d_backward_weights, dout, cache
     )
 
 
 def conv_forward_naive(x, w, b, conv_param):
-    """Return what conv_forward_fast does, by loops over pixels."""
+    """Return the result of conv_forward_fast, by loops over pixels."""
     return _convolve(reference.conv2d_loops, x, w, b, conv_param)
 
 
 def conv_backward_naive(dout, cache):
-    """Return the gradients by x, w and b, by loops over pixels."""
+    """Return the gradients with respect to x, w and b, by loops over pixels."""
     return _convolve_backward(
         reference.conv2d_backward_input_loops, reference.conv2d_backward_weights_loops, dout, cache
     )
@@ -254,7 +259,7 @@ def _convolve_backward(backward_input, backward_weights, dout, cache):
 
 
 def max_pool_forward_fast(x, pool_param):
-    """Return the largest value of every window, and a cache.
+    """Return the maximum of every window, and a cache.
 
     x is (N, C, H, W); pool_param has "pool_height", "pool_width" and "stride".
     """
@@ -262,17 +267,17 @@ def max_pool_forward_fast(x, pool_param):
 
 
 def max_pool_backward_fast(dout, cache):
-    """Return the gradient by x: of every window's at the first of its maxima."""
+    """Return the gradient with respect to x: each window passes it to its first maximum."""
     return _pool_backward(kernels.max_pool2d_backward, dout, cache)
 
 
 def max_pool_forward_naive(x, pool_param):
-    """Return what max_pool_forward_fast does, by loops over pixels."""
+    """Return the result of max_pool_forward_fast, by loops over pixels."""
     return _pool(reference.max_pool2d_loops, x, pool_param)
 
 
 def max_pool_backward_naive(dout, cache):
-    """Return the gradient by x, by loops over pixels."""
+    """Return the gradient with respect to x, by loops over pixels."""
     return _pool_backward(reference.max_pool2d_backward_loops, dout, cache)
 
 
@@ -295,17 +300,17 @@ def _pool_backward(backward, dout, cache):
 
 
 def svm_loss(x, y):
-    """Return the mean multi-class hinge loss of margin 1, and its gradient by the scores.
+    """Return the mean multi-class hinge loss with margin 1, and its gradient with respect to x.
 
-    x is (N, C), y holds N class numbers from 0 to C - 1.
+    x is (N, C), the scores; y holds N class numbers from 0 to C - 1.
     """
     return kernels.hinge(x, y)
 
 
 def softmax_loss(x, y):
-    """Return the mean cross-entropy of softmax, and its gradient by the scores.
+    """Return the mean cross-entropy of softmax, and its gradient with respect to x.
 
-    x is (N, C), y holds N class numbers from 0 to C - 1.
+    x is (N, C), the scores; y holds N class numbers from 0 to C - 1.
     """
     return kernels.softmax_cross_entropy(x, y)
 
@@ -314,7 +319,7 @@ def softmax_loss(x, y):
 
 
 def _trains(param, name):
-    """Return whether the mode is "train"; refuse any other than that and "test"."""
+    """Return whether the mode is "train"; raise unless it is "train" or "test"."""
     if param["mode"] not in ("train", "test"):
         raise ValueError(f'{name}["mode"] must be "train" or "test", got {param["mode"]!r}.')
     return param["mode"] == "train"

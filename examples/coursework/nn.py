@@ -1,4 +1,4 @@
-"""The graded class NN of IFT6135: a multilayer perceptron with every intermediate array on show."""
+"""The graded class NN of IFT6135: a multilayer perceptron that exposes every intermediate array."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from .floats import floats
 
 
 class NN:
-    """A perceptron with softmax at its end, trained by plain gradient descent.
+    """A perceptron with a softmax output, trained by plain gradient descent.
 
     Parameters
     ----------
     hidden_dims : tuple of int, default=(512, 256)
     n_classes : int, default=10
     epsilon : float, default=1e-6
-        The loss sees predictions clipped to [epsilon, 1 - epsilon].
+        The loss clips predictions to [epsilon, 1 - epsilon].
     lr : float, default=7e-4
         Learning rate.
     batch_size : int, default=1000
     seed : int, default=None
-        Seeds numpy's global generator before the weights are drawn.
+        Seed for numpy's global generator, set before the weights are drawn.
     activation : {"relu", "sigmoid", "tanh"}, default="relu"
     data : tuple, default=None
         ``(train, valid, test)``, each ``(x, y)`` with rows of floats and labels: class numbers or
@@ -36,7 +36,7 @@ class NN:
         "train_accuracy", "validation_accuracy", "train_loss", "validation_loss" of every epoch.
     """
 
-    #: What computes: ``fastmlp.reference`` has the same functions in plain numpy.
+    #: The module that computes; ``fastmlp.reference`` has the same functions in plain numpy.
     operations = kernels
 
     def __init__(
@@ -66,7 +66,7 @@ class NN:
         self.train_logs = {name: [] for name in names}
 
     def initialize_weights(self, dims):
-        """Fill ``weights``; dims are the numbers of inputs and of classes."""
+        """Fill ``weights``; dims are the number of inputs and the number of classes."""
         draw = {
             "glorot": lambda shape: np.random.uniform(-1, 1, shape) * np.sqrt(6 / sum(shape)),
             "normal": lambda shape: np.random.normal(0, 1, shape),
@@ -108,12 +108,12 @@ class NN:
         return self.operations.tanh_backward(np.ones_like(x), y) if grad else y
 
     def activation(self, x, grad=False):
-        """Return the activation chosen by its name, or its derivative.
+        """Return the activation with the chosen name, or its derivative.
 
         Raises
         ------
         ValueError
-            If the name is none of "relu", "sigmoid" and "tanh".
+            If the name is not "relu", "sigmoid" or "tanh".
         """
         self._check_activation()
         return getattr(self, self.activation_str)(x, grad)
@@ -125,7 +125,7 @@ class NN:
             )
 
     def softmax(self, x):
-        """Return softmax of one row, or of each of many; large numbers do not overflow."""
+        """Return the softmax of each row; large numbers do not overflow."""
         return self.operations.softmax(floats(x)[0])
 
     # --- A step ---------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ class NN:
     def forward(self, x):
         """Return the cache of all layers.
 
-        "Z0" is x, "A1" the pre-activation of the first layer and "Z1" its output, and so on; "Zm"
-        has the probabilities.
+        "Z0" is x, "A1" the pre-activation and "Z1" the output of the first layer, and so on; "Zm"
+        holds the probabilities.
         """
         cache = {"Z0": x}
         last = self.n_hidden + 1
@@ -153,19 +153,19 @@ class NN:
         Parameters
         ----------
         cache : dict
-            Of :func:`forward`.
+            Result of :func:`forward`.
         labels : array of shape (N, n_classes)
             One-hot rows.
 
         Returns
         -------
         grads : dict
-            "dAm", "dWm", "dbm", "dZ(m-1)", "dA(m-1)", ..., "dW1", "db1", of the shapes of what they
-            are the gradients by.
+            "dAm", "dWm", "dbm", "dZ(m-1)", "dA(m-1)", ..., "dW1", "db1"; each has the shape of its
+            array.
         """
         self._check_activation()
         ops, last = self.operations, self.n_hidden + 1
-        # dZ to dA in one pass: from the output, where the derivative is simple in it.
+        # dZ to dA in one pass, from the output if the derivative is simple in terms of it.
         derive = getattr(ops, f"{self.activation_str}_backward")
         output = cache[f"Z{last}"]
         grads = {f"dA{last}": (output - np.asarray(labels, output.dtype)) / len(output)}
@@ -181,7 +181,7 @@ class NN:
         return grads
 
     def update(self, grads):
-        """Step down the gradients: ``W - lr * dW``, ``b - lr * db``."""
+        """Update with plain gradient descent: ``W - lr * dW``, ``b - lr * db``."""
         for name, weight in self.weights.items():
             weight = np.require(weight, requirements=["C", "W"])
             gradient = np.asarray(grads[f"d{name}"], weight.dtype)
@@ -191,7 +191,7 @@ class NN:
     # --- Training -------------------------------------------------------------------------------
 
     def one_hot(self, y, n_classes=None):
-        """Return labels (N,) as one-hot rows; rows stay as they are."""
+        """Return labels (N,) as one-hot rows; one-hot rows are returned unchanged."""
         y = np.asarray(y)
         return y if y.ndim == 2 else np.eye(n_classes or self.n_classes)[y]
 
@@ -206,7 +206,7 @@ class NN:
         return -float(np.mean(sums))
 
     def compute_loss_and_accuracy(self, X, y):
-        """Return the loss, the share of right answers, and the predicted class numbers."""
+        """Return the loss, the accuracy, and the predicted class numbers."""
         labels = self.one_hot(y)
         probabilities = self.forward(X)[f"Z{self.n_hidden + 1}"]
         predictions = np.argmax(probabilities, axis=1)
@@ -214,7 +214,7 @@ class NN:
         return self.loss(probabilities, labels), accuracy, predictions
 
     def train_loop(self, n_epochs):
-        """Train from new weights, batches in the order of the data; return ``train_logs``."""
+        """Train new weights with batches in the order of the data; return ``train_logs``."""
         x, y = self.train
         labels = self.one_hot(y)
         self.initialize_weights([x.shape[1], labels.shape[1]])

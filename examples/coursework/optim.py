@@ -1,8 +1,8 @@
-"""Update rules by the names of CS231n: ``(w, dw, config) -> (next_w, config)``.
+"""Update rules with the interface of CS231n: ``(w, dw, config) -> (next_w, config)``.
 
-``config`` is a dict of settings and of what a rule remembers, both filled in where they are
-missing; None means all defaults. ``w``, ``dw`` and arrays in ``config`` are not written to:
-``next_w`` and the new states are arrays of their own.
+``config`` is a dict with the settings and the state of a rule; missing entries are filled in, and
+None means all defaults. ``w``, ``dw`` and arrays in ``config`` are not changed: ``next_w`` and the
+new state are new arrays.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from fastmlp import kernels
 
 
 def sgd(w, dw, config=None):
-    """Step down the gradient: ``w - learning_rate * dw``; learning_rate is 1e-2."""
+    """Step against the gradient: ``w - learning_rate * dw``; learning_rate is 1e-2."""
     config = _filled(config, learning_rate=1e-2)
     w, dw = _weight(w), _like(dw, w)
     kernels.sgd_update(w, dw, config["learning_rate"])
@@ -90,7 +90,7 @@ def adagrad(w, dw, config=None):
 
 
 def _filled(config, **defaults):
-    """Return config itself with the missing settings; callers look into their own dict after."""
+    """Add the missing settings to config and return it; callers read the result from their dict."""
     config = {} if config is None else config
     for name, value in defaults.items():
         config.setdefault(name, value)

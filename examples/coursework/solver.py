@@ -1,4 +1,4 @@
-"""The trainer by the name of CS231n: it knows of a model only ``params`` and ``loss(X, y)``."""
+"""The trainer of CS231n, which uses only ``params`` and ``loss(X, y)`` of a model."""
 
 import numpy as np
 
@@ -6,40 +6,40 @@ from . import optim
 
 
 class Solver:
-    """Train a model by mini-batches that are drawn with replacement.
+    """Train a model with mini-batches that are drawn with replacement.
 
     Parameters
     ----------
     model : object
-        With ``params``, a dict of arrays, and ``loss(X, y)`` as of TwoLayerNet.
+        Has ``params``, a dict of arrays, and ``loss(X, y)``, as TwoLayerNet has.
     data : dict
         "X_train", "y_train", "X_val" and "y_val".
     update_rule : str, default="sgd"
-        The name of a function in ``optim``.
+        Name of a function in ``optim``.
     optim_config : dict, default={}
-        Its settings; every parameter has its own copy.
+        Settings of the update rule; every parameter gets a copy.
     lr_decay : float, default=1.0
-        Factor of the learning rate after every epoch.
+        Factor that multiplies the learning rate after every epoch.
     batch_size : int, default=100
     num_epochs : int, default=10
         An epoch is ``max(N // batch_size, 1)`` steps.
     num_train_samples : int, default=1000
-        How many samples, drawn anew each time, the training accuracy is measured on; None is all.
+        Number of samples for the training accuracy, drawn again each time; None means all.
     num_val_samples : int, default=None
-        Of how many the validation accuracy; None is all.
+        Number of samples for the validation accuracy; None means all.
     print_every : int, default=10
-        Steps from one line with the loss to the next.
+        Number of steps between printed losses.
     verbose : bool, default=True
 
     Attributes
     ----------
     loss_history : list of float
-        Of every step.
+        Loss of every step.
     train_acc_history, val_acc_history : list of float
-        Before the first update ended, and after every epoch.
+        Accuracies after the first step and after every epoch.
     best_val_acc : float
     best_params : dict
-        Those of the best validation accuracy; the model has them after ``train``.
+        Parameters with the best validation accuracy; the model has them after ``train``.
 
     Raises
     ------
@@ -78,7 +78,7 @@ class Solver:
         self.optim_configs = {name: dict(self.optim_config) for name in self.model.params}
 
     def _step(self):
-        """Do one update of every parameter."""
+        """Update every parameter once."""
         rows = np.random.choice(len(self.X_train), self.batch_size)
         loss, grads = self.model.loss(self.X_train[rows], self.y_train[rows])
         self.loss_history.append(loss)
@@ -89,9 +89,9 @@ class Solver:
             )
 
     def check_accuracy(self, X, y, num_samples=None, batch_size=100):
-        """Return the share of samples that the model puts in their class.
+        """Return the share of samples that the model classifies correctly.
 
-        With num_samples below their number, of as many drawn at random.
+        If num_samples is below the number of samples, they are drawn at random.
         """
         if num_samples is not None and num_samples < len(X):
             rows = np.random.choice(len(X), num_samples)
@@ -103,7 +103,7 @@ class Solver:
         return np.mean(np.concatenate(found) == y)
 
     def train(self):
-        """Train for ``num_epochs`` epochs; the model then has the best parameters."""
+        """Train for ``num_epochs`` epochs, then give the model the best parameters."""
         steps_of_an_epoch = max(len(self.X_train) // self.batch_size, 1)
         steps = self.num_epochs * steps_of_an_epoch
         for step in range(steps):

@@ -27,7 +27,7 @@ _KEPT_WORKSPACES = 4
 
 
 class Workspace:
-    """The buffers of one pass of ``n`` samples through a network; one thread may use it at a time.
+    """The buffers of one pass of ``n`` samples through a network, for one thread at a time.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Workspace:
     n : int
         Number of samples.
     training : Training, optional
-        What layers may know of a training pass; without it they predict.
+        Information for layers about the training pass; None for prediction.
     """
 
     __slots__ = ("dy", "pairs")
@@ -53,7 +53,7 @@ class Workspace:
 
 
 def converted(network: Network, x: Array) -> Array:
-    """Return samples in the network's dtype, scaled; integers as they are."""
+    """Return samples in the network's dtype, scaled. Integers for embeddings do not change."""
     if network.integers_below is not None:
         return x
     if x.dtype == network.dtype and network.scale == 1:
@@ -81,7 +81,7 @@ def backward(
 ) -> None:
     """Pass the gradients of all (or all trainable) parameters to ``sink``, after a ``forward``.
 
-    ``dy`` (n, *output_shape) is the gradient of the loss by the output. It is overwritten.
+    ``dy`` (n, *output_shape) is the gradient with respect to the output. It is overwritten.
     """
     first = network.lowest(trainable=trainable)
     for index in range(len(workspace.pairs) - 1, first - 1, -1):
@@ -150,7 +150,7 @@ class ReferenceEngine:
         return PassResult(sums.mean, value, sums.correct, sums.done, False)
 
     def evaluate(self, loss: Loss, job: Pass) -> PassResult:
-        """Measure the loss, and what else the pass asks for, without changing the network."""
+        """Measure the loss, and what else the pass requests, without changing the network."""
         network, ops = self._network, self._ops
         network.to_plain()
         sums, value = Sums(), 0.0
@@ -200,7 +200,7 @@ class ReferenceEngine:
             yield slice(start, start + left), workspace
 
     def _workspace(self, rows: int) -> Workspace:
-        """Return the buffers of a training step; a few batch sizes keep theirs."""
+        """Return the workspace of a training step. A few are kept, one per batch size."""
         if rows not in self._workspaces:
             if len(self._workspaces) >= _KEPT_WORKSPACES:
                 self._workspaces.clear()

@@ -21,7 +21,7 @@ def activate(builder: Builder, layer: Layer, x: Value, activation: ActivationFun
     before = x.fusible
     if before is not None and before.arguments.get("pool") and name != "relu":
         # Another activation may map the maximum and a smaller value to equal values, and then the
-        # place of the maximum is no longer the first one.
+        # stored position of the maximum may not be the first one.
         before = None
     if name != "softmax" and before is not None and x.activation is None:
         x.activation, x.saved = activation, x.buffer
@@ -29,7 +29,7 @@ def activate(builder: Builder, layer: Layer, x: Value, activation: ActivationFun
         before.arguments["parameter"] = activation.parameter
         before.fused.append(name)
         if activation.saves == "input":
-            # The derivative is computed from the values before the activation, which have to stay.
+            # The derivative is computed from the values before the activation, so these are kept.
             y = builder.buffer(layer.name, x.columns)
             y.first = y.last = before.phase
             before.arguments["y"] = y
@@ -56,7 +56,7 @@ def activate(builder: Builder, layer: Layer, x: Value, activation: ActivationFun
 
 
 def derive(builder: Builder, layer: Layer, y: Value, gradient: Gradient) -> Gradient:
-    """Return the gradient by the input of the activation of ``y``."""
+    """Return the gradient with respect to the input of the activation of ``y``."""
     if gradient.derived or y.activation is None:
         return gradient
     builder.add(
@@ -78,9 +78,9 @@ def derive(builder: Builder, layer: Layer, y: Value, gradient: Gradient) -> Grad
 
 
 def fuse_derivative(operation: Operation, x: Value) -> bool:
-    """Let an operation that computes the gradient by ``x`` multiply it by its activation's slope.
+    """Fuse the derivative of the activation of ``x`` into the operation that computes its gradient.
 
-    Returns whether the gradient is then the one by the input of the activation. It is not where
+    Returns whether the gradient is then with respect to the input of the activation. It is not if
     ``x`` has several readers, because their gradients are added first.
     """
     if x.activation is None:

@@ -18,7 +18,7 @@ from fastmlp._arrays import empty
 from fastmlp._compiled import plan as compiled
 from fastmlp._plan.memory import allocate, row_stride, without_aliasing
 from fastmlp._plan.operation import Buffer, Gradient, Operation, Value
-from fastmlp._types import Array
+from fastmlp._types import Array, DType
 from fastmlp.layers.base import Layer, Training
 from fastmlp.optimizers import OptimizerState
 from fastmlp.parameter import Derived, Parameter
@@ -28,7 +28,7 @@ __all__ = ["Builder", "PythonContext"]
 # Minimum floating-point operations per thread; below this a barrier costs more than the thread
 # saves.
 _GRAIN = 40_000
-# Floating-point operations in the time it takes to move one element on its own.
+# Floating-point operations in the time of moving one element individually.
 _MOVE = 16
 # Minimum number of samples per thread where threads share the samples.
 OWN_SAMPLES = 16
@@ -36,20 +36,20 @@ OWN_SAMPLES = 16
 
 @dataclass
 class PythonContext:
-    """What the Python operations of a plan read of the run in progress.
+    """Data of the run in progress, for the Python operations of a plan.
 
     Attributes
     ----------
     first_step : int
-        Number of the run's first step in the life of the network.
+        Number of the run's first step over the life of the network.
     batch : int
-        Samples of a step.
+        Samples per step.
     x, y, order, weights : array or None
-        Samples, targets, order of the samples, and weights of the samples.
+        Samples, targets, order of the samples, and sample weights.
     losses, correct : array
-        Where a loss in Python writes the losses of the batch's samples and its correct predictions.
+        Where a loss in Python writes the loss and the correct predictions of each sample.
     program : Program
-        Where it sets the weight of the batch.
+        Where a loss in Python sets the weight of the batch.
     """
 
     first_step: int = 1
@@ -87,7 +87,7 @@ class Builder:
     gradients : dict of str to array, or None
         Where a plan stores the gradients, by parameter name, instead of updating.
     training : Training or None
-        What layers may know of the training passes of the plan; None if the plan predicts.
+        Information for layers about the training passes; None if the plan predicts.
 
     Attributes
     ----------
@@ -95,30 +95,30 @@ class Builder:
     lanes, width : int
         Elements of a vector, and columns of a weight panel (two vectors).
     in_panels : bool
-        Whether the weights of dense layers lie in panels.
+        Whether the weights of dense layers are in panels.
     index_bytes : int
-        Bytes of an integer, where samples are integers; else 0.
+        Bytes of an integer if samples are integers, otherwise 0.
     listed : bool
         Whether the samples have many zeros, which the first products leave out.
     storage : list of (Storage, array)
-        Arrays whose addresses the plan holds. The plan is void once one of them has moved.
+        Arrays whose addresses the plan holds. The plan is invalid as soon as one of them moves.
     derived : list of Derived
-        What the plan has computed from stored arrays, to be refreshed when these change.
+        Arrays that the plan has computed from stored arrays, refreshed when these change.
     workspaces : dict of str to dict
         Workspaces of the layers that run in Python, by layer name and number of rows.
     kept_gradients : dict
-        Gradients that wait for the global norm: ``updates.py``.
+        Gradients to clip by the global norm; see ``updates.py``.
     penalties : array of float64
         Partial sums that the program adds to the loss of every batch.
     context : PythonContext
-        What operations in Python read of the run in progress.
+        Data of the run in progress, for operations in Python.
     """
 
     in_panels = True
 
     def __init__(
         self,
-        dtype: np.dtype[Any],
+        dtype: DType,
         rows: int,
         threads: int,
         state: OptimizerState | None = None,
@@ -146,7 +146,7 @@ class Builder:
         self.arena = np.empty(0, dtype)
         self._buffers: list[Buffer] = []
         self._phase = 0
-        # Elements for each thread: sums of a chunk of rows, and the packed inputs of that chunk.
+        # Scratch elements per thread: the sums of a chunk of rows, and its packed inputs.
         self._scratch = compiled.SCRATCH_ROWS * (self.width + rows) + self.lanes
 
     # --- Operations -----------------------------------------------------------------------------
@@ -178,21 +178,22 @@ class Builder:
         flops : int
             Floating-point operations.
         reads, writes : list of Buffer or None
-            Decide the phases in which a buffer is in use. None entries are left out.
+            Buffers that the operation uses, which determine their phases. None entries are left
+            out.
         moved : int
             Elements read or written besides the buffers.
         moves : int
-            Elements that are moved one at a time or looked up.
+            Elements that are moved individually or looked up.
         barrier : bool
             Whether all threads meet after the operation.
         by_samples : bool
-            Whether threads share the samples, and each reads from buffers only what it wrote.
+            Whether samples are divided among threads, and each thread reads only what it wrote.
         **arguments
             Fields of the compiled operation: numbers, arrays and buffers (which become addresses).
         """
         used = [buffer for buffer in (*reads, *writes) if buffer is not None]
         elements = moved + sum(buffer.rows * buffer.columns for buffer in used)
-        # Without a barrier a thread costs little, because it goes on with the next operation.
+        # Without a barrier a thread costs little, because it continues with the next operation.
         work = (flops + _MOVE * moves) * (1 if barrier else 4)
         threads = 1 if kind == "python" else work // _GRAIN
         if by_samples:
@@ -222,17 +223,17 @@ class Builder:
         return operation
 
     def _flows_into(self, kind: str, threads: int, by_samples: bool) -> bool:
-        """Return whether the barrier after the last operation is not needed before a new one."""
+        """Return whether a new operation can run without the barrier after the last one."""
         before = self.operations[-1] if self.operations else None
         if before is None or not before.barrier or before.arguments.get("checks"):
             return False
         if before.threads == threads == 1:
-            return "python" not in (kind, before.kind)  # one thread does both
-        # Each thread goes on with its samples, which are in its cache.
+            return "python" not in (kind, before.kind)  # one thread runs both
+        # Each thread continues with its samples, which are in its cache.
         return by_samples and before.by_samples and before.threads == threads
 
     def meet(self) -> None:
-        """Let all threads meet after the last operation."""
+        """Add a barrier for all threads after the last operation."""
         if not self.operations[-1].barrier:
             self.operations[-1].barrier = True
             self._phase += 1
@@ -275,7 +276,7 @@ class Builder:
     # --- Values ---------------------------------------------------------------------------------
 
     def gradient(self, dy: Buffer, x: Value) -> Gradient:
-        """Return the gradient by ``x`` that is in ``dy``, before any derivative."""
+        """Return the gradient of ``x`` in ``dy``, to which no derivative is applied yet."""
         return Gradient(dy, x.activation is None)
 
     def on_rows(self, x: Value) -> Value:
@@ -283,7 +284,7 @@ class Builder:
         return x
 
     def gradient_on_rows(self, dy: Buffer, x: Value) -> Gradient:
-        """Return the gradient by ``x`` in ``dy``, which was computed from ``on_rows(x)``."""
+        """Return the gradient of ``x`` from ``dy``, which is the gradient of ``on_rows(x)``."""
         return self.gradient(dy, x)
 
     # --- Memory ---------------------------------------------------------------------------------
@@ -298,8 +299,8 @@ class Builder:
 
     def output_buffer(self, layer: Layer, columns: int) -> Buffer:
         """Return a new buffer for a layer's output."""
-        # A derivative may be computed from whole vectors, and elements behind the last column must
-        # not be NaN: 0 * NaN would get into the panels of the weights.
+        # Derivatives are computed for whole vectors, so the elements after the last column must not
+        # be NaN: 0 * NaN would get into the panels of the weights.
         return self.buffer(layer.name, columns, zero=columns % self.lanes != 0)
 
     def memory(self, name: str, rows: int, columns: int) -> Buffer:
@@ -309,7 +310,7 @@ class Builder:
 
     def transposed_buffer(self, name: str, columns: int) -> Buffer:
         """Return a new buffer for a gradient as (columns, samples)."""
-        # Products read whole panels of it: what is behind the last row must be zero.
+        # Products read whole panels, so the padding after the last row must be zero.
         padded = -(-columns // self.width) * self.width
         stride = self.stride(self.rows)
         return self.new_buffer(
@@ -317,7 +318,7 @@ class Builder:
         )
 
     def transposed_for(self, name: str, x: Value) -> Buffer | None:
-        """Return where to write the gradient by ``x`` transposed, if a dense layer will read it."""
+        """Return a buffer for the transposed gradient of ``x`` if a dense layer will read it."""
         softmax = x.activation is not None and x.activation.name == "softmax"
         producer = x.fusible
         wanted = x.deep and producer is not None and producer.kind == "dense" and not softmax
@@ -330,7 +331,7 @@ class Builder:
         return buffer
 
     def drop_buffer(self, unused: Buffer | None) -> None:
-        """Give up a buffer that no operation uses any more."""
+        """Remove a buffer that no operation uses any more."""
         self._buffers = [buffer for buffer in self._buffers if buffer is not unused]
 
     def reserve_scratch(self, elements: int) -> None:
@@ -338,11 +339,11 @@ class Builder:
         self._scratch = max(self._scratch, elements)
 
     def stride(self, columns: int) -> int:
-        """Return the distance of rows of ``columns`` elements: whole vectors, without aliasing."""
+        """Return the row stride for ``columns`` elements: whole vectors, without aliasing."""
         return row_stride(columns, self.lanes, self.width, self.dtype.itemsize)
 
     def without_aliasing(self, stride: int) -> int:
-        """Return a distance of rows, at least ``stride``, that is no multiple of 1 KiB."""
+        """Return a row stride of at least ``stride`` that is not a multiple of 1 KiB."""
         return without_aliasing(stride, self.width, self.dtype.itemsize)
 
     def view(self, buffer: Buffer | None, rows: int) -> Array:
@@ -354,7 +355,7 @@ class Builder:
         return whole[:rows, : buffer.columns]
 
     def live(self, stored: Any, *, panels: bool = False) -> Array | None:
-        """Return the memory of a stored array, in panels or plain; the plan holds its address."""
+        """Return the memory of a stored array, in panels or plain. The plan holds its address."""
         if stored is None:
             return None
         live: Array = stored.panels(self.width) if panels else stored.plain()

@@ -105,7 +105,8 @@ def build(network: Network, settings: PlanSettings, stored: dict[str, Array]) ->
     purpose, state, loss = settings.purpose, settings.state, settings.loss
     trains = purpose in ("train", "gradients")
     updates_in_python = state is not None and not has_compiled_update(state)
-    # A property of the network: plans of two layouts would take the weights from each other.
+    # The layout depends on the network only. Otherwise two plans of one network could need the
+    # weights in different layouts.
     is_narrow = narrow.is_narrow(network)
     builder = (narrow.NarrowBuilder if is_narrow else Builder)(
         network.dtype,

@@ -1,4 +1,4 @@
-"""Convolutions in a plan: forward, and backward over the elements of the gradient not zero."""
+"""Convolutions in a plan: forward, and backward over the nonzero elements of the gradient."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from fastmlp.layers import Dense
 
 __all__ = ["LAYER_RULES", "OWN_TRANSPOSE", "add_product", "add_update"]
 
-# Elements of a transposed gradient up to which each thread makes its own copy.
+# Maximum elements of a transposed gradient of which each thread makes a private copy.
 OWN_TRANSPOSE = 4096
-# Bytes of a weight, or of a layer's inputs, that a thread may have to itself: half of an L2 cache.
+# Maximum bytes of a weight, and of one thread's values, to stay in its L2 cache: half of it.
 _OWN_WEIGHT = 256 * 1024
 
 
@@ -70,9 +70,9 @@ def add_product(
 
 
 def _shares_samples(builder: Builder, inputs: int, outputs: int) -> bool:
-    """Return whether threads share the samples of a product, rather than the outputs.
+    """Return whether threads divide the samples of a product among them, rather than the outputs.
 
-    Where all weights stay in every thread's L2, so do its own samples, from layer to layer.
+    If all weights stay in each thread's L2 cache, its samples also stay there from layer to layer.
     """
     room = _OWN_WEIGHT // builder.dtype.itemsize
     each = builder.rows // builder.threads
@@ -131,7 +131,7 @@ def _input_gradient(builder: Builder, layer: Dense, x: Value, gradient: Gradient
 def add_update(builder: Builder, layer: Dense, x: Value, gradient: Gradient) -> None:
     """Add the gradients of weight and bias, with the update of both in the same pass.
 
-    No barrier follows: until the end of the step nothing reads or writes the two.
+    No barrier follows, because nothing reads or writes weight and bias until the end of the step.
     """
     weight, bias = layer.weight, layer.bias
     if not updates.wanted(builder, weight, bias):
@@ -154,7 +154,7 @@ def add_update(builder: Builder, layer: Dense, x: Value, gradient: Gradient) -> 
     if x.listed and builder.rows * gradient.buffer.stride < 2**31:  # an index has 32 bits
         operation.arguments["listed"] = True
         operation.fused.append("zeros left out")
-        # The lists of a chunk of rows lie behind the sums of that chunk.
+        # The lists of a chunk of rows are stored after the sums of the chunk.
         _, size = compiled.list_memory(inputs, builder.rows, builder.dtype.itemsize == 8)
         lists = compiled.SCRATCH_ROWS // compiled.LIST_ROWS * size
         builder.reserve_scratch(compiled.SCRATCH_ROWS * builder.width + lists)

@@ -17,7 +17,7 @@ from fastmlp.layers import Dropout, GaussianNoise
 
 __all__ = ["LAYER_RULES"]
 
-# Operations that can drop elements of what they have just computed.
+# Operations that can apply a mask to the values that they compute.
 _MASKED_OUTPUTS = ("dense", "batch_norm", "layer_norm", "embedding")
 _MASKED_GRADIENTS = ("dense_backward", "batch_norm_backward", "layer_norm_backward")
 # Activations whose derivative depends on the sign of the output only, which dropping preserves.
@@ -35,11 +35,7 @@ def _dropout(builder: Builder, layer: Dropout, x: Value) -> Value:
         buffer = builder.output_buffer(layer, x.columns)
     mask = _mask(builder, layer)
     producer = x.fusible
-    if (
-        producer is not None
-        and producer.kind in _MASKED_OUTPUTS
-        and "key" not in producer.arguments
-    ):
+    if producer is not None and _takes_mask(producer):
         buffer.first = min(buffer.first, producer.phase)
         buffer.last = max(buffer.last, producer.phase)
         producer.arguments |= mask | {"masked": buffer}
@@ -115,7 +111,7 @@ def _source(builder: Builder, dy: Buffer) -> Operation | None:
     for operation in reversed(builder.operations):
         arguments = operation.arguments
         if arguments.get("dx") is dy:
-            # Whatever else it does to the gradient comes after the mask, so there must be nothing.
+            # Whatever it does to the gradient comes after the mask, so it must do nothing else.
             given = {name for name, value in arguments.items() if value is not None}
             alone = not {"key", "activation", "dxt"} & given
             return operation if operation.kind in _MASKED_GRADIENTS and alone else None

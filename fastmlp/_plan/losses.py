@@ -1,4 +1,4 @@
-"""Losses in a plan: the loss of every sample, and in the same pass its gradient."""
+"""Losses in a plan: the loss of each sample and, in the same pass, its gradient."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _cross_entropy(
 
 
 def cross_entropy_settings(builder: Builder, loss: CrossEntropy, x: Value) -> dict[str, Any]:
-    """Return the arguments of the compiled operation, and in ``fused`` what the table says."""
+    """Return the arguments of the compiled operation, with the table's entries in ``fused``."""
     weights = loss.weights_of_classes(x.columns, builder.dtype)
     fused = ["smoothing"] if loss.label_smoothing else []
     fused += ["class weights"] if weights is not None else []
@@ -74,7 +74,7 @@ def _add(
         dy = free or builder.buffer("d loss", x.columns, zero=True)
         if transposed:
             dyt = builder.transposed_for("loss", x)
-    # Without ``gradient`` it is computed all the same, and written to the scratch.
+    # The operation always computes the gradient. Without ``gradient`` it goes to the scratch.
     builder.reserve_scratch(x.columns)
     operation = builder.add(
         loss.name,

@@ -1,41 +1,37 @@
-"""Where values lie in the arena: strides of rows, and one place for buffers of different times."""
+"""The arena of a plan: row strides, and buffers of different phases that share memory."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from fastmlp._arrays import empty
 from fastmlp._plan.operation import Buffer
-from fastmlp._types import Array
+from fastmlp._types import Array, DType
 
 __all__ = ["allocate", "row_stride", "without_aliasing"]
 
 _LINE = 64  # bytes of a cache line
-# Rows at a distance of this many bytes, or a multiple, compete for few sets of the first cache.
+# Rows whose distance is a multiple of this many bytes compete for few sets of the L1 cache.
 _ALIASING = 1024
-# Whole vectors may be read and written behind the last value of the arena.
+# Cache lines after the last value of the arena, where whole vectors may be read and written.
 _TAIL_LINES = 1024
 
 
 def row_stride(columns: int, lanes: int, width: int, itemsize: int) -> int:
-    """Return the distance of rows of ``columns`` elements: whole vectors, without aliasing."""
+    """Return the row stride for ``columns`` elements: whole vectors, without aliasing."""
     return without_aliasing(-(-columns // lanes) * lanes, width, itemsize)
 
 
 def without_aliasing(stride: int, width: int, itemsize: int) -> int:
-    """Return a distance of rows, in elements, that is no multiple of 1 KiB."""
+    """Return a row stride, in elements, that is not a multiple of 1 KiB."""
     if stride * itemsize % _ALIASING == 0:
         stride += max(width, _LINE // itemsize)
     return stride
 
 
-def allocate(buffers: list[Buffer], phases: int, dtype: np.dtype[Any]) -> Array:
-    """Give every buffer its place and return the arena, all zero.
+def allocate(buffers: list[Buffer], phases: int, dtype: DType) -> Array:
+    """Set the offset of every buffer, and return the arena filled with zeros.
 
-    Buffers that are in use in different phases share memory. The largest are placed first, each at
-    the first gap that is large enough.
+    Buffers that are in use in different phases share memory. The largest buffers are placed first,
+    each in the first gap that is large enough.
     """
     line = _LINE // dtype.itemsize
     placed: list[Buffer] = []

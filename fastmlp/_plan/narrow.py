@@ -1,4 +1,4 @@
-"""Narrow networks: plans whose values have the samples in the lanes of vectors.
+"""Narrow networks: plans with the samples of a batch in the lanes of vectors.
 
 A layer of two or ten units leaves most of a vector empty if a vector holds the units of one sample.
 Here a value is a matrix (columns, samples), and a vector holds one unit of many samples. A network
@@ -20,7 +20,7 @@ from fastmlp.network import Network
 
 __all__ = ["LAYER_RULES", "NarrowBuilder", "gather", "is_narrow", "loss_rule"]
 
-# Maximum columns of a value; beyond it vectors of one sample's units are full enough.
+# Maximum columns of a value. Beyond it, vectors of one sample's units are full enough.
 _NARROW = 32
 
 # The compiled operations of this layout.
@@ -73,7 +73,7 @@ class NarrowBuilder(Builder):
         return Value(x.columns, rows)
 
     def gradient_on_rows(self, dy: Buffer, x: Value) -> Gradient:
-        """Return the gradient by ``x`` in ``dy``, which was computed from ``on_rows(x)``."""
+        """Return the gradient of ``x`` from ``dy``, which is the gradient of ``on_rows(x)``."""
         lanes = self.buffer("d loss", x.columns)
         samples.transpose(self, None, dy, lanes)
         return self.gradient(lanes, x)
@@ -83,7 +83,7 @@ def gather(builder: Builder, columns: int, bytes_: bool, scale: float) -> Value:
     """Add the copy of the batch's samples, converted, scaled and transposed."""
     builder.reserve_scratch(columns * builder.width)
     x = samples.gather(builder, columns, bytes_, scale)
-    # Where all samples are one batch, only the first step copies it. So nothing may overwrite the
+    # If all samples are one batch, only the first step copies it. So nothing may overwrite the
     # buffer, and it shares its memory with no other.
     x.kept = True
     if x.buffer is not None:
@@ -178,7 +178,7 @@ LAYER_RULES: LayerRules = {
     Activation: activations.LAYER_RULES[Activation],
     Flatten: samples.LAYER_RULES[Flatten],
     Standardize: samples.LAYER_RULES[Standardize],
-    # Without an effect, at a rate or deviation of 0: see is_narrow.
+    # Only with a rate or deviation of 0, where they have no effect: see is_narrow.
     Dropout: dropout.LAYER_RULES[Dropout],
     GaussianNoise: dropout.LAYER_RULES[GaussianNoise],
 }
@@ -197,7 +197,7 @@ def is_narrow(network: Network) -> bool:
 
 
 def _needs_rows(layer: Layer) -> bool:
-    """Return whether a layer does what only the layout with one row per sample can do."""
+    """Return whether a layer needs the layout with one row per sample."""
     if isinstance(layer, (Dense, Activation)):
         return layer.activation.name == "softmax"
     return bool(

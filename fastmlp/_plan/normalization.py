@@ -1,4 +1,4 @@
-"""Batch and layer normalization in a plan; in prediction, folded into the layer before."""
+"""Batch and layer normalization in a plan. Prediction folds them into the layer before."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["LAYER_RULES"]
 
 
 def _batch_norm(builder: Builder, layer: BatchNorm, x: Value) -> Value:
-    """Add the normalization: by the batch's statistics in training, else by the running ones."""
+    """Add the normalization, by batch statistics in training and running statistics otherwise."""
     return _by_batch(builder, layer, x) if builder.training else _by_running(builder, layer, x)
 
 
 def _by_batch(builder: Builder, layer: BatchNorm, x: Value) -> Value:
     """Add the normalization of a batch by its statistics.
 
-    It takes one pass where every column is a feature: each thread has some of the features. Where a
-    feature has many positions in a sample, an operation before it computes the moments of each
+    If every column is a feature, it takes one pass, and the features are divided among threads. If
+    a feature has many positions in a sample, a first operation computes the moments of each
     position.
     """
     features, columns = layer.gamma.shape[0], x.columns
@@ -65,8 +65,8 @@ def _by_batch(builder: Builder, layer: BatchNorm, x: Value) -> Value:
 def _by_running(builder: Builder, layer: BatchNorm, x: Value) -> Value:
     """Add ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``.
 
-    It is folded into the weights of a linear operation just before, of which the plan then has a
-    scaled copy. Otherwise it is a pass over the values, in place if possible.
+    If a linear operation comes directly before, it is folded into a copy of the weights that the
+    plan keeps. Otherwise it is a pass over the values, in place if possible.
     """
     producer = x.fusible
     linear = x.activation is None and producer is not None and "pool" not in producer.arguments
@@ -82,7 +82,7 @@ def _by_running(builder: Builder, layer: BatchNorm, x: Value) -> Value:
         factor, shift, centre = _factors(layer)
         three[0] = np.tile(centre, repeats)
         three[1] = np.tile(factor, repeats)
-        # What the mean loses when it is rounded to the dtype goes into the shift.
+        # The shift compensates for the rounding of the mean to the dtype.
         rest = three[0, : len(centre)].astype(np.float64) - centre
         three[2] = np.tile(shift + rest * factor, repeats)
 
@@ -176,7 +176,7 @@ def _batch_norm_backward(
             (12 if one_pass else 6) * elements,
             [x.buffer, dy],
             [dx, below],
-            barrier=need_dx,  # without dx nothing waits for the result
+            barrier=need_dx,  # without dx, no operation reads the result
             dx=dx,
             dxt=below,
             **arguments,
@@ -281,7 +281,7 @@ def _layer_norm_backward(
 
 
 def _reserve(builder: Builder, features: int, columns: int) -> None:
-    """Make room in the scratch: four doubles per feature, and four elements per column."""
+    """Reserve scratch memory for four doubles per feature and four elements per column."""
     doubles = 4 * features * (8 // builder.dtype.itemsize)
     builder.reserve_scratch(doubles + 4 * columns)
 

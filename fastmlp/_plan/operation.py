@@ -1,4 +1,4 @@
-"""What a plan consists of: operations, the values between them, and the buffers that hold these."""
+"""The parts of a plan: operations, the values between them, and the buffers of the values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Value:
     columns : int
         Elements of one sample.
     buffer : Buffer or None
-        Where it is; None for samples that stay in the caller's memory.
+        Memory of the value; None for samples that stay in the caller's memory.
     activation : ActivationFunction or None
         The elementwise activation that computed it. The derivative is computed from ``saved``.
     producer : Operation or None
@@ -100,7 +100,7 @@ class Gradient:
     derived : bool
         Whether it already includes the derivative of the activation that computed the value.
     transposed : Buffer or None
-        The same gradient as (columns, samples), if the operation that computed it wrote that too.
+        The same gradient as (columns, samples), if the operation that computed it also wrote this.
     """
 
     buffer: Buffer
@@ -121,15 +121,15 @@ class Operation:
     shape : str
         Shapes of the operands, for the table.
     fused : list of str
-        What else happens in the same pass.
+        Names of other operations in the same pass.
     flops, bytes : int
         Floating-point operations, and the minimum of bytes read and written, for a full batch.
     phase : int
         Number of barriers before it.
     barrier : bool
-        Whether all threads meet after it.
+        Whether all threads wait for each other after it.
     by_samples : bool
-        Whether each thread works on its share of the samples, as before and after it.
+        Whether each thread works on a fixed share of the samples.
     weights : tuple of (Parameter, Parameter or None), or None
         Weight and bias of a linear operation into which a scale and shift can be folded.
     """

@@ -19,7 +19,7 @@ def _max_pool(builder: Builder, layer: MaxPool2D, x: Value) -> Value:
     """Add the largest element of each window."""
     window = layer.window
     columns = window.out_height * window.out_width * window.channels
-    index = None  # the place of each maximum, which only the backward pass needs
+    index = None  # the position of each maximum, which only the backward pass needs
     if builder.training is not None:
         index = builder.memory(
             f"{layer.name}, index",
@@ -125,12 +125,12 @@ def _backward(
 
 
 def _takes_pool(operation: Operation) -> bool:
-    """Return whether a max-pool can be fused: into a convolution that has none yet."""
+    """Return whether a max-pool can be fused into an operation: a convolution without a pool."""
     return operation.kind == "convolution" and "pool" not in operation.arguments
 
 
 def _index_bytes(window: Window) -> int:
-    """Return the bytes that the place of a maximum in its window takes: csrc/loops/pooling.pxd."""
+    """Return the bytes of the position of a maximum in its window: csrc/loops/pooling.pxd."""
     return 1 if window.kernel_height * window.kernel_width <= 256 else 4
 
 

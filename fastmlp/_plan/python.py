@@ -70,7 +70,7 @@ def _forward(builder: Builder, layer: Layer, x: Value) -> Value:
 
 
 def _samples(builder: Builder, x: Value, rows: int, first: int) -> Array:
-    """Return the rows of a value, contiguous; from the caller's memory if they stay there."""
+    """Return the rows of a value as a contiguous array, from the arena or the caller's memory."""
     if x.buffer is None and builder.context.x is not None:
         return np.ascontiguousarray(builder.context.x[builder.context.rows(rows, first)])
     return np.ascontiguousarray(builder.view(x.buffer, rows))
@@ -110,7 +110,7 @@ def _backward(
 
 
 LAYER_RULE = LayerRule(_forward, _backward)
-"""The rule for every class that has none in the tables."""
+"""The rule for every class without a rule in the tables."""
 
 
 def add_loss(

@@ -1,8 +1,8 @@
-"""How a layer or a loss becomes operations: one rule per class.
+"""Lowering rules, one per class of layer or loss: they turn it into operations of a plan.
 
-Each family file has a table of the rules for its classes, and ``compiler.py`` joins the tables. A
-rule is found by the **exact class** of a layer. Any other class, including a subclass of a built-in
-layer, runs its own ``forward`` and ``backward`` in Python (``python.py``).
+Each family file has a table of the rules for its classes, and ``compiler.py`` joins the tables.
+Rules are looked up by the **exact class** of a layer. Any other class, including a subclass of a
+built-in layer, runs its own ``forward`` and ``backward`` in Python (``python.py``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LayerRule(NamedTuple):
         ``forward(builder, layer, x) -> y`` adds the forward pass and returns its output.
     backward : callable
         ``backward(builder, layer, x, y, gradient, need_dx)`` adds the backward pass, given the
-        gradient by ``y``, and returns the gradient by ``x``, or None if nothing needs it.
+        gradient of ``y``, and returns the gradient of ``x``, or None if nothing needs it.
     """
 
     forward: Callable[..., Value]

@@ -1,4 +1,4 @@
-"""The samples in a plan: their copy to the arena, standardization, lists of non-zeros, outputs."""
+"""The samples in a plan: copy to the arena, standardization, lists of nonzeros, outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["LAYER_RULES", "gather", "in_place", "nonzeros", "output", "transpose
 
 
 def in_place(builder: Builder, columns: int) -> Value:
-    """Return the samples of the batch where the caller has them."""
+    """Return the samples of the batch in the caller's memory, without an operation."""
     return Value(columns, None, listed=builder.listed)
 
 
@@ -41,7 +41,7 @@ def gather(builder: Builder, columns: int, bytes_: bool, scale: float) -> Value:
 
 
 def nonzeros(builder: Builder, x: Value) -> Buffer:
-    """Add the lists of the elements of the samples that are not zero."""
+    """Add the lists of the nonzero elements of the samples."""
     size, _ = compiled.list_memory(x.columns, builder.rows, builder.dtype.itemsize == 8)
     tiles = -(-builder.rows // compiled.LIST_ROWS)
     lists = builder.new_buffer("nonzeros", tiles, size, size, False)
@@ -62,7 +62,7 @@ def nonzeros(builder: Builder, x: Value) -> Buffer:
 
 
 def transpose(builder: Builder, layer: Layer | None, dy: Buffer, transposed: Buffer) -> None:
-    """Add the transposition of rows of samples; what is behind the last sample becomes zero."""
+    """Add the transposition of rows of samples, with zeros after the last sample."""
     columns = dy.columns
     builder.add(
         "transpose",
@@ -95,12 +95,12 @@ def output(builder: Builder, x: Value) -> None:
 
 
 def _standardize(builder: Builder, layer: Standardize, x: Value) -> Value:
-    """Add ``(x - mean) * scale``, fused into the copy of the batch if that comes just before.
+    """Add ``(x - mean) * scale``, fused into the copy of the batch if this comes directly before.
 
-    The copy then has each sample in the cache already.
+    During the copy, each sample is in the cache already.
     """
     sources = layer.mean, layer.scale
-    three = empty((3, x.columns), builder.dtype)  # mean, scale and a shift of 0 of every column
+    three = empty((3, x.columns), builder.dtype)  # per column: mean, scale and a shift of 0
     three[2] = 0
 
     def compute() -> None:
@@ -137,11 +137,11 @@ def _standardize(builder: Builder, layer: Standardize, x: Value) -> Value:
 def _standardize_backward(
     builder: Builder, layer: Standardize, x: Value, y: Value, gradient: Gradient, need_dx: bool
 ) -> None:
-    """Add nothing: it is the first layer, and nothing below has parameters."""
+    """Add nothing: this is the first layer, and it has no parameters."""
 
 
 def _flatten(builder: Builder, layer: Flatten, x: Value) -> Value:
-    """Return ``x``: the values of a plan are rows already."""
+    """Return ``x``, because the samples of a value are flat in a plan."""
     return x
 
 

@@ -1,8 +1,8 @@
 """Samples with many zeros: whether the first dense product of a network leaves the zeros out.
 
-Four samples of handwritten digits have 61 % of their pixels zero in common, counts and one-hot
-codes more. A list of the elements that are not zero (``csrc/simd/fm_nonzeros.body.h``) costs time
-for every sample. It pays where few features are listed and many units use them. The sums lack only
+In four samples of handwritten digits, 61 % of the pixels are zero in all four; in counts and
+one-hot codes more. A list of the nonzero elements (``csrc/simd/fm_nonzeros.body.h``) takes time for
+every sample. It pays if few features are listed and many units use them. The sums leave out only
 terms that are zero, so results are equal.
 """
 
@@ -21,12 +21,12 @@ __all__ = ["leaves_zeros", "most_listed"]
 # units that cost as much as the lists. Measured with random zeros: benchmarks/zeros.py.
 _SHARE = 0.6
 _UNITS = 32
-# Minimum features and samples of a batch. Beyond the maximum of samples, neither these nor their
-# lists stay in L2.
+# Minimum features, and minimum and maximum samples of a batch. Above the maximum, neither the
+# samples nor their lists stay in the L2 cache.
 _FEATURES = 64
 _SAMPLES = 8
 _MOST_SAMPLES = 2000
-# Lists that are made to estimate the share.
+# Number of lists from which the share is estimated.
 _LOOKS = 16
 
 
@@ -47,7 +47,7 @@ def leaves_zeros(x: Array, rows: int, most: float) -> bool:
     x : array (N, ...), C-contiguous, of uint8, float32 or float64
     rows : int
     most : float
-        What ``most_listed`` returned.
+        The result of ``most_listed``.
     """
     if most == 0 or min(rows, len(x)) < _SAMPLES or rows > _MOST_SAMPLES:
         return False

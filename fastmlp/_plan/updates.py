@@ -1,4 +1,4 @@
-"""What a plan does with gradients: update rules, penalties and clipping."""
+"""Updates of parameters in a plan: update rules, penalties and clipping."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["finish", "keep_gradient", "penalties", "update", "wanted"]
 
 @dataclass(eq=False)
 class _Kept:
-    """A gradient that waits for the global norm.
+    """A gradient that is clipped once the global norm is known.
 
     Attributes
     ----------
@@ -30,8 +30,8 @@ class _Kept:
     sums : int
         Number of partial sums of its squares.
     by : Operation or None
-        The operation that writes these sums together with the gradient; None if an operation of
-        their own does.
+        The operation that writes these sums together with the gradient; None if a separate
+        operation does.
     """
 
     parameter: Parameter
@@ -45,7 +45,7 @@ def wanted(builder: Builder, *parameters: Parameter | None) -> bool:
     """Return whether the plan needs the gradient of any of these parameters.
 
     If not, an operation that computes only gradients of parameters must not be added. Training
-    needs no gradient of a frozen layer; ``gradients()`` needs all.
+    needs no gradients of frozen layers; ``gradients()`` needs all gradients.
     """
     known = [parameter for parameter in parameters if parameter is not None]
     return any(builder.state is None or parameter.trainable for parameter in known)
@@ -60,26 +60,26 @@ def update(
     panels: bool = False,
     sums: bool = False,
 ) -> None:
-    """Decide what an operation does with the gradients that it computes of its parameters.
+    """Set what an operation does with the parameter gradients that it computes.
 
-    Fills in ``w`` and ``b``, the two in memory; ``rule``; what the rule needs of each: states of
-    the optimizer, or where the gradient is stored (``s0``, ``s1``, ``bs0``, ``bs1``); the training
-    settings of the layer; and the entries of the table. The compiled operation hands every part of
-    a gradient to ``apply_gradient`` of csrc/plan/operation.pxd, which does the rest. An operation
-    in Python calls ``keep_gradient`` instead.
+    Sets these arguments of the operation: ``w`` and ``b``, the memory of the parameters; ``rule``;
+    ``s0``, ``s1``, ``bs0`` and ``bs1``, the optimizer states or the memory of the gradients; the
+    training settings of the layer. It also adds the entries of the table. The compiled operation
+    passes each part of a gradient to ``apply_gradient`` of csrc/plan/operation.pxd, which does the
+    rest. An operation in Python calls ``keep_gradient`` instead.
 
     Parameters
     ----------
     builder : Builder
     operation : Operation
     weight, bias : Parameter
-        Any two parameters of one layer; the second may be missing.
+        Any two parameters of one layer, or only the first.
     panels : bool, default=False
-        Whether the weight is in panels. Its gradient is computed in the same order, but ``STORE``
-        writes it row by row, as users see it.
+        Whether the weight is in panels. Its gradient is computed in the same layout, but ``STORE``
+        writes it row-major, for users.
     sums : bool, default=False
-        Whether the operation, with the rule ``KEEP``, writes the sum of the squares of every
-        SCRATCH_ROWS rows of each panel to ``sums``.
+        Whether the operation, with the rule ``KEEP``, also writes sums of squares to ``sums``: one
+        for every SCRATCH_ROWS rows of each panel.
     """
     arguments = operation.arguments
     arguments["w"] = builder.live(weight, panels=panels)
@@ -117,7 +117,7 @@ def update(
 def _apply_rule(
     builder: Builder, operation: Operation, parameter: Parameter, prefix: str, panels: bool
 ) -> None:
-    """Let an operation update a parameter by the optimizer's rule."""
+    """Set an operation to update a parameter by the optimizer's rule."""
     if builder.state is None:
         raise ValueError("the plan has no optimizer.")
     arguments = operation.arguments
@@ -130,10 +130,10 @@ def _apply_rule(
 
 
 def keep_gradient(builder: Builder, parameter: Parameter, *, panels: bool = False) -> Array:
-    """Return where an operation leaves a gradient that ``finish`` is to clip by the global norm.
+    """Return memory for a gradient that ``finish`` clips by the global norm.
 
     It has the layout of the parameter in memory, and every step overwrites all of it. The gradient
-    is the one of the loss with its penalties.
+    includes the penalties.
     """
     live = builder.live(parameter, panels=panels)
     if live is None:
@@ -146,7 +146,7 @@ def keep_gradient(builder: Builder, parameter: Parameter, *, panels: bool = Fals
 
 
 def finish(builder: Builder) -> None:
-    """Add what needs the gradients of all parameters: their norm, and the clipped updates."""
+    """Add the operations that need all gradients: the global norm and the clipped updates."""
     if not builder.kept_gradients or builder.state is None:
         return
     builder.meet()
@@ -177,9 +177,9 @@ def finish(builder: Builder) -> None:
 
 
 def penalties(builder: Builder, parameters: Iterable[Parameter]) -> None:
-    """Add the penalties of the parameters, before the step, to the loss of a batch.
+    """Add the penalties of the parameters to the loss of a batch, as they are before the step.
 
-    To be called when the layers are in the plan and the loss is not.
+    Call it after the layers have been added to the plan, and before the loss.
     """
     penalized = [parameter for parameter in parameters if any(parameter.penalty)]
     chunk = compiled.VALUES_OF_A_SUM
@@ -192,7 +192,7 @@ def penalties(builder: Builder, parameters: Iterable[Parameter]) -> None:
         sums = builder.penalties[at : at + count]
         operation = _add_whole(builder, "penalty", parameter, 4, x=live, sums=sums, l1=l1, l2=l2)
         operation.fused += [f"l1 {l1:g}"] * (l1 > 0) + [f"l2 {l2:g}"] * (l2 > 0)
-        # First of all: a barrier follows before the loss, which may be the same one.
+        # At the front of the plan, so that a later barrier separates it from the loss.
         builder.operations.insert(0, builder.operations.pop())
         at += count
 
@@ -206,7 +206,7 @@ def _add_whole(
     x: Array,
     **arguments: Any,
 ) -> Operation:
-    """Add an operation on all elements of a parameter in memory, ``cost`` flops for each."""
+    """Add an operation on all elements of a parameter in memory, with ``cost`` flops each."""
     layer: Any = parameter.layer
     return builder.add(
         kind,

@@ -30,6 +30,8 @@ def source_class(x: Array) -> type[ArraySource]:
 class MemmapSource(ArraySource):
     """Samples in a memory-mapped file that is too large to load."""
 
+    __slots__ = ()
+
     in_memory = False
     hooks = False  # a step of a group is not a step of the epoch
 

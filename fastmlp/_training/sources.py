@@ -130,9 +130,10 @@ class ArraySource:
         Whether each epoch has a new order, a function of the seed and the number of the epoch.
     """
 
+    __slots__ = ("batch", "network", "outputs", "shuffle", "weights", "x", "y")
+
     in_memory = True
     hooks = True
-    outputs: Array | None = None
 
     def __init__(
         self,
@@ -146,6 +147,7 @@ class ArraySource:
         self.network = network
         self.x, self.y, self.weights = x, y, weights
         self.batch, self.shuffle = batch, shuffle
+        self.outputs: Array | None = None
 
     @property
     def data(self) -> Batch:

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 def _check_out(args: argparse.Namespace) -> None:
     """Raise if the file of --out cannot be written or is an input file."""
     if not args.out.endswith((".npz", ".csv")):
-        raise ValueError(f"--out must name a file *.npz or *.csv, got {args.out!r}.")
+        raise ValueError(f"--out must end in .npz or .csv, got {args.out!r}.")
     chosen = values(data.SETTINGS, args, {})
     inputs = {"MODEL": args.model, "DATA": data.file_of(chosen), "--data": chosen["data"]}
     for name, path in inputs.items():

@@ -71,7 +71,7 @@ training
   --loss cross_entropy|binary_cross_entropy|hinge|mse|mae|huber
   --label-smoothing 0.1  --early-stopping PATIENCE  --monitor val_loss
   --checkpoint FILE  --checkpoint-steps N   save checkpoints
-  --resume [FILE]    continue from a checkpoint (default: that of --checkpoint)
+  --resume [FILE]  continue from a checkpoint (default: the --checkpoint file)
 output
   --save FILE  --report FILE.html  --plot FILE.png  --csv FILE
   --tensorboard DIR  --tensorboard-steps N  --quiet
@@ -324,7 +324,7 @@ def _check_outputs(chosen: Mapping[str, Any], config: str | None, save_config: s
     if folder and os.path.exists(folder) and not os.path.isdir(folder):
         raise NotADirectoryError(f"--tensorboard must name a folder, got the file {folder!r}.")
     if chosen["report"] and not chosen["report"].endswith((".html", ".htm")):
-        raise ValueError(f"--report must name a file *.html, got {chosen['report']!r}.")
+        raise ValueError(f"--report must end in .html, got {chosen['report']!r}.")
     if chosen["plot"]:
         plot.check_path(chosen["plot"])
     for _, path in given:

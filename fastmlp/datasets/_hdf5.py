@@ -215,7 +215,7 @@ class _Reader:
         """Check that each chunk is present and unpacks to exactly its size."""
         codes = [settings.get_filter(i)[0] for i in range(settings.get_nfilters())]
         if not set(codes) <= {_DEFLATE, _SHUFFLE, _CHECKSUM} or codes.count(_DEFLATE) > 1:
-            raise self._error(key, "no filters but gzip, shuffle and fletcher32", str(codes)[:80])
+            raise self._error(key, "only filters gzip, shuffle, fletcher32", str(codes)[:80])
         if size > stored * _MAX_RATIO:
             raise self._error(key, f"at most {stored * _MAX_RATIO} bytes", str(size))
         chunk_bytes = math.prod(data.chunks) * data.dtype.itemsize

@@ -5,11 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp import activations
 from fastmlp._arrays import empty
-from fastmlp._types import Array
+from fastmlp._types import Array, DType, Shape
 from fastmlp.layers.base import GradientSink, Layer
 
 __all__ = ["Activation"]
@@ -49,7 +47,7 @@ class Activation(Layer):
         super().__init__()
         self.activation = activations.get(activation)
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+    def workspace(self, n: int, dtype: DType) -> _Workspace:
         """Return the output buffer for a batch of ``n`` samples."""
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
@@ -82,5 +80,5 @@ class _Workspace:
 
     saved: Array
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(self, shape: Shape, dtype: DType) -> None:
         self.y = empty(shape, dtype)

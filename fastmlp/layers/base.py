@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
-import numpy as np
-
 from fastmlp import _checks
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 from fastmlp.parameter import Initializer, Parameter
 
 __all__ = ["GradientSink", "Layer", "Training"]
@@ -48,7 +46,7 @@ class GradientSink(Protocol):
         """Take the gradient ``dz.sum(axis=0)`` of a parameter (O,), from dz (N, O)."""
 
     def array(self, parameter: Parameter, gradient: Array) -> None:
-        """Take a complete gradient, of the parameter's shape; the array is not kept."""
+        """Take a complete gradient, of the parameter's shape. The array is not kept."""
 
 
 class _Setting:
@@ -192,11 +190,11 @@ class Layer:
         """
         return input_shape
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> Any:
+    def workspace(self, n: int, dtype: DType) -> Any:
         """Return the workspace that ``forward`` needs for ``n`` samples in prediction."""
         return None
 
-    def training_workspace(self, n: int, dtype: np.dtype[Any], training: Training) -> Any:
+    def training_workspace(self, n: int, dtype: DType, training: Training) -> Any:
         """Return the workspace of ``forward`` and ``backward`` for ``n`` samples in training.
 
         By default this is ``workspace(n, dtype)``. ``training.step`` is up to date whenever

@@ -5,11 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp import _checks, activations, initializers
 from fastmlp._arrays import empty
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Pair, Shape
 from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.layers.window import Window
 from fastmlp.parameter import Initializer, Parameter
@@ -85,8 +83,8 @@ class Conv2D(Layer):
     def __init__(
         self,
         filters: int,
-        kernel_size: int | tuple[int, int],
-        strides: int | tuple[int, int] = 1,
+        kernel_size: Pair,
+        strides: Pair = 1,
         padding: str = "valid",
         activation: str | None = "linear",
         init: str | Array | Initializer | None = None,
@@ -127,7 +125,7 @@ class Conv2D(Layer):
         self.parameters = [self.weight] if self.bias is None else [self.weight, self.bias]
         return (window.out_height, window.out_width, self.filters)
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+    def workspace(self, n: int, dtype: DType) -> _Workspace:
         """Return the buffers for a batch of ``n`` samples."""
         return _Workspace((n, *(self.output_shape or ())), self, dtype)
 
@@ -210,7 +208,7 @@ class _Workspace:
 
     x: Array
 
-    def __init__(self, shape: tuple[int, ...], layer: Conv2D, dtype: np.dtype[Any]) -> None:
+    def __init__(self, shape: Shape, layer: Conv2D, dtype: DType) -> None:
         self.y = empty(shape, dtype)
         # The activation runs in place unless its derivative needs the pre-activation.
         saves_input = layer.activation.saves == "input"

@@ -5,11 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp import _checks, activations, initializers
 from fastmlp._arrays import empty
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.parameter import Initializer, Parameter
 
@@ -101,7 +99,7 @@ class Dense(Layer):
         self.parameters = [self.weight] if self.bias is None else [self.weight, self.bias]
         return (self.units,)
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+    def workspace(self, n: int, dtype: DType) -> _Workspace:
         """Return the buffers for a batch of ``n`` samples."""
         return _Workspace(n, self, dtype)
 
@@ -171,7 +169,7 @@ class _Workspace:
 
     x: Array
 
-    def __init__(self, n: int, layer: Dense, dtype: np.dtype[Any]) -> None:
+    def __init__(self, n: int, layer: Dense, dtype: DType) -> None:
         self.y = empty((n, layer.units), dtype)
         # The activation runs in place unless its derivative needs the pre-activation.
         saves_input = layer.activation.saves == "input"

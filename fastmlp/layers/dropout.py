@@ -5,11 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp import _checks
 from fastmlp._arrays import empty
-from fastmlp._types import Array
+from fastmlp._types import Array, DType, Shape
 from fastmlp.layers.base import GradientSink, Layer, Training
 
 __all__ = ["Dropout", "GaussianNoise"]
@@ -61,9 +59,7 @@ class Dropout(Layer):
         super().__init__()
         self.rate = _checks.number(rate, "rate", minimum=0.0, below=1.0)
 
-    def training_workspace(
-        self, n: int, dtype: np.dtype[Any], training: Training
-    ) -> _Workspace | None:
+    def training_workspace(self, n: int, dtype: DType, training: Training) -> _Workspace | None:
         """Return the output buffer for a batch of ``n`` samples; None if nothing is dropped."""
         if self.rate == 0:
             return None
@@ -137,9 +133,7 @@ class GaussianNoise(Layer):
         super().__init__()
         self.stddev = _checks.number(stddev, "stddev", minimum=0.0)
 
-    def training_workspace(
-        self, n: int, dtype: np.dtype[Any], training: Training
-    ) -> _Workspace | None:
+    def training_workspace(self, n: int, dtype: DType, training: Training) -> _Workspace | None:
         """Return the output buffer for a batch of ``n`` samples; None if nothing is added."""
         if self.stddev == 0:
             return None
@@ -177,6 +171,6 @@ class GaussianNoise(Layer):
 class _Workspace:
     __slots__ = ("training", "y")
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], training: Training) -> None:
+    def __init__(self, shape: Shape, dtype: DType, training: Training) -> None:
         self.y = empty(shape, dtype)
         self.training = training

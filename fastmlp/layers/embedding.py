@@ -5,11 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp import _checks, initializers
 from fastmlp._arrays import empty
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.parameter import Initializer, Parameter
 
@@ -108,7 +106,7 @@ class Embedding(Layer):
         shapes = {None: (length, self.dim), "concat": (length * self.dim,), "sum": (self.dim,)}
         return shapes[self.combine]
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+    def workspace(self, n: int, dtype: DType) -> _Workspace:
         """Return the buffers for a batch of ``n`` samples."""
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
@@ -146,5 +144,5 @@ class _Workspace:
 
     x: Array
 
-    def __init__(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def __init__(self, shape: Shape, dtype: DType) -> None:
         self.y = empty(shape, dtype)

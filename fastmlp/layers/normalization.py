@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmlp import _checks
 from fastmlp._arrays import empty
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 from fastmlp.layers.base import GradientSink, Layer, Training
 from fastmlp.parameter import Parameter
 
@@ -98,7 +98,7 @@ class BatchNorm(Layer):
     ) -> None:
         super().__init__(trainable=trainable, learning_rate_multiplier=learning_rate_multiplier)
         self.momentum = _checks.number(momentum, "momentum", minimum=0.0, below=1.0)
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = _checks.positive(epsilon, "epsilon")
 
     def build(self, input_shape: Shape) -> Shape:
         """Declare ``gamma``, ``beta`` and the running statistics, one value per feature."""
@@ -114,11 +114,11 @@ class BatchNorm(Layer):
         self.smallest_batch = 2 if all(size == 1 for size in input_shape[:-1]) else 1
         return input_shape
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+    def workspace(self, n: int, dtype: DType) -> _Workspace:
         """Return the buffers for a batch of ``n`` samples in prediction."""
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
-    def training_workspace(self, n: int, dtype: np.dtype[Any], training: Training) -> _Workspace:
+    def training_workspace(self, n: int, dtype: DType, training: Training) -> _Workspace:
         """Return the buffers for a batch of ``n`` samples in training."""
         return _Workspace((n, *(self.output_shape or ())), dtype, training)
 
@@ -218,7 +218,7 @@ class LayerNorm(Layer):
         learning_rate_multiplier: float = 1.0,
     ) -> None:
         super().__init__(trainable=trainable, learning_rate_multiplier=learning_rate_multiplier)
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = _checks.positive(epsilon, "epsilon")
 
     def build(self, input_shape: Shape) -> Shape:
         """Declare ``gamma`` and ``beta``, one value per feature."""
@@ -228,7 +228,7 @@ class LayerNorm(Layer):
         self.parameters = [self.gamma, self.beta]
         return input_shape
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+    def workspace(self, n: int, dtype: DType) -> _Workspace:
         """Return the buffers for a batch of ``n`` samples."""
         return _Workspace((n, *(self.output_shape or ())), dtype)
 
@@ -261,13 +261,6 @@ class LayerNorm(Layer):
         return {"epsilon": self.epsilon}
 
 
-def _epsilon(value: float) -> float:
-    result = _checks.number(value, "epsilon", minimum=0.0)
-    if result == 0:
-        raise ValueError("epsilon must be above 0, got 0.0.")
-    return result
-
-
 class _Workspace:
     """Buffers and saved inputs of a normalization for one batch."""
 
@@ -277,8 +270,6 @@ class _Workspace:
     mean: Array
     variance: Array
 
-    def __init__(
-        self, shape: Shape, dtype: np.dtype[Any], training: Training | None = None
-    ) -> None:
+    def __init__(self, shape: Shape, dtype: DType, training: Training | None = None) -> None:
         self.y = empty(shape, dtype)
         self.training = training

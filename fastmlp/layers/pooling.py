@@ -5,11 +5,9 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp import _checks
 from fastmlp._arrays import empty
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Pair, Shape
 from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.layers.window import Window
 
@@ -23,7 +21,7 @@ class _Windowed(Layer):
 
     window: Window
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> _Workspace:
+    def workspace(self, n: int, dtype: DType) -> _Workspace:
         """Return the buffers for a batch of ``n`` samples."""
         return _Workspace((n, *(self.input_shape or ())), (n, *(self.output_shape or ())), dtype)
 
@@ -33,8 +31,8 @@ class _Pool(_Windowed):
 
     def __init__(
         self,
-        pool_size: int | tuple[int, int] = 2,
-        strides: int | tuple[int, int] | None = None,
+        pool_size: Pair = 2,
+        strides: Pair | None = None,
     ) -> None:
         super().__init__()
         self.pool_size = _checks.sizes(pool_size, "pool_size")
@@ -219,9 +217,7 @@ class _Workspace:
 
     index: Array
 
-    def __init__(
-        self, input_shape: tuple[int, ...], output_shape: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
+    def __init__(self, input_shape: Shape, output_shape: Shape, dtype: DType) -> None:
         self.y = empty(output_shape, dtype)
         self._shape, self._dtype = input_shape, dtype
         self._dx: Array | None = None

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastmlp import _checks, _memmap
 from fastmlp._arrays import empty
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 from fastmlp.layers.base import GradientSink, Layer
 from fastmlp.parameter import Parameter
 
@@ -97,7 +97,7 @@ class Standardize(Layer):
             raise ValueError(
                 f"{self.name} must be the first layer of a network, got layers[{self.number}]."
             )
-        kept: tuple[int, ...] = ()
+        kept: Shape = ()
         if self.axis is not None:
             kept = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         if kept and -min(kept) > len(input_shape):
@@ -198,7 +198,7 @@ class Standardize(Layer):
             np.broadcast_to(scale, shape).reshape(-1),
         )
 
-    def workspace(self, n: int, dtype: np.dtype[Any]) -> Array:
+    def workspace(self, n: int, dtype: DType) -> Array:
         """Return the output buffer for a batch of ``n`` samples."""
         return empty((n, *(self.output_shape or ())), dtype)
 

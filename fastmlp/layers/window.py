@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastmlp import _checks
+from fastmlp._types import Pair, Shape
 from fastmlp._windows import places
 
 __all__ = ["Window"]
@@ -45,9 +46,9 @@ class Window:
     @classmethod
     def of(
         cls,
-        input_shape: tuple[int, ...],
-        size: int | tuple[int, int],
-        strides: int | tuple[int, int] = 1,
+        input_shape: Shape,
+        size: Pair,
+        strides: Pair = 1,
         padding: str = "valid",
         *,
         layer: str = "Window",

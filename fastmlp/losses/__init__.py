@@ -1,6 +1,6 @@
-"""Loss functions: what they accept as targets, and which operation computes them.
+"""Loss functions: the targets they accept, and the operations that compute them.
 
-``base`` holds the contract; a new loss is a class and a line in ``LOSSES``.
+``base`` defines what every loss implements. A new loss is a class and an entry in ``LOSSES``.
 """
 
 from __future__ import annotations
@@ -40,35 +40,41 @@ LOSSES: dict[str, type[Any]] = {
 
 
 def get(loss: str | dict[str, Any] | Loss) -> Loss:
-    """Return a loss from its name, its ``config()`` or itself.
+    """Return a loss, given as a name, as a ``config`` or as a loss.
 
     Raises
     ------
     ValueError
-        If there is no loss of that name; the message lists those there are.
+        If the name is unknown. The message lists the known names.
     TypeError
-        If it is neither a name nor a Loss.
+        If ``loss`` is neither a name nor a config nor a Loss.
     """
     if isinstance(loss, Loss):
         return loss
     settings: dict[str, Any] = dict(loss) if isinstance(loss, dict) else {"name": loss}
     kind = _checks.lookup(settings.pop("name", None), LOSSES, "loss")
-    of_classes = settings.get("class_weight")
-    if isinstance(of_classes, Mapping):  # the names of numbers that a file has
-        settings["class_weight"] = {int(label): weight for label, weight in of_classes.items()}
+    class_weight = settings.get("class_weight")
+    if isinstance(class_weight, Mapping):  # the keys are strings if the config is from a file
+        settings["class_weight"] = {int(label): weight for label, weight in class_weight.items()}
     result: Loss = kind(**settings)
     return result
 
 
 def config(loss: Loss) -> str | dict[str, Any]:
-    """Return what ``get`` makes the loss of again: its name, with settings that are not defaults.
+    """Return plain values from which ``get`` makes an equal loss.
+
+    The result is the name of the loss, or a dict of the name and the settings that differ from the
+    defaults.
 
     Raises
     ------
     ValueError
-        If it is of a class that is not fastmlp's.
+        If the loss is user-defined.
     """
     if type(loss) not in LOSSES.values():
-        raise ValueError(f"loss {loss!r} is of a class of your own and cannot be saved.")
+        raise ValueError(
+            f"{loss!r} is a user-defined loss, which model files cannot store. Choose a built-in "
+            'one before saving, for example model.compile(loss="mse").'
+        )
     settings = loss.changed()
     return {"name": loss.name} | settings if settings else loss.name

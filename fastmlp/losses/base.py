@@ -1,4 +1,4 @@
-"""What a loss is: targets, a weighted mean over the batch and its gradient."""
+"""The base class of losses: targets, a weighted mean over the batch, and its gradient."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Hashable
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from fastmlp._checks import refuse_old_names
-from fastmlp._types import Array, Shape
+from fastmlp._types import Array, DType, Shape
 
 __all__ = ["Loss"]
 
@@ -24,18 +22,17 @@ _RENAMED = {
 
 
 class Loss:
-    """Base class of the losses: a mean over the batch and its gradient by the model's output.
+    """Base class of losses: a mean over the batch and its gradient.
 
-    With weights ``w`` of the samples it is the weighted mean ``sum(w * l) / sum(w)`` of the losses
-    ``l`` of the samples; 0 where no sample of the batch has a weight.
+    With sample weights ``w``, the loss of a batch is the weighted mean ``sum(w * l) / sum(w)`` of
+    the losses ``l`` of its samples. It is 0 if all weights of the batch are 0.
 
     Attributes
     ----------
     name : str
-        Its name in ``fit(loss=...)`` and in model files.
+        Name of the loss in ``fit(loss=...)`` and in model files.
     classifies : bool
-        Whether targets are answers that an output gives or misses, so that an accuracy can be
-        counted.
+        Whether a prediction is either correct or wrong, so that the loss has an accuracy.
     """
 
     name: str = ""
@@ -46,16 +43,14 @@ class Loss:
         refuse_old_names(cls, _RENAMED)
 
     def __init__(self, **settings: Hashable) -> None:
-        # In the one form in which equal settings are equal; they never change.
+        # In normalized form, so that equal settings compare equal. They never change.
         self._settings = settings
 
     def check_output(self, output_shape: Shape) -> None:
-        """Raise ValueError if a model with this output cannot be trained with this loss."""
+        """Raise ValueError if the loss does not accept outputs of this shape."""
 
-    def targets(
-        self, y: Any, n: int, output_shape: Shape, dtype: np.dtype[Any], name: str = "y"
-    ) -> Array:
-        """Return the targets ``y`` of ``n`` samples, checked, as the operation takes them."""
+    def targets(self, y: Any, n: int, output_shape: Shape, dtype: DType, name: str = "y") -> Array:
+        """Return the targets ``y`` of ``n`` samples, checked, in the form the loss reads."""
         raise NotImplementedError
 
     def __call__(
@@ -66,21 +61,21 @@ class Loss:
         out: Array,
         weights: Array | None = None,
     ) -> tuple[float, Array]:
-        """Return the mean loss and its gradient by ``output``, which is written to ``out``.
+        """Return the mean loss and its gradient with respect to ``output``, written to ``out``.
 
-        ``weights`` are those of the samples, float64 (N,). A loss of your own may leave the
-        argument out; then it cannot be trained with ``sample_weight``.
+        ``weights`` are sample weights, float64 (N,). A user-defined loss may omit this argument;
+        then it does not support ``sample_weight``.
         """
         raise NotImplementedError
 
     def total_weight(self, output: Array, targets: Array, weights: Array | None) -> float:
-        """Return what the sum over the batch is divided by: the sum of the weights."""
+        """Return the divisor of the mean: the sum of the weights."""
         return float(len(output) if weights is None else weights.sum())
 
     def measure(
         self, ops: ModuleType, output: Array, targets: Array, out: Array, weights: Array | None
     ) -> tuple[float, Array, float]:
-        """Return the mean loss, its gradient and the weight of the batch."""
+        """Return the mean loss, its gradient and the total weight of the batch."""
         if weights is None:
             value, gradient = self(ops, output, targets, out)
         else:
@@ -89,20 +84,20 @@ class Loss:
 
     @property
     def takes_weights(self) -> bool:
-        """Whether ``__call__`` has an argument for the weights of the samples."""
+        """Whether ``__call__`` has an argument ``weights`` for sample weights."""
         parameters = inspect.signature(self.__call__).parameters
         return "weights" in parameters or any(
             parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()
         )
 
     def predictions_per_sample(self, output_shape: Shape) -> int:
-        """Return the number of predictions per sample that count for the accuracy."""
+        """Return the number of predictions per sample that the accuracy counts."""
         return 1
 
     def count_correct(self, output: Array, targets: Array) -> Array:
         """Return the number of correct predictions of each sample, (N,).
 
-        Of several largest outputs the first counts.
+        The prediction is the class with the largest output; the first one if several are equal.
         """
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
         correct: Array = output.argmax(axis=1) == labels
@@ -111,17 +106,17 @@ class Loss:
     def active_pieces(self, output: Array, targets: Array) -> Array | None:
         """Return the smooth piece of the loss that each output is on; None if the loss is smooth.
 
-        ``gradcheck`` leaves out a difference quotient whose steps reach another piece.
+        ``gradcheck`` leaves out difference quotients whose steps reach another piece.
         """
         return None
 
     @property
     def key(self) -> Hashable:
-        """What is equal for losses that compute the same."""
+        """A key that is equal for losses that compute the same."""
         return type(self), *self._settings.values()
 
     def changed(self) -> dict[str, Any]:
-        """Return the settings that are not the defaults, as the constructor takes them."""
+        """Return the constructor arguments that differ from the defaults."""
         defaults = {n: p.default for n, p in inspect.signature(type(self)).parameters.items()}
         return {
             name: getattr(self, name)

@@ -154,9 +154,10 @@ def _tiles(model: Network, layer: Layer, most: int) -> _Tiles:
         what = "units"
     else:
         raise ValueError(
-            "layer must be a Conv2D, or a Dense layer whose inputs are the pixels of an image "
-            f"(height, width, 1 or 3), s * s or 3 * s * s, got {layer.name} with inputs "
-            f"{layer.input_shape} in a model with input_shape {model.input_shape}."
+            "layer must be a Conv2D, or a Dense layer whose inputs are the pixels of an image: "
+            "(H, W), (H, W, 1), (H, W, 3), or flat with s * s or 3 * s * s values; got "
+            f"{layer.name} with inputs {layer.input_shape} in a model with input_shape "
+            f"{model.input_shape}."
         )
     total = len(weight)
     shown = min(total, most)

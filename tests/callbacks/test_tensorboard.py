@@ -525,7 +525,7 @@ def test_log_dir_that_is_a_file(tmp_path):
         ),
         (
             {"probe": (np.zeros((3, 6)), np.zeros(3, int), [1.0])},
-            "probe[2] must have shape (3,), one weight a sample, got (1,).",
+            "probe[2] must have shape (3,), one weight per sample, got (1,).",
         ),
     ],
     ids=str,

@@ -228,8 +228,8 @@ def test_info(saved, run):
         (["train", "mnist", "--data", "/no/such"], "no mnist files in /no/such."),
         (["train", "/no/such.npz"], "/no/such.npz: No such file or directory."),
         (["evaluate", "/no/such.model"], "/no/such.model: No such file or directory."),
-        (["predict", "m", "--out", "p.txt"], "--out must name a file *.npz or *.csv"),
-        (["predict", "m", "--out", ""], "--out must name a file *.npz or *.csv, got ''."),
+        (["predict", "m", "--out", "p.txt"], "--out must end in .npz or .csv"),
+        (["predict", "m", "--out", ""], "--out must end in .npz or .csv, got ''."),
     ],
 )
 def test_mistakes_are_one_line(arguments, message, run):

@@ -12,6 +12,8 @@ import pytest
 import fastmlp as fm
 from fastmlp import cli
 from fastmlp.cli import bench, evaluate, gradcheck, info, predict, train
+from fastmlp.losses import LOSSES
+from fastmlp.optimizers import OPTIMIZERS
 
 MODULES = {
     "train": train,
@@ -47,6 +49,16 @@ def test_help_and_options_are_the_same(name):
     if name == "info":
         told -= {"--save", "--checkpoint"}
     assert told == options - {"--help"}
+
+
+def names(text, option):
+    return re.search(rf"{option} ([a-z_|]+)", text)[1].split("|")
+
+
+def test_help_names_all_losses_and_optimizers():
+    assert names(train.HELP, "--optimizer") == list(OPTIMIZERS)
+    assert set(names(train.HELP, "--loss")) == set(LOSSES)
+    assert set(names(gradcheck.HELP, "--loss")) == set(LOSSES)
 
 
 def test_version(run):

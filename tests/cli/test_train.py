@@ -272,7 +272,7 @@ def test_standardize(tmp_path, run):
         (["--tensorboard-steps", "5"], "--tensorboard-steps needs --tensorboard DIR."),
         (["--resume"], "--resume needs a file"),
         (["--resume", "/no/such"], "--resume: the checkpoint /no/such does not exist."),
-        (["--report", "run.pdf"], "--report must name a file *.html, got 'run.pdf'."),
+        (["--report", "run.pdf"], "--report must end in .html, got 'run.pdf'."),
         (["--report", "/no/such/run.html"], "--report /no/such/run.html: the folder /no/such does"),
         (["--save", ""], "--save must be the name of a file, got ''."),
         (["--report", ""], "--report must be the name of a file, got ''."),

@@ -341,8 +341,8 @@ def test_the_second_layer_of_a_network_for_mnist(digit, activation, backend):
         ),
         (
             {"layer": "flatten_0"}, ValueError,
-            "layer must have parameters (there are dense_0.weight, dense_0.bias, dense_1.weight, "
-            "dense_1.bias), got flatten_0, which has none.",
+            "layer must have parameters, got flatten_0, which has none. Parameters of the model: "
+            "dense_0.weight, dense_0.bias, dense_1.weight, dense_1.bias.",
         ),
         (
             {"layer": 3}, ValueError,
@@ -352,8 +352,8 @@ def test_the_second_layer_of_a_network_for_mnist(digit, activation, backend):
         ({"layer": 1.5}, TypeError, "layer must be an integer, got 1.5 of type float."),
         (
             {"layer": fm.Dense(3)}, ValueError,
-            "layer must be one of this model, that is one of dense_0, flatten_0, dense_1, got "
-            "Dense(3) of elsewhere.",
+            "layer must be a layer of this model (dense_0, flatten_0, dense_1), got Dense(3), which "
+            "is not.",
         ),
         ({"layer": 0, "n": []}, ValueError, "n must contain at least one number, got an empty list."),
         ({"layer": 0, "n": 100}, TypeError, "n must be a list of numbers, got 100."),

@@ -122,7 +122,7 @@ def test_loaded_weights_are_writable_and_aligned(saved, toy):
         assert parameter.value.flags.c_contiguous
 
 
-def test_class_of_the_users_own_cannot_be_saved(path):
+def test_user_defined_classes_cannot_be_saved(path):
     class Mine(fm.Layer):
         pass
 
@@ -130,14 +130,14 @@ def test_class_of_the_users_own_cannot_be_saved(path):
         pass
 
     for layer in (Mine(), Dense(2)):
-        with pytest.raises(ValueError, match=r"layers\[0\] is of a class of your own"):
+        with pytest.raises(ValueError, match=r"layers\[0\] is a user-defined layer \("):
             fm.Sequential([layer], input_shape=3).save(path)
     model = fm.MLP(3, [], 2)
     model.optimizer = type("Mine", (fm.SGD,), {})()
     with pytest.raises(ValueError, match="user-defined optimizer, which model files cannot store"):
         model.save(path)
     model.optimizer, model.loss = fm.SGD(), type("Mine", (type(model.loss),), {})()
-    with pytest.raises(ValueError, match="is of a class of your own"):
+    with pytest.raises(ValueError, match="user-defined loss, which model files cannot store"):
         model.save(path)
     assert not path.exists()
 

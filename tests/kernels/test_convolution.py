@@ -49,11 +49,7 @@ def test_nothing_at_all():
 
 
 X = np.ones((2, 5, 6, 3), np.float32)
-
-
 W = np.ones((2, 3, 3, 4), np.float32)
-
-
 DY = np.ones((2, 4, 4, 4), np.float32)
 
 
@@ -73,7 +69,7 @@ DY = np.ones((2, 4, 4, 4), np.float32)
         (lambda: kernels.conv2d(X, W, out=X), ValueError, "out must be a C-contiguous, writeable float32 array of shape (2, 4, 4, 4), got shape (2, 5, 6, 3)."),
         (lambda: kernels.conv2d_backward_input(DY[:, 1:], W, (5, 6)), ValueError, "dy must have the shape of the output, (2, 4, 4, 4), got (2, 3, 4, 4)."),
         (lambda: kernels.conv2d_backward_input(DY[..., :2], W, (5, 6)), ValueError, "dy must have the shape of the output, (2, 4, 4, 4), got (2, 4, 4, 2)."),
-        (lambda: kernels.conv2d_backward_input(DY, W, (5, 6, 3)), ValueError, "input_shape must be an integer or two of them, (y, x), got (5, 6, 3)."),
+        (lambda: kernels.conv2d_backward_input(DY, W, (5, 6, 3)), ValueError, "input_shape must be an integer or two integers (y, x), got (5, 6, 3)."),
         (lambda: kernels.conv2d_backward_input(DY[0], W, (5, 6)), ValueError, "dy must have shape (N, OH, OW, F) with at least one pixel, got (4, 4, 4)."),
         (lambda: kernels.conv2d_backward_weights(X, DY[:1], (2, 3)), ValueError, "dy must have the shape of the output, (2, 4, 4, 4), got (1, 4, 4, 4)."),
         (lambda: kernels.conv2d_backward_weights(X, DY, 2), ValueError, "dy must have the shape of the output, (2, 4, 5, 4), got (2, 4, 4, 4)."),

@@ -7,8 +7,6 @@ from cases import DTYPES, layouts
 from fastmlp import kernels, reference
 
 DRAW = {"seed": 3, "layer": 1, "step": 7}
-
-
 SHAPES = [(0, 3), (3, 0), (1, 1), (2, 7), (3, 8), (5, 9), (4, 33), (2, 3, 17), (9,), (32, 257)]
 
 

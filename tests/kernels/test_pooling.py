@@ -108,7 +108,7 @@ INDEX = np.zeros((2, 2, 3, 3), np.uint8)
         (lambda: kernels.max_pool2d_backward(POOLED, INDEX.tolist(), (5, 6)), TypeError, "index must be the uint8 array that max_pool2d returns, got list."),
         (lambda: kernels.max_pool2d_backward(POOLED, INDEX + np.uint8(4), (5, 6)), ValueError, "index must hold positions from 0 to 3, got 4 to 4."),
         (lambda: kernels.max_pool2d_backward(POOLED, INDEX, (5, 8)), ValueError, "dy must have the shape of the output, (2, 2, 4, 3), got (2, 2, 3, 3)."),
-        (lambda: kernels.avg_pool2d_backward(POOLED, INDEX.shape), ValueError, "input_shape must be an integer or two of them, (y, x), got (2, 2, 3, 3)."),
+        (lambda: kernels.avg_pool2d_backward(POOLED, INDEX.shape), ValueError, "input_shape must be an integer or two integers (y, x), got (2, 2, 3, 3)."),
         (lambda: kernels.global_avg_pool2d(POOLED[0]), ValueError, "x must have shape (N, H, W, C) with at least one pixel, got (2, 3, 3)."),
         (lambda: kernels.global_avg_pool2d_backward(POOLED, (2, 2)), ValueError, "dy must have shape (N, C), got (2, 2, 3, 3)."),
     ],

@@ -10,11 +10,7 @@ from cases import DTYPES, layouts
 from fastmlp import kernels, reference
 
 SIZES = [0, 1, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000]
-
-
 STEPS = 10
-
-
 # Name, number of states, options.
 CASES = [
     ("sgd", 0, {}),
@@ -35,11 +31,7 @@ CASES = [
     ("adam", 2, {"decoupled": True}),
     ("adam", 2, {"beta1": 0.5, "eps": 0.1, "weight_decay": 0.3, "decoupled": True}),
 ]
-
-
 IDS = ["-".join([name, *options]) for name, _, options in CASES]
-
-
 each_case = pytest.mark.parametrize(("name", "states", "options"), CASES, ids=IDS)
 
 

@@ -195,11 +195,11 @@ def test_images_of_bytes_are_scaled(backend):
 @pytest.mark.parametrize(
     ("input_shape", "shape", "message"),
     [
-        ((5, 6, 3), (4, 5, 6), "x must have shape (N, 5, 6, 3), got (4, 5, 6). Images without channels have one, the model takes 3."),
+        ((5, 6, 3), (4, 5, 6), "x must have shape (N, 5, 6, 3), got (4, 5, 6). Images without a channel axis have one channel, but the model takes 3."),
         ((5, 6, 3), (4, 3, 5, 6), "x must have shape (N, 5, 6, 3), got (4, 3, 5, 6). Channels come last: pass fm.layouts.images_from_torch(x)."),
         ((5, 6, 3), (5, 6, 3), "x must have shape (N, 5, 6, 3), got (5, 6, 3). For a single sample pass x[None]."),
         ((5, 6, 3), (4, 5, 6, 4), "x must have shape (N, 5, 6, 3), got (4, 5, 6, 4)."),
-        ((5, 6, 3), (4, 90), "x must have shape (N, 5, 6, 3), got (4, 90). Pass x.reshape(-1, 5, 6, 3) if the channels of a pixel stand together, fm.layouts.images_from_torch(x.reshape(-1, 3, 5, 6)) if each channel is a plane."),
+        ((5, 6, 3), (4, 90), "x must have shape (N, 5, 6, 3), got (4, 90). Pass x.reshape(-1, 5, 6, 3) if the channels of a pixel are adjacent, or fm.layouts.images_from_torch(x.reshape(-1, 3, 5, 6)) if each channel is a separate plane."),
         ((5, 6, 3), (90,), "x must have shape (N, 5, 6, 3), got (90,)."),
         ((5, 6, 1), (5, 6), "x must have shape (N, 5, 6, 1), got (5, 6). For a single sample pass x[None]."),
         ((5, 6, 1), (30,), "x must have shape (N, 5, 6, 1), got (30,)."),
@@ -251,7 +251,7 @@ def test_summary_has_the_shapes_of_images():
         (lambda: fm.Conv2D(2.5, 3), TypeError, "filters must be an integer, got 2.5 of type float."),
         (lambda: fm.Conv2D(2, 0), ValueError, "kernel_size must be at least 1, got 0."),
         (lambda: fm.Conv2D(2, "3"), TypeError, "kernel_size must be an integer, got '3' of type str."),
-        (lambda: fm.Conv2D(2, (3, 3, 3)), ValueError, "kernel_size must be an integer or two of them, (y, x), got (3, 3, 3)."),
+        (lambda: fm.Conv2D(2, (3, 3, 3)), ValueError, "kernel_size must be an integer or two integers (y, x), got (3, 3, 3)."),
         (lambda: fm.Conv2D(2, (3, -1)), ValueError, "kernel_size must be at least 1, got -1."),
         (lambda: fm.Conv2D(2, 3, strides=0), ValueError, "strides must be at least 1, got 0."),
         (lambda: fm.Conv2D(2, 3, strides=(1, 0)), ValueError, "strides must be at least 1, got 0."),

@@ -9,8 +9,6 @@ import fastmlp as fm
 from fastmlp import reference
 
 RNG = np.random.default_rng(0)
-
-
 X, Y = RNG.standard_normal((60, 11)), np.arange(60) % 4
 
 

@@ -185,9 +185,9 @@ def test_it_is_the_first_layer_and_has_no_scale():
     with pytest.raises(ValueError) as caught:
         fm.Sequential([fm.Dense(3), fm.Embedding(4, 2)], 5)
     assert str(caught.value) == (
-        "embedding_0 must be the first layer of a network: it takes integers."
+        "embedding_0 must be the first layer of a network because it takes integers, got layers[1]."
     )
-    with pytest.raises(ValueError, match="embedding_0 must have no scale of a network"):
+    with pytest.raises(ValueError, match="scale must be 1 because embedding_0 takes integers, got"):
         fm.Sequential([fm.Embedding(4, 2)], 5, scale=0.5)
     with pytest.raises(ValueError, match=r"a sample must have shape \(length,\), got \(2, 3\)"):
         fm.Sequential([fm.Embedding(4, 2)], (2, 3))

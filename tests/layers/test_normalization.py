@@ -389,7 +389,7 @@ def test_a_batch_of_one_is_refused(backend):
     model = fm.Sequential([fm.Dense(3), fm.BatchNorm(), fm.Dense(4)], 11)
     model.backend = backend
     before = model.parameters
-    text = "batchnorm_0 needs at least 2 samples in a training batch, got 1."
+    text = "batchnorm_0 requires at least 2 samples in a training batch, got 1."
     for call in (
         lambda: model.train_on_batch(X[:1], Y[:1]),
         lambda: model.fit(X, Y, 1, 1),
@@ -403,8 +403,8 @@ def test_a_batch_of_one_is_refused(backend):
     with pytest.raises(ValueError) as caught:
         model.fit(X[:57], Y[:57], 1, 8)
     assert str(caught.value) == (
-        "batchnorm_0 needs at least 2 samples in every training batch, but 57 samples in batches "
-        "of 8 leave a last one of 1. Choose another batch_size or leave out 1 of the samples."
+        "batchnorm_0 requires at least 2 samples in every training batch, but 57 samples in batches "
+        "of 8 leave 1 for the last batch. Choose another batch_size or leave out 1 of the samples."
     )
     for name, value in model.parameters.items():
         np.testing.assert_array_equal(value, before[name])
@@ -418,7 +418,7 @@ def test_one_image_is_a_batch(backend):
     model.train_on_batch(IMAGES[:1], Y[:1])
     assert fm.gradcheck(model, IMAGES[:1], Y[:1]).passed
     single = images("batch", backend=backend, shape=(1, 1, 5))
-    with pytest.raises(ValueError, match="needs at least 2 samples"):
+    with pytest.raises(ValueError, match="requires at least 2 samples"):
         single.train_on_batch(IMAGES[:1, :1, :1], Y[:1])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -453,7 +454,9 @@ def test_a_loss_without_weights_refuses_them(backend):
     model.compile(loss=Plain())
     assert model.train_on_batch(x, y) >= 0
     for call in (model.train_on_batch, model.evaluate):
-        with pytest.raises(ValueError, match="sample_weight needs a loss whose __call__ has an"):
+        with pytest.raises(
+            ValueError, match="sample_weight requires a loss whose __call__ accepts"
+        ):
             call(x, y, np.ones(4))
 
 
@@ -475,6 +478,11 @@ def test_settings_are_saved(loss, tmp_path):
         assert other.key == loss.key
         assert repr(other) == repr(loss)
     assert isinstance(losses.config(type(loss)()), str)
+
+
+def test_every_loss_is_tested_and_named_in_the_docstring_of_compile():
+    assert {type(loss) for loss in KINDS} == set(LOSSES.values())
+    assert set(re.findall(r'"(\w+)"', fm.Sequential.compile.__doc__)) >= set(LOSSES)
 
 
 def test_names_are_losses():
@@ -501,26 +509,26 @@ def test_names_are_losses():
         (lambda: fm.CrossEntropy(class_weight=[0.0, 0.0]), ValueError,
          "class_weight must have a finite sum above 0, got 0.0."),
         (lambda: fm.CrossEntropy(class_weight=2.0), ValueError,
-         "class_weight must have one weight a class, shape (C,), got ()."),
+         "class_weight must have shape (C,), one weight per class, got ()."),
         (lambda: fm.CrossEntropy(class_weight="balanced"), TypeError,
          "class_weight must be an array of numbers, got 'balanced'"),
         (lambda: fm.CrossEntropy(class_weight={}), ValueError,
-         "class_weight must name at least one class, got {}."),
+         "class_weight must have at least one class, got {}."),
         (lambda: fm.CrossEntropy(class_weight={1: -2}), ValueError,
          "class_weight[1] must be finite and at least 0, got -2.0."),
         (lambda: fm.CrossEntropy(class_weight={-1: 2}), ValueError,
-         "a class of class_weight must be at least 0, got -1."),
+         "each key of class_weight must be at least 0, got -1."),
         (lambda: fm.CrossEntropy(class_weight={"cat": 2}), TypeError,
-         "a class of class_weight must be an integer, got 'cat'"),
+         "each key of class_weight must be an integer, got 'cat'"),
         (lambda: fm.Huber(0), ValueError, "delta must be above 0, got 0.0."),
         (lambda: fm.Huber(-1), ValueError, "delta must be finite and at least 0, got -1.0."),
         (lambda: fm.Hinge(np.inf), ValueError, "margin must be finite and at least 0, got inf."),
         (lambda: fm.MLP(4, [], 3).compile(loss=fm.CrossEntropy(class_weight={3: 2})), ValueError,
-         "class_weight must name classes from 0 to 2 (the model has 3 outputs), got 3."),
+         "class_weight must have keys from 0 to 2 (the model has 3 outputs), got 3."),
         (lambda: fm.MLP(4, [], 3).compile(loss=fm.CrossEntropy(class_weight=[1, 2])), ValueError,
-         "class_weight must have one weight a class, that is 3, got 2."),
+         "class_weight must have 3 weights, one per class, got 2."),
         (lambda: fm.MLP(4, [], 1).compile(loss="hinge"), ValueError,
-         "hinge needs a model with one output a class and at least 2 classes, got outputs of shape "
+         "hinge requires a model with one output per class and at least 2 classes, got outputs of shape "
          "(1,)."),
         (lambda: fm.MLP(4, [], 3).compile(loss="hunge"), ValueError,
          "loss must be one of cross_entropy, binary_cross_entropy, mse, mae, huber, hinge, got "
@@ -570,9 +578,9 @@ def test_bad_targets(loss, y, error, message, backend):
 @pytest.mark.parametrize(
     ("weights", "error", "message"),
     [
-        (np.ones(3), ValueError, "must have shape (4,), one weight a sample, got (3,)."),
-        (np.ones((4, 1)), ValueError, "must have shape (4,), one weight a sample, got (4, 1)."),
-        (2.0, ValueError, "must have shape (4,), one weight a sample, got ()."),
+        (np.ones(3), ValueError, "must have shape (4,), one weight per sample, got (3,)."),
+        (np.ones((4, 1)), ValueError, "must have shape (4,), one weight per sample, got (4, 1)."),
+        (2.0, ValueError, "must have shape (4,), one weight per sample, got ()."),
         ([1, 1, -1, 1], ValueError,
          "must hold finite numbers of at least 0, got -1 at index 2."),
         ([1, np.nan, 1, 1], ValueError,

@@ -12,8 +12,6 @@ import fastmlp as fm
 from fastmlp import _random, optimizers, reference
 
 LIMITS = [{"clip_norm": 0.2}, {"clip_norm": 1e6}, {"clip_value": 0.01}, {"clip_value": 1e6}]
-
-
 KINDS = [
     lambda **limits: fm.SGD(0.1, weight_decay=0.01, **limits),
     lambda **limits: fm.SGD(0.05, momentum=0.8, **limits),
@@ -23,8 +21,6 @@ KINDS = [
     lambda **limits: fm.Adam(0.02, eps=1e-3, weight_decay=0.01, **limits),
     lambda **limits: fm.AdamW(0.02, eps=1e-3, weight_decay=0.2, **limits),
 ]
-
-
 # By layer: a frozen one between two, one below that needs the input's gradient for nothing.
 SETTINGS = {
     "plain": [{}, {}, {}],
@@ -458,7 +454,7 @@ def test_the_steps_before_an_error_count(raising, limits, backend, toy):
         (lambda: fm.Sequential([fm.Dense(3, init=np.ones((3, 2)))], 2), ValueError,
          "dense_0.weight: the initializer must return an array of shape (2, 3), got (3, 2)."),
         (lambda: fm.Sequential([fm.Dense(1, init=np.full((2, 1), np.nan))], 2), ValueError,
-         "dense_0.weight: the initializer returned NaN or infinity."),
+         "dense_0.weight: the initializer must return finite numbers, got NaN or infinity."),
     ],
 )  # fmt: skip
 def test_messages(make, error, message):

@@ -101,7 +101,7 @@ def test_the_reference_has_no_plan():
     model.backend = "numpy"
     with pytest.raises(ValueError) as caught:
         model.plan()
-    assert str(caught.value) == 'plan: the backend must be "kernels", got "numpy".'
+    assert str(caught.value) == 'plan: only the "kernels" backend has plans, got backend "numpy".'
 
 
 def test_looking_at_the_plan_changes_nothing(toy):

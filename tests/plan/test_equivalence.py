@@ -8,7 +8,7 @@ from comparing import BACKENDS, near, padding, same_runs, values
 from random_networks import IMAGES, MLPS, NARROW, OPTIMIZERS, draw, draw_images
 
 import fastmlp as fm
-from fastmlp import losses
+from fastmlp import losses, optimizers
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
 
@@ -50,6 +50,7 @@ def test_every_part_has_its_turn_in_the_random_networks():
         (optimizer, loss) for optimizer in OPTIMIZERS for loss in ("cross_entropy", "mse")
     }
     assert {losses.get(case.loss).name for case in cases} == set(losses.LOSSES)
+    assert {make().name for make in OPTIMIZERS.values()} == set(optimizers.OPTIMIZERS)
     assert any(case.weights is not None for case in cases)
     assert any(not any(kind == "Dense" for kind, _ in case.specification) for case in cases)
     assert any(case.x.dtype == np.uint8 for case in cases)

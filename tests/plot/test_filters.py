@@ -105,9 +105,9 @@ def test_weights_that_are_all_equal_or_zero():
         ),
         (
             (fm.MLP(16, [4], 2), "dense_1"), ValueError,
-            "layer must be a Conv2D, or a Dense layer whose inputs are the pixels of an image "
-            "(height, width, 1 or 3), s * s or 3 * s * s, got dense_1 with inputs (4,) in a model "
-            "with input_shape (16,).",
+            "layer must be a Conv2D, or a Dense layer whose inputs are the pixels of an image: "
+            "(H, W), (H, W, 1), (H, W, 3), or flat with s * s or 3 * s * s values; got dense_1 with "
+            "inputs (4,) in a model with input_shape (16,).",
         ),
         (
             (fm.MLP(16, [4], 2), "dens_1"), ValueError,

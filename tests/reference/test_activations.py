@@ -11,8 +11,6 @@ import pytest
 from fastmlp import reference
 
 DTYPES = ["float32", "float64"]
-
-
 # Units in the last place a result may be off, relative to the naive float64 formula.
 ULPS = 8
 
@@ -36,11 +34,7 @@ NAIVE = {
     "tanh": math.tanh,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
 }
-
-
 BACKWARD_BY_OUTPUT = ["relu", "leaky_relu", "elu", "tanh", "sigmoid", "softmax", "log_softmax"]
-
-
 BACKWARD_BY_INPUT = ["gelu", "silu", "softplus"]
 
 

@@ -475,7 +475,7 @@ def test_wrong_batches(backend, kind):
 def test_a_batch_too_small_for_a_layer(backend):
     model = fm.Sequential([fm.Dense(4), fm.BatchNorm(), fm.Dense(3)], (6,))
     model.backend = backend
-    with pytest.raises(ValueError, match="batch 2 of x: batchnorm_0 needs at least 2 samples"):
+    with pytest.raises(ValueError, match="batch 2 of x: batchnorm_0 requires at least 2 samples"):
         model.fit([(X, Y), (X[:1], Y[:1])])
 
 

@@ -288,7 +288,7 @@ def test_divergence_in_a_later_epoch_goes_back_to_its_start(optimizer, toy, back
     y = np.sin(toy[0][:, :3])
     chosen = OPTIMIZERS[optimizer]()
     with (
-        pytest.raises(fm.DivergenceError, match="of the start of epoch 3") as caught,
+        pytest.raises(fm.DivergenceError, match="from the start of epoch 3") as caught,
         np.errstate(all="ignore"),
     ):
         model.fit(toy[0], y, 5, 20, optimizer=chosen, loss="mse", callbacks=[Break()])
