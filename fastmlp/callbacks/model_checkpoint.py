@@ -58,7 +58,7 @@ class ModelCheckpoint(Callback):
     OSError
         From ``fit``, if a checkpoint cannot be written. The previous one is then intact, no
         incomplete file is left, and the model has the weights of the last complete step. The
-        training ends rather than continue without checkpoints.
+        run ends rather than continue without checkpoints.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The base class of layers: shapes, parameters, forward and backward."""
+"""The base class of layers: shapes, parameters, forward and backward passes."""
 
 from __future__ import annotations
 
