@@ -152,8 +152,8 @@ def _check_weights(given: Array, name: str) -> None:
     if wrong.any():
         index = int(wrong.argmax())
         raise ValueError(
-            f"{name} must hold finite numbers of at least 0, got {given[index].item()!r} at index "
-            f"{index}."
+            f"{name} must contain finite, non-negative numbers, got {given[index].item()!r} at "
+            f"index {index}."
         )
     total = float(given.sum(dtype=np.float64))
     if not 0 < total < math.inf:

@@ -1,12 +1,12 @@
 """Random numbers that are a pure function of (seed, purpose, index).
 
 All numbers are computed from raw Philox words, which numpy guarantees never to change, with exactly
-rounded operations. Therefore weights and batch orders are the same bits for every Python, numpy and
-machine, and resuming a run needs no fast-forwarding.
+rounded operations. Therefore weights and batch orders are bit-for-bit the same for every Python,
+numpy and machine, and resuming a run needs no fast-forwarding.
 
 Random numbers of layers in every step, such as dropout masks, use cheaper words, a function of
 (seed, layer, step, row, column). The compiled kernels compute them in place;
-``csrc/simd/fm_random.h`` is the twin of this function.
+``csrc/simd/fm_random.h`` is its counterpart.
 """
 
 from __future__ import annotations

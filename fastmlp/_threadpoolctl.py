@@ -18,7 +18,7 @@ LIBRARY = "plan"
 
 
 class _Count(int):
-    """A number of threads that remembers the choice it came from, to restore exactly that choice.
+    """A number of threads that stores the choice it came from, to restore exactly that choice.
 
     threadpoolctl stores the result of ``get_num_threads`` and sets it again when a limit ends. A
     plain number would turn the default, or a choice of more threads than CPUs, into a fixed number.

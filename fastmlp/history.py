@@ -1,4 +1,4 @@
-"""The measurements of a run of ``fit``."""
+"""The metrics of a run of ``fit``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["History"]
 
 
 class History:
-    """The measurements of a run of ``fit``, one value per epoch.
+    """The metrics of a run of ``fit``, one value per epoch.
 
     Attributes
     ----------
@@ -37,11 +37,11 @@ class History:
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """The measurements, one list per name.
+        """The metrics, one list per name.
 
         The names are "loss", "accuracy" if the loss has classes, the names of the metrics, the same
         names with "val_" in front if there are validation data, "learning_rate" and "time"
-        (seconds, including the validation). Measurements of the training are taken before each
+        (seconds, including the validation). Training metrics are computed before each
         step. The loss is the mean over the samples of the epoch, weighted if they have weights,
         plus the penalties of the layers. The learning rate belongs to the last step.
         """

@@ -2,8 +2,8 @@
 
 An initializer is a function ``(shape, fan_in, fan_out, seed, index) -> array``, where ``index`` is
 the number of the parameter in its network. The classes here draw from ``fastmlp._random``, so their
-weights are the same bits on every machine, and model files can store them. An array may be passed
-as an initializer as well; it supplies the values themselves.
+weights are bit-for-bit the same on every machine, and model files can store them. An array may be
+passed as an initializer as well; it supplies the values themselves.
 
 The initializers named after people keep the size of signals constant from layer to layer. Their
 *gain* makes up for how much an activation shrinks a signal. It is a number, or the name of an

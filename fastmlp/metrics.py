@@ -78,7 +78,7 @@ def top_k(y_true: npt.ArrayLike, y_score: npt.ArrayLike, k: int = 5) -> float:
     """
     labels, scores = np.asarray(y_true), _numbers(y_score, "y_score")
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
+        raise ValueError(f"k must be a positive integer, got {k!r}.")
     _check_classes(labels, scores, "y_score")
     scores = np.where(np.isnan(scores), np.inf, scores)  # argmax returns NaN first
     own = np.take_along_axis(scores, labels[:, None].astype(np.int64), axis=1)

@@ -42,15 +42,17 @@ class Sequential(Network):
     dtype : {"float32", "float64"}, default="float32"
         Type of the parameters and of all computation.
     seed : int, default=0
-        Key of the initial weights, the shuffles and the masks of Dropout, at least 0. Two runs with
+        Non-negative random seed for the initial weights, shuffling and dropout masks. Two runs with
         the same seed, data and backend are identical, whatever the number of threads.
     scale : float, default=1.0
-        Factor applied to all samples, here and in every later call. With ``scale=1/255``, images of
-        bytes stay bytes in memory and are converted one batch at a time.
+        Factor by which all samples are multiplied, in ``fit``, ``evaluate``, ``predict`` and every
+        other call. With ``scale=1/255``, images of bytes stay bytes in memory and are converted
+        one batch at a time.
     init : str, array or initializer, default=None
         Initial weights of all layers that were made without ``init``; see
         ``fastmlp.initializers``. None means "normal" for an Embedding and "glorot_uniform" for all
-        other layers. It does not apply to biases or to the factors of normalisation.
+        other layers. It does not apply to biases or to the scale parameters of normalization
+        layers.
 
     Attributes
     ----------
@@ -66,9 +68,9 @@ class Sequential(Network):
     history : History or None
         Recorded by the last ``fit``.
     epochs_begun : int
-        Number of epochs started so far, across all calls to ``fit``; the key for the next shuffle.
+        Number of epochs started so far, across all calls to ``fit``; determines the next shuffle.
     steps_done : int
-        Number of training steps so far, across all calls; the key for the next masks of Dropout.
+        Number of training steps so far, across all calls; determines the next dropout masks.
 
     Raises
     ------
@@ -124,7 +126,7 @@ class Sequential(Network):
             means nothing. For classes: "accuracy", "error", "top_5" (or any other number),
             "log_loss", "precision", "recall" and "f1". The last three measure class 1 if there are
             two classes, else the mean over the classes; "f1_macro", "f1_micro" and "f1_weighted"
-            choose the average. For numbers: "mse", "mae" and "r2". A function is called with
+            choose the average. For regression: "mse", "mae" and "r2". A function is called with
             (y_true, outputs), arrays of all samples, and returns a number; its column in the
             history has its ``__name__``.
 
@@ -185,27 +187,28 @@ class Sequential(Network):
             Number of passes over the data, at least 1.
         batch_size : int, default=32
             Samples per step, at least 1. The last batch of an epoch may be shorter; its loss is the
-            mean over the samples that it has. Leave it out if ``x`` gives batches.
+            mean over its samples. Omit it if ``x`` yields batches.
         optimizer : str or Optimizer, default=None
             None means the optimizer of ``compile`` or the last ``fit``, or else ``SGD(0.01)``. The
             same object continues with its state; another one starts with a state of zeros.
         loss : str or Loss, default=None
             None means the loss of ``compile`` or the last ``fit``, or else "cross_entropy".
         validation_data : tuple (x, y) or (x, y, sample_weight), default=None
-            Data to evaluate after every epoch. Or batches, as an iterable or a function that
-            returns one. Iterators, lists and tuples of batches are not accepted, as every epoch
-            starts again with the first batch.
+            Data to evaluate after every epoch. It may also be batches: a function that returns an
+            iterator, or an iterable object that can be restarted. Iterators cannot be restarted and
+            are rejected, and so are plain lists and tuples of batches.
         shuffle : bool, default=True
             Whether each epoch takes the samples in a new order, a function of the seed and the
             number of the epoch.
         callbacks : iterable of Callback, default=None
-            Called in their order, but ``ModelCheckpoint`` after all others.
+            Called in the given order, but ``ModelCheckpoint`` after all others.
         verbose : {"auto", 0, 1, 2}, default="auto"
             0 prints nothing, 1 shows a progress bar and prints a line per epoch, 2 prints the lines
             only. "auto" is 1 in a terminal and 0 elsewhere.
         sample_weight : array of shape (N,), default=None
             Weight of each sample in the loss: finite, at least 0, not all 0. The loss of a batch,
-            of an epoch and of ``evaluate`` is ``sum(w * l) / sum(w)``. Metrics ignore the weights.
+            of an epoch and of ``evaluate`` is ``sum(w * l) / sum(w)``, where ``w`` is the weight of
+            a sample and ``l`` its loss. Metrics ignore the weights.
         metrics : list of str and functions, default=None
             As for ``compile``; None means the metrics of ``compile`` or the last ``fit``.
         resume : str or path, default=None
@@ -213,8 +216,8 @@ class Sequential(Network):
             until ``epochs`` epochs are complete in total. All other arguments must be the same as
             in the run that wrote it.
         steps_per_epoch : int, default=None
-            Number of batches per epoch if ``x`` gives batches, at least 1. None means all there
-            are.
+            Number of batches per epoch if ``x`` yields batches, at least 1. None means every batch
+            that ``x`` yields.
 
         Returns
         -------
@@ -253,27 +256,28 @@ class Sequential(Network):
         ``fit`` shuffles the pieces, reads 16 of them at a time, and shuffles the samples within
         these 64 MiB; both orders are functions of the seed and the number of the epoch. Samples are
         therefore mixed less than in memory, and a file should not be sorted by its targets. Before
-        the training, the file is read once to check that its values are finite. All batches have
+        the first epoch, the file is read once to check that its values are finite. All batches have
         ``batch_size`` samples except one, which is not always the last.
 
         Batches from Python are taken one at a time, after the previous step and in the given order,
-        and may differ in size. Each is checked as by ``train_on_batch``, and the training has the
-        same bits. All batches must have the dtypes of the first one, the same kind of targets, and
-        weights if it has weights. An iterator continues from epoch to epoch, so it needs
-        ``steps_per_epoch`` if there are several epochs; if it ends early, the error says how many
-        batches came. All other iterables start again with every epoch. An error raised by a
-        generator passes through ``fit``, and the model keeps the weights of the last complete step.
-        Checkpoints from the end of an epoch can be resumed. The source must then continue with the
-        batches that it would have given next; if it does, the run ends with the same bits.
+        and may differ in size. Each is checked as by ``train_on_batch``, and the result is
+        bit-for-bit the same. All batches must have the dtypes of the first one, the same kind of
+        targets, and weights if it has weights. An iterator continues from epoch to epoch, so it
+        needs ``steps_per_epoch`` if there are several epochs; if it ends early, the error says how
+        many batches it yielded. All other iterables start again with every epoch. An error raised
+        by a generator passes through ``fit``, and the model keeps the weights of the last complete
+        step. Checkpoints from the end of an epoch can be resumed. The source must then continue
+        with the batches that it would have yielded next; if it does, the result is bit-for-bit the
+        same as without the interruption.
 
-        A resumed run ends with the same bits as a run that was never stopped: weights, optimizer
+        The result of a resumed run is bit-for-bit that of an uninterrupted run: weights, optimizer
         state and history, except "time". This holds for any number of threads on the same backend
         and instruction set; with another one there is a warning. ``epochs`` may be larger than
         before, and the callbacks may differ; callbacks of the same class get their states back. A
         user-defined callback whose state has to survive implements ``state`` and ``restore``. To
         resume only if there is a checkpoint: ``resume=path if os.path.exists(path) else None``.
 
-        The metrics of the training, like its loss and accuracy, are computed from the outputs
+        Training metrics, like the training loss and accuracy, are computed from the outputs
         before each step, while the weights change. The metrics of ``validation_data`` are computed
         with the weights at the end of the epoch.
 
@@ -453,7 +457,7 @@ class Sequential(Network):
 
         Returns
         -------
-        measurements : dict
+        metrics : dict
             {"loss": float, "accuracy": float} for a classifier, unless other metrics are chosen.
 
         Raises

@@ -335,7 +335,7 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If the weights are not finite numbers of at least 0 with a sum above 0, one per sample,
+            If the weights are not finite, non-negative numbers with a sum above 0, one per sample,
             or the loss does not support weights.
         """
         if value is None:

@@ -227,7 +227,7 @@ def test_bad_labels(untouched, y, error, message):
 
 def test_missing_labels(untouched):
     for call in (untouched.fit, untouched.evaluate):
-        with refused(TypeError, "y is required when x is an array. Leave y out only if x is an it"):
+        with refused(TypeError, "y is required when x is an array. Omit y only if x is an it"):
             call(X, None)
     for call in (untouched.train_on_batch, untouched.gradients):
         with refused(TypeError, "y must be an array, got None."):

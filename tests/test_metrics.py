@@ -129,7 +129,7 @@ def test_everything_is_a_python_float():
         (lambda: metrics.top_k([0.5], np.eye(3)[:1]), "y_true must hold class numbers from 0 to 2, got 0.5 at index 0."),
         (lambda: metrics.top_k([0], np.eye(3)),
          "y_true and y_score must have shapes (N,) and (N, C) and not be empty, got (1,) and"),
-        (lambda: metrics.top_k([0], [[1, 2]], k=0), "k must be an integer of at least 1, got 0."),
+        (lambda: metrics.top_k([0], [[1, 2]], k=0), "k must be a positive integer, got 0."),
         (lambda: metrics.top_k([0], [["a"]]), "y_score must hold numbers, got dtype"),
         (lambda: metrics.log_loss([0], [[0.5, 0.7]]),
          "y_prob must have rows of probabilities that sum to 1, got a row with minimum 0.5 and sum "

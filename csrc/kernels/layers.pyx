@@ -1,4 +1,4 @@
-"""Dropout, noise, normalisation and embeddings (C-contiguous arrays)."""
+"""Dropout, noise, normalization and embeddings (C-contiguous arrays)."""
 
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -40,7 +40,7 @@ def gaussian_noise(const real[:, ::1] x not None, real[:, ::1] out not None, uin
                        fm_counter_key(key, step), 0, stddev)
 
 
-# --- Normalisation by columns --------------------------------------------------------------------
+# --- Normalization by columns --------------------------------------------------------------------
 
 
 def batch_moments(const real[:, ::1] x not None, double[::1] mean not None,
@@ -102,7 +102,7 @@ def batch_norm_backward(
                                  &factors[2, 0], &factors[3, 0], &out[i, 0])
 
 
-# --- Normalisation by rows -----------------------------------------------------------------------
+# --- Normalization by rows -----------------------------------------------------------------------
 
 
 def layer_norm(const real[:, ::1] x not None, const real[::1] gamma not None,

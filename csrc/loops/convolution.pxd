@@ -2,7 +2,7 @@
 #
 # Images are (H, W, C), filters (kh, kw, C, F). With `taps` = kw * C:
 #
-#   outputs    A row of a filter meets `taps` neighbouring values of the image. The tile reads the
+#   outputs    A row of a filter covers `taps` neighbouring values of the image. The tile reads the
 #              image itself, row by row of the filter. Only an image with a border is copied.
 #              Filters are in panels, like the weight (kh * taps, F) of a dense layer.
 #   gradients  Behind a relu or a max-pool most of the gradient dz of the outputs is zero. The
@@ -168,7 +168,7 @@ cdef inline bint is_separate(const Window *pool) noexcept nogil:
 cdef inline void list_pooled(
     const Window *w, const Window *pool, const real *dy, const uint8_t *index, bint both, Lists *l
 ) noexcept nogil:
-    """Fill the lists from the gradient dy (places of the pool, F) behind a separate max-pool.
+    """Fill the lists from the gradient dy (places of the pool, F) after a separate max-pool.
 
     index (places of the pool, F) is the place of each maximum in its window. The lists by pixel
     are filled only if `both`.

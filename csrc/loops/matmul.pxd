@@ -113,7 +113,7 @@ cdef inline void pack_panel(
 cdef inline void transpose_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t x_row, real *xt, Py_ssize_t xt_row
 ) noexcept nogil:
-    """xt (n, rows) = x (rows, n) transposed; values behind the columns of xt stay unchanged."""
+    """xt (n, rows) = x (rows, n) transposed; values after the columns of xt stay unchanged."""
     if real is float:
         fm_f32.pack_transposed(n, rows, rows, xt_row, x, x_row, xt)
     else:
@@ -300,8 +300,8 @@ cdef inline void partial_panels(
     real *workspace,
 ) noexcept nogil:
     # All columns, for panels with idle lanes or a transposed c: complete sums are copied to c. The
-    # panels of a group are packed first. A block of rows, which stays in L2, then meets the panels
-    # one by one.
+    # panels of a group are packed first. A block of rows, which stays in L2, is then multiplied by
+    # the panels one by one.
     cdef real sums[SUMS_ROWS * FM_MAX_LANES * FM_MAX_TILE_VECTORS]
     cdef real padded_init[FM_MAX_LANES * FM_MAX_TILE_VECTORS]
     cdef Py_ssize_t lanes = lanes_of(b)

@@ -1,4 +1,4 @@
-# Batch and layer normalisation. Sums and statistics are double, everything else is real.
+# Batch and layer normalization. Sums and statistics are double, everything else is real.
 #
 # The mean is rounded to real, and the offset contains the rounding error times the factor. So
 # (x - mean) * factor + offset loses no accuracy, however far the mean is from 0.
@@ -75,7 +75,7 @@ cdef inline void batch_factors(
     Py_ssize_t n, const double *mean, const double *variance, double epsilon, const real *gamma,
     const real *beta, real *shift, real *factor, real *offset,
 ) noexcept nogil:
-    """Compute the arguments with which `standardize` normalises n features."""
+    """Compute the arguments with which `standardize` normalizes n features."""
     cdef Py_ssize_t j
     cdef double scale
     for j in range(n):
@@ -120,7 +120,7 @@ cdef inline void moments_of(Py_ssize_t n, const real *x, double *to) noexcept no
 cdef inline void row_factors(
     Py_ssize_t n, const double *moments, double epsilon, real *shift, real *factor, real *offset
 ) noexcept nogil:
-    """Compute the arguments that normalise a row of n values with these moments."""
+    """Compute the arguments that normalize a row of n values with these moments."""
     cdef double scale = 1 / sqrt(moments[1] / <double>n + epsilon)
     shift[0] = <real>moments[0]
     factor[0] = <real>scale
@@ -131,7 +131,7 @@ cdef inline void layer_norm_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *x, double epsilon, const real *gamma,
     const real *beta, real *y, double *moments,
 ) noexcept nogil:
-    """y (rows, n) = every row of x normalised; moments (rows, 2) are written. y may be x."""
+    """y (rows, n) = every row of x normalized; moments (rows, 2) are written. y may be x."""
     cdef Py_ssize_t i
     cdef real shift, factor, offset
     for i in range(rows):
@@ -173,7 +173,7 @@ cdef inline void layer_norm_sums(
 ) noexcept nogil:
     """sums and dots (end - begin,) += sums of dy and dy * t over columns begin .. end of the rows.
 
-    t is the normalised row, before gamma.
+    t is the normalized row, before gamma.
     """
     cdef Py_ssize_t i
     cdef real shift, factor, offset

@@ -1,4 +1,4 @@
-# Convolution, with an activation and a max-pool behind it.
+# Convolution, with an activation and a max-pool after it.
 #
 # Threads divide the samples. The gradient of a filter is a sum over the samples: fixed chunks of
 # the batch have separate sums, which are added in order, so the bits do not depend on the threads.
@@ -98,7 +98,7 @@ cdef inline void convolution_backward(
 ) noexcept nogil:
     """Compute the gradient of x, if op.dx, and the gradients of filters and biases of each chunk.
 
-    dy is the gradient before the activation, but behind the max-pool if there is one. dx is
+    dy is the gradient before the activation, but after the max-pool if there is one. dx is
     multiplied by the derivative of the activation that made x.
     """
     cdef const Window *w = &op.window

@@ -205,7 +205,7 @@ cdef inline void dense_backward(
     cdef Py_ssize_t k = min(op.inputs, cut(tiles, thread, threads) * limit)
     cdef Py_ssize_t end = min(op.inputs, cut(tiles, thread + 1, threads) * limit)
     cdef Py_ssize_t r0 = 0, r1 = run.rows
-    # A block of panels of w meets rows of dyt that stay in L1 for all tiles of a chunk.
+    # A block of panels of w is multiplied by rows of dyt that stay in L1 for all tiles of a chunk.
     cdef Py_ssize_t block = even_block(panels, BACKWARD_BLOCK // width)
     cdef Py_ssize_t rows, i, count, p
     cdef const real *w = <const real *>op.w
@@ -319,7 +319,7 @@ cdef inline void update_rows(
     const real *x, Py_ssize_t x_row, real *scratch, bint packed,
 ) noexcept nogil:
     # Update rows k .. k + rows of panel p, at most CHUNK_ROWS unless the rule is plain SGD. If
-    # `packed`, the rows of x are in the scratch behind the sums.
+    # `packed`, the rows of x are in the scratch after the sums.
     cdef Py_ssize_t lanes = lanes_of(x)
     cdef Py_ssize_t width = 2 * lanes
     cdef Py_ssize_t count = min(width, op.outputs - p * width)

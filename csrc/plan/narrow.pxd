@@ -2,7 +2,7 @@
 #
 # Units in the lanes would leave most of a vector empty in layers of two or ten units. With samples
 # in the lanes vectors are full for any width. Rows are whole blocks of two vectors, and values
-# behind the last sample of a batch are meaningless. Weights are plain, (I, O). Threads divide the
+# after the last sample of a batch are meaningless. Weights are plain, (I, O). Threads divide the
 # samples into blocks; in an update they divide the rows of the weight.
 
 from libc.math cimport isfinite

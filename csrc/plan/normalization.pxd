@@ -1,4 +1,4 @@
-# Batch and layer normalisation.
+# Batch and layer normalization.
 
 from libc.math cimport sqrt
 from libc.string cimport memcpy
@@ -12,7 +12,7 @@ from plan.activations cimport finish_gradient, finish_rows
 from plan.operation cimport Op, Run, apply_gradient, row_cut
 
 
-# --- Batch normalisation ------------------------------------------------------------------------
+# --- Batch normalization ------------------------------------------------------------------------
 #
 # Without positions the features are the columns of the samples: threads divide the columns, and one
 # pass does everything. In images every `inputs` neighbours in a sample are the features at one
@@ -25,7 +25,7 @@ cdef inline double *doubles_of(real *scratch) noexcept nogil:
 
 
 cdef inline real *reals_of(const Op *op, real *scratch) noexcept nogil:
-    # The scratch behind 4 doubles per feature.
+    # The scratch after 4 doubles per feature.
     return <real *>(doubles_of(scratch) + 4 * op.inputs)
 
 
@@ -52,7 +52,7 @@ cdef inline void batch_moments(
 cdef inline void batch_norm(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """z (rows, O) = x normalised over the batch, times w, plus b; y = activation of z."""
+    """z (rows, O) = x normalized over the batch, times w, plus b; y = activation of z."""
     cdef const real *x = <const real *>(op.x if op.x != NULL else run.x)
     cdef Py_ssize_t x_row = op.x_row if op.x != NULL else run.x_row
     cdef Py_ssize_t n = op.inputs, width = op.outputs, positions = op.outputs // op.inputs
@@ -220,13 +220,13 @@ cdef inline void scale_shift(
     finish_rows(op, run, begin, end, 0, op.outputs, scratch)
 
 
-# --- Layer normalisation ------------------------------------------------------------------------
+# --- Layer normalization ------------------------------------------------------------------------
 
 
 cdef inline void layer_norm(
     const Op *op, Run *run, int thread, int threads, real *scratch
 ) noexcept nogil:
-    """z (rows, O) = every I neighbours of x normalised, times w, plus b; y = activation of z.
+    """z (rows, O) = every I neighbours of x normalized, times w, plus b; y = activation of z.
 
     `statistics` receives the moments (rows, O / I, 2).
     """

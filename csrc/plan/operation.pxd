@@ -35,7 +35,7 @@ cdef enum:
 cdef struct Run:
     Py_ssize_t rows             # samples of this batch
     Py_ssize_t first            # position of the first sample in the call
-    uint64_t step               # number of the step, counted over the life of the network
+    uint64_t step               # number of the step, counted from the creation of the network
     bint again                  # the samples are the same as in the step before
     const char *x               # the batch, for operations whose x is NULL
     Py_ssize_t x_row
@@ -121,7 +121,7 @@ cdef struct Op:
     Py_ssize_t masked_row
     double epsilon              # added to a variance
     double momentum             # share of the running statistics that each step keeps
-    double *statistics          # of a normalisation: see plan/normalization.pxd
+    double *statistics          # of a normalization: see plan/normalization.pxd
     double *partial             # sums that the next operation adds up
     char *running_mean
     char *running_variance

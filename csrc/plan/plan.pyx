@@ -217,7 +217,7 @@ cdef struct Job:
     bint in_place               # batches are read from the array of the caller
     Py_ssize_t sample_bytes
     Py_ssize_t total, batch, epochs
-    uint64_t first_step         # number of the first step, over the life of the network
+    uint64_t first_step         # number of the first step, from the creation of the network
     const double *coefficients  # (steps, coefficient_count)
     Py_ssize_t coefficient_count
     const double *penalties     # summands of the loss that operations compute before it

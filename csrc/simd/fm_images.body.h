@@ -9,7 +9,7 @@
  * Aliasing   c overlaps nothing else, and its segments do not overlap each other
  * Order      j ascends, in one accumulator per sum; with few sums in two (even and odd j)
  *
- * Behind a relu or a max-pool most of the gradient of a convolution's output is zero: behind a
+ * After a relu or a max-pool most of the gradient of a convolution's output is zero: after a
  * 2 x 2 pool at least three quarters. Both products with this gradient have this form. */
 FM_INLINE void FM(sparse_step)(const int segments, const int vectors, V acc[][12], REAL value,
                                const REAL *row, ptrdiff_t block)
@@ -157,7 +157,7 @@ FM_INLINE void FM(pool_window)(const int indexed, const int small, ptrdiff_t cha
 /* y[i] = the maximum of x[r * row + q * pixel + i] over a window of rows x columns, i < channels.
  * The first of equal values wins, and the first NaN wins over numbers. Unless index is NULL, it
  * receives the place r * columns + q: a byte, or int32 if the window has more than 256 places.
- * Layout    values behind the last channel of a pixel may be read */
+ * Layout    values after the last channel of a pixel may be read */
 static void FM(max_pool)(ptrdiff_t channels, ptrdiff_t rows, ptrdiff_t columns, const REAL *x,
                          ptrdiff_t row, ptrdiff_t pixel, REAL *y, void *index)
 {

@@ -2,7 +2,7 @@
  *
  * A value of a narrow network is a matrix (columns, samples) with few columns; its rows are `row`
  * elements apart. Two vectors of samples are a block, and rows are whole blocks. Products read and
- * write values behind the last sample, but never add them to another sample or to a sum over
+ * write values after the last sample, but never add them to another sample or to a sum over
  * samples.
  */
 
@@ -65,7 +65,7 @@ static void FM(lane_product)(ptrdiff_t samples, ptrdiff_t rows, ptrdiff_t k_coun
     }
 }
 
-/* c[r * c_row] = v_sum(acc[r][column]), r < R, with the same bits, Q_SIDE sums at once. */
+/* c[r * c_row] = v_sum(acc[r][column]), r < R, bit for bit, Q_SIDE sums at once. */
 FM_INLINE void FM(lane_totals)(int R, V acc[4][2], int column, REAL *c, ptrdiff_t c_row)
 {
 #if FM_VECTOR_BYTES

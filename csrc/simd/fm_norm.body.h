@@ -1,4 +1,4 @@
-/* Included once per dtype: batch and layer normalisation.
+/* Included once per dtype: batch and layer normalization.
  *
  * Sums are in double. Sums of columns run down the rows, so they do not depend on the other columns
  * of a call. The order of a sum along a row depends only on its length. Loops are plain, without

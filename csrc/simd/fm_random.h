@@ -1,7 +1,7 @@
 /* Random words that are a pure function of counters. The finalizer of SplitMix64 (Steele, Lea and
  * Flood 2014) makes a 64-bit key for each row of a batch. An invertible 32-bit mix (C. Wellons'
  * hash-prospector), with the other half of the key between its two products, makes a 32-bit word
- * for each column. The twin in Python is fastmlp/_random.py.
+ * for each column. The counterpart in Python is fastmlp/_random.py.
  */
 #ifndef FM_RANDOM_H
 #define FM_RANDOM_H

@@ -145,7 +145,7 @@ enum fm_store {
         void (*pack_rows)(ptrdiff_t k_count, ptrdiff_t count, ptrdiff_t width, const REAL *from,   \
                           ptrdiff_t from_row, REAL *to);                                           \
         /* to[k * count + i] = from[k * from_row + i], i < count <= FM_MAX_TILE_ROWS; may          \
-         * write up to lanes - 1 values behind the end */                                          \
+         * write up to lanes - 1 values after the end */                                           \
         void (*pack_columns)(ptrdiff_t k_count, ptrdiff_t count, const REAL *from,                 \
                              ptrdiff_t from_row, REAL *to);                                        \
         void (*unary[FM_UNARY_COUNT])(ptrdiff_t n, const REAL *x, REAL *y, REAL p);                \
@@ -217,7 +217,7 @@ enum fm_store {
         void (*noise)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row, REAL *y,        \
                       ptrdiff_t y_row, uint64_t key, uint32_t row, uint32_t column,                \
                       double stddev);                                                              \
-        /* normalisation: csrc/simd/fm_norm.body.h */                                              \
+        /* normalization: csrc/simd/fm_norm.body.h */                                              \
         void (*column_moments)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, ptrdiff_t x_row,        \
                                double *mean, double *squares);                                     \
         void (*column_products)(ptrdiff_t rows, ptrdiff_t n, const REAL *dy, ptrdiff_t dy_row,     \

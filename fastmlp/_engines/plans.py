@@ -149,7 +149,8 @@ class Plan:
     ) -> tuple[Array | None, Array | None]:
         """Prepare operations in Python; return the labels or the targets for a compiled loss.
 
-        ``first_step`` is the number of the first step of the epoch, over the life of the network.
+        ``first_step`` is the number of the first step of the epoch, counted from the creation of
+        the network.
         """
         context = self._builder.context
         context.first_step = first_step

@@ -41,7 +41,7 @@ class PythonContext:
     Attributes
     ----------
     first_step : int
-        Number of the run's first step over the life of the network.
+        Number of the run's first step, counted from the creation of the network.
     batch : int
         Samples per step.
     x, y, order, weights : array or None
@@ -185,7 +185,7 @@ class Builder:
         moves : int
             Elements that are moved individually or looked up.
         barrier : bool
-            Whether all threads meet after the operation.
+            Whether all threads synchronize after the operation.
         by_samples : bool
             Whether samples are divided among threads, and each thread reads only what it wrote.
         **arguments

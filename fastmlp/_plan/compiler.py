@@ -1,4 +1,4 @@
-"""From a network to the operations of a plan: every layer and the loss, forward and backward."""
+"""From a network to the operations of a plan: the forward and backward passes, and the loss."""
 
 from __future__ import annotations
 

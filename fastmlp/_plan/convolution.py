@@ -1,4 +1,4 @@
-"""Convolutions in a plan: forward, and backward over the nonzero elements of the gradient."""
+"""Convolutions in a plan; the backward pass uses the nonzero elements of the gradient."""
 
 from __future__ import annotations
 

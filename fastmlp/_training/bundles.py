@@ -42,7 +42,7 @@ class Bundles:
             and not settings.callbacks
             and not settings.scores.metrics
             and settings.progress.silent
-            # A schedule with a monitor needs the measurements of each epoch.
+            # A schedule with a monitor needs the metrics of each epoch.
             and getattr(optimizer.learning_rate, "monitor", None) is None
             and engine(network).bundles(loss, state)
         )
@@ -57,7 +57,7 @@ class Bundles:
             self._size = min(2 * self._size, _LARGEST)
 
     def train(self, count: int) -> dict[str, Array]:
-        """Train ``count`` epochs and return the measurements of the complete ones.
+        """Train ``count`` epochs and return the metrics of the complete ones.
 
         If training diverges, everything is restored, nothing is returned and ``size`` is 1 from
         then on: the loop trains the same epochs one at a time and finds the one that diverges.

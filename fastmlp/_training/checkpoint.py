@@ -1,4 +1,4 @@
-"""What a checkpoint holds: all that a run of ``fit`` needs to continue to the same bits.
+"""What a checkpoint holds: all that a run of ``fit`` needs to continue bit-for-bit the same.
 
 A checkpoint is a model file (``io.model_file``) with more in it: the states of the optimizer and
 of the callbacks, the history, the progress and the sums of the current epoch, and the settings and

@@ -47,10 +47,10 @@ def for_training(
             )
         return source
     if gives_batches(x):
-        raise ValueError("y must be left out when x gives (x, y) batches.")
+        raise ValueError("y must be omitted when x yields (x, y) batches.")
     if steps_per_epoch is not None:
         raise ValueError(
-            "steps_per_epoch can be set only when x gives batches, got steps_per_epoch="
+            "steps_per_epoch can be set only when x yields batches, got steps_per_epoch="
             f"{steps_per_epoch!r} with arrays."
         )
     samples, targets = network.data(x, y, loss, in_pieces=True)
@@ -129,17 +129,17 @@ def _batches(
         isinstance(x, (list, tuple)) or gives_batches(x)
     ):
         raise TypeError(
-            "y is required when x is an array. Leave y out only if x is an iterable of (x, y) "
+            "y is required when x is an array. Omit y only if x is an iterable of (x, y) "
             "batches, or a function that returns one."
         )
     loss.check_output(network.output_shape)
     if batch_size != BATCH_SIZE:
         raise ValueError(
-            f"batch_size must be left out when x gives batches, got batch_size={batch_size}."
+            f"batch_size must be omitted when x yields batches, got batch_size={batch_size}."
         )
     if sample_weight is not None:
         raise ValueError(
-            "sample_weight must be left out when x gives batches, got "
+            "sample_weight must be omitted when x yields batches, got "
             f"{type(sample_weight).__name__}. Pass batches (x, y, sample_weight) instead."
         )
     return GeneratorSource(network, x, steps=steps_per_epoch)

@@ -16,7 +16,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the mean loss over all samples, with penalties, and the metrics.
 
-    If ``poll`` ends the pass, the measurements have no meaning.
+    If ``poll`` ends the pass, the metrics have no meaning.
     """
     result = source.evaluate(loss, scores, poll)
     return {"loss": result.mean + network.penalty()} | measurements(scores, result)

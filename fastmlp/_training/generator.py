@@ -32,7 +32,7 @@ _SAMPLES = 1 << 16
 
 
 def gives_batches(value: Any) -> bool:
-    """Return whether ``value`` gives batches rather than being an array.
+    """Return whether ``value`` yields batches rather than being an array.
 
     Lists are arrays here, as they may hold numbers.
     """
@@ -56,7 +56,7 @@ class GeneratorSource:
     name : str
         What messages call it.
     steps : int or None
-        Batches in a training epoch; None means all there are.
+        Batches in a training epoch; None means every batch that ``given`` yields.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class GeneratorSource:
     Raises
     ------
     TypeError
-        If ``given`` cannot give batches.
+        If ``given`` cannot yield batches.
     """
 
     in_memory = False
@@ -232,7 +232,7 @@ class GeneratorSource:
             If the run stopped within an epoch.
         """
         if part is not None:
-            # The iterable may not give the same batches again.
+            # The iterable may not yield the same batches again.
             raise ValueError(
                 "resume: the checkpoint was written within an epoch, but batches from Python can "
                 "be resumed only between epochs. Use a checkpoint from the end of an epoch "
@@ -333,13 +333,13 @@ class GeneratorSource:
 
     def _check_not_empty(self) -> None:
         if self.given_now == 0:
-            raise ValueError(f"{self.name} must give at least one batch, got none.")
+            raise ValueError(f"{self.name} must yield at least one batch, got none.")
 
     def _too_few(self) -> ValueError:
         if self.steps is None:
-            return ValueError(f"{self._epoch}x must give at least one batch, got none.")
+            return ValueError(f"{self._epoch}x must yield at least one batch, got none.")
         return ValueError(
-            f"{self._epoch}x must give {self.steps} batches per epoch (steps_per_epoch), got "
+            f"{self._epoch}x must yield {self.steps} batches per epoch (steps_per_epoch), got "
             f"{self.given_now} ({self.given} in total). The model keeps the weights after the last "
             "batch, and model.history the epochs before."
         )

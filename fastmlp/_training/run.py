@@ -58,13 +58,13 @@ class FitSettings:
 
     @property
     def names(self) -> list[str]:
-        """The measurements of an epoch that a monitor can name."""
+        """The metrics of an epoch that a monitor can name."""
         names = ["loss", "accuracy"] if self.scores.accuracy else ["loss"]
         names += [metric.name for metric in self.scores.metrics]
         return names + ["val_" + name for name in names if self.validation is not None]
 
     def check(self, optimizer: Optimizer) -> None:
-        """Check that monitors and callbacks fit the measurements and the data.
+        """Check that monitors and callbacks fit the metrics and the data.
 
         Raises
         ------

@@ -160,7 +160,8 @@ class ArraySource:
     def order(self, first: int, epochs: int = 1) -> Array:
         """Return the orders of some epochs, one after another.
 
-        ``first`` is the number of the first epoch, from 0, over the life of the network.
+        ``first`` is the number of the first epoch, counted from the creation of the network and
+        starting at 0.
         """
         seed, n = self.network.seed, len(self.x)
         orders = [_random.permutation(seed, first + index, n) for index in range(epochs)]

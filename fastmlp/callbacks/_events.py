@@ -2,7 +2,7 @@
 
 tensorboardX's writer passes events to a thread. An error there, such as a full disk, is lost, and
 each flush waits for the disk. Here an event is in the file when ``write`` returns, so a process
-that is killed loses none, and an error ends the training.
+that is killed loses none, and an error ends the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def require() -> None:
     Raises
     ------
     ImportError
-        If tensorboardX, or pillow for pictures, is missing.
+        If tensorboardX, or pillow for images, is missing.
     """
     name = "tensorboardX"
     try:
@@ -124,7 +124,7 @@ def text(tag: str, value: str) -> Any:
 
 
 def image(tag: str, pixels: Array) -> Any:
-    """Return a picture from uint8 pixels: (height, width) in grey, or (height, width, 3)."""
+    """Return an image from uint8 pixels: (height, width) in grey, or (height, width, 3)."""
     from PIL import Image
     from tensorboardX.proto.summary_pb2 import Summary
 
@@ -192,7 +192,7 @@ def _measure(flat: Array, low: float, high: float) -> _Measured:
     """Measure numbers from ``low`` to ``high`` in one pass, in blocks that stay in the cache.
 
     numpy.histogram is slower, and raises an error for numbers very close together, which is no
-    reason to end a training. The sums are taken over distances from ``low``, because sums of the
+    reason to end a run. The sums are taken over distances from ``low``, because sums of the
     numbers would lose a small deviation next to a large mean.
     """
     width, size = high - low, flat.size

@@ -1,4 +1,4 @@
-"""A picture of the filters of the first layer of a model."""
+"""An image of the filters of the first layer of a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastmlp._types import Array
 
 __all__ = ["first_filters", "picture"]
 
-_MOST = 64  # maximum number of filters in a picture
+_MOST = 64  # maximum number of filters in an image
 _PIXELS = 32  # approximate width of a filter
 _SMALLEST = 5  # minimum width: 4 features are a square number too, but not an image
 _BETWEEN = 255  # grey level of the lines between filters
@@ -66,7 +66,7 @@ def _image_shape(shape: tuple[int, ...], features: int) -> tuple[int, int, int] 
 def picture(filters: Array) -> Array:
     """Return filters side by side: 0 is grey, the largest weight white, or black if it is negative.
 
-    All filters share one scale. The picture is uint8 (height, width), or (height, width, 3) if the
+    All filters share one scale. The image is uint8 (height, width), or (height, width, 3) if the
     filters have three channels.
     """
     count, height, width, channels = filters.shape

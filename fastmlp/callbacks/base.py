@@ -37,7 +37,7 @@ class RunInfo(Protocol):
 
     @property
     def settings(self) -> dict[str, str]:
-        """The settings of the training by name, as text."""
+        """The settings of the run by name, as text."""
 
     def probe(self) -> tuple[Array, Array, Array | None]:
         """Return some of the training samples, with their targets and weights.
@@ -90,8 +90,8 @@ class Callback:
         Number of steps from one call of ``on_batch_end`` to the next, if it is overridden; None
         means never.
     monitor : str or None, default=None
-        The measurement that the callback uses. ``fit`` raises ValueError if nothing of that name is
-        measured.
+        The metric that the callback uses. ``fit`` raises ValueError if ``history`` has no entry of
+        that name.
 
     Notes
     -----

@@ -13,19 +13,19 @@ __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping(Callback):
-    """End the training when a measurement has not improved for some epochs.
+    """Stop training when a monitored metric has not improved for some epochs.
 
     Parameters
     ----------
     monitor : str, default="val_loss"
-        The measurement to compare after every epoch: a name of ``history.history``.
+        The metric to compare after every epoch: a name of ``history.history``.
     patience : int, default=10
-        Number of epochs without an improvement after which the training ends, at least 1.
+        Number of epochs without an improvement after which training stops, at least 1.
     min_delta : float, default=0.0
         Minimum improvement over the best value so far, at least 0.
     mode : {"auto", "min", "max"}, default="auto"
         Whether smaller or larger values are better. "auto" is "max" for accuracy, top_5 (or another
-        number), precision, recall, f1 and r2, and "min" for all other measurements.
+        number), precision, recall, f1 and r2, and "min" for all other metrics.
     restore_best : bool, default=True
         Whether the model has the weights of the best epoch when ``fit`` returns, also after Ctrl-C
         but not after an error. Until then the weights are kept in memory, and in checkpoints.
@@ -40,12 +40,12 @@ class EarlyStopping(Callback):
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; from ``fit``, if nothing of that name is measured.
+        If an argument is not as described; from ``fit``, if ``history`` has no entry of that name.
 
     Notes
     -----
-    NaN never is an improvement. The object can be used for several runs; each starts anew. In a
-    resumed run it continues where it was, with the ``patience`` that it has now.
+    NaN is never an improvement. The object can be used for several runs; each starts anew. A
+    resumed run continues with the stored counts, but with the ``patience`` of the new object.
 
     References
     ----------
@@ -83,7 +83,7 @@ class EarlyStopping(Callback):
         self._weights: dict[str, Array] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Compare the measurement with the best one."""
+        """Compare the monitored metric with its best value."""
         value = logs[self._monitor.name]
         if self._monitor.improves(value, self.best):
             self.best, self.best_epoch, self._waited = value, epoch, 0

@@ -1,4 +1,4 @@
-"""Callbacks that record measurements of the training."""
+"""Callbacks that record the metrics of a run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str], separator: str = ",") -> None:
         self.path = os.fspath(path)
         if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
-            raise ValueError(f"separator must be one character, got {separator!r}.")
+            raise ValueError(
+                "separator must be a single character other than a quote or a line break, got "
+                f"{separator!r}."
+            )
         self.separator = separator
         self._begun = False
 

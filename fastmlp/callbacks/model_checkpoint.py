@@ -19,13 +19,14 @@ _FIELD = re.compile(r"\{(epoch|step)(:0?\d*d?)?\}")
 
 
 class ModelCheckpoint(Callback):
-    """Write checkpoints, from which ``fit(resume=path)`` continues as if never stopped.
+    """Write checkpoints, from which ``fit(resume=path)`` continues as if it had never stopped.
 
     Parameters
     ----------
     path : str or path
-        The file, replaced each time. It may contain {epoch} and {step}, also as {epoch:03d}: the
-        number of the epoch, and of the last complete step, in the run.
+        The file, replaced each time. It may contain {epoch} and {step}, with a format such as
+        {epoch:03d}; they are replaced by the numbers of the epoch and of the last complete step in
+        the run.
     every_epochs : int or None, default=1
         Write after epochs whose number is a multiple of this, and after the last one; None means
         never.
@@ -40,7 +41,7 @@ class ModelCheckpoint(Callback):
         the path needs {epoch} or {step}.
     mode : {"auto", "min", "max"}, default="auto"
         Whether smaller or larger values are better. "auto" is "max" for accuracy, top_5 (or another
-        number), precision, recall, f1 and r2, and "min" for all other measurements.
+        number), precision, recall, f1 and r2, and "min" for all other metrics.
 
     Attributes
     ----------
@@ -52,21 +53,21 @@ class ModelCheckpoint(Callback):
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described; from ``fit``, if nothing of that name is measured, or a
-        layer, loss, optimizer or schedule is user-defined, which files cannot store.
+        If an argument is not as described; from ``fit``, if ``history`` has no entry of that name,
+        or a layer, loss, optimizer or schedule is user-defined, which files cannot store.
     OSError
         From ``fit``, if a checkpoint cannot be written. The previous one is then intact, no
         incomplete file is left, and the model has the weights of the last complete step. The
-        training ends rather than continue without checkpoints.
+        run ends rather than continue without checkpoints.
 
     Notes
     -----
     A checkpoint is one safetensors file with a checksum. It is written next to the old one, flushed
-    to the disk and renamed, so a crash, SIGKILL or power failure at any moment leaves one of the
-    two. ``load_model`` reads it like any model file.
+    to the disk and renamed, so a crash, SIGKILL or power failure at any moment leaves either the
+    old file or the new one, complete. ``load_model`` reads it like any model file.
 
     With a large memory-mapped file (``np.memmap``), ``every_steps`` must be None, because nothing
-    can run between the steps of such a training.
+    can run between the steps of such a run.
 
     ModelCheckpoint is called after all other callbacks, whatever its place in the list. It writes
     nothing if a weight is not finite; the next step, or the end of the epoch, then raises
@@ -100,11 +101,14 @@ class ModelCheckpoint(Callback):
         if every_epochs is None and every_steps is None:
             raise ValueError("every_epochs and every_steps cannot both be None.")
         if monitor is not None and every_epochs is None:
-            raise ValueError("every_epochs cannot be None with a monitor, which epochs measure.")
+            raise ValueError(
+                "every_epochs cannot be None if monitor is set, because monitored values are "
+                "computed once per epoch."
+            )
         if monitor is not None and every_steps is not None:
             raise ValueError(
-                "every_steps cannot be set with a monitor, which epochs measure, got "
-                f"every_steps={every_steps!r}."
+                "every_steps cannot be set if monitor is set, because monitored values are "
+                f"computed once per epoch, got every_steps={every_steps!r}."
             )
         if keep is not None:
             keep = _checks.integer(keep, "keep", minimum=1)

@@ -19,7 +19,7 @@ _TAKEN = ("batch", "epoch")  # groups of curves
 
 
 class TensorBoard(Callback):
-    """Write measurements, histograms and pictures of the filters for ``tensorboard --logdir``.
+    """Write metrics, histograms and images of the filters for ``tensorboard --logdir``.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ class TensorBoard(Callback):
         Write the loss of the batch, the learning rate and the histograms after steps whose number
         is a multiple of this. None means never.
     images : bool, default=True
-        Whether to write a picture of the filters of the first layer, before the training and after
-        every epoch: the filters of a Conv2D, or the weights of a Dense whose inputs are whole
-        images (28 x 28 for 784 inputs). For other layers there is no picture.
+        Whether to write an image of the filters of the first layer, before the first epoch and
+        after every epoch: the filters of a Conv2D, or the weights of a Dense whose inputs are whole
+        images (28 x 28 for 784 inputs). For other layers there is no image.
     histograms : bool, default=True
         Whether to write, after every ``every_steps`` steps, the minimum, maximum, mean, standard
         deviation and histogram of the weights, biases and their gradients, pre-activations,
@@ -76,8 +76,9 @@ class TensorBoard(Callback):
 
     All values belong to the moment after the step. Gradients and activations are computed for the
     callback, because compiled plans keep neither. They use fixed samples instead of the batch of
-    the step, and fixed masks of Dropout. So histograms change only with the weights, and runs can
-    be compared. The callback does not change the training: its weights have the same bits without.
+    the step, and fixed dropout masks. So histograms change only with the weights, and runs can be
+    compared. The callback does not affect training: the weights are bit-for-bit the same without
+    it.
 
     Each event is in the file as soon as it happens, and the file is closed whenever ``fit`` ends. A
     resumed run continues in the same folder, where TensorBoard hides what was written after the
@@ -121,7 +122,7 @@ class TensorBoard(Callback):
         self._sets: dict[str, Any] = {}
 
     def on_train_begin(self) -> None:
-        """Check the samples, create the file, and write the texts and the first picture."""
+        """Check the samples, create the file, and write the texts and the first image."""
         self.close()
         self._sets = {
             name: self._checked(each, f"validation_data[{name!r}]", in_pieces=True)

@@ -1,6 +1,6 @@
 """The command ``fastmlp``: one module per subcommand, each with ``HELP``, ``add`` and ``run``.
 
-A user's mistake prints one line and gives exit status 2. A training that diverges or a gradient
+A user's mistake prints one line and gives exit status 2. A run that diverges or a gradient
 check that fails gives status 1, Ctrl-C gives status 130.
 """
 

@@ -96,7 +96,7 @@ KINDS = {
         "a list of integers such as [512, 256], or []",
     ),
     "positive integers": Kind(
-        "integers of at least 1, such as 1,10,100",
+        "positive integers, such as 1,10,100",
         _positive_integers,
         _list_of(lambda value: _is_integer(value) and value >= 1),
     ),

@@ -181,7 +181,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell_stopped(made: Sequence[callbacks.Callback]) -> None:
-    """Print the epoch of the weights if the training was stopped early."""
+    """Print the epoch of the weights if the run was stopped early."""
     for callback in made:
         if isinstance(callback, callbacks.EarlyStopping) and callback.stopped_epoch:
             end, best = callback.stopped_epoch, callback.best_epoch
@@ -210,7 +210,7 @@ def _complete(chosen: dict[str, Any]) -> dict[str, Any]:
     if chosen["loss"] not in ("cross_entropy", "binary_cross_entropy"):
         rate = _OF_OTHER_LOSSES  # because their gradients may have any size
     momentum = chosen["momentum"] or 0.0
-    if 0 <= momentum < 1:  # the optimizer refuses other values, with a message about momentum
+    if 0 <= momentum < 1:  # the optimizer rejects other values, with a message about momentum
         # A velocity accumulates up to 1 / (1 - momentum) gradients.
         rate = float(f"{rate * (1 - momentum):.6g}")
     given = {

@@ -101,7 +101,7 @@ class ByteStream:
 
 @contextmanager
 def open_bytes(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> Iterator[ByteStream]:
-    """Open a plain or gzip file; refuse an empty file and a web page saved in its place."""
+    """Open a plain or gzip file; reject an empty file and a web page saved in its place."""
     name = os.fspath(path)
     with open(path, "rb") as file:
         stream: BinaryIO = file

@@ -78,7 +78,7 @@ def load_cifar10(
 
     Notes
     -----
-    An npz file has arrays x_train, y_train, x_test, y_test (Keras's names) or train_images,
+    An npz file contains x_train, y_train, x_test, y_test (Keras's names) or train_images,
     train_labels, test_images, test_labels. Its images are bytes of shape (n, 32, 32, 3),
     (n, 3, 32, 32) or (n, 3072). A row of 3072 bytes holds three planes, as in the batches.
 

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: pictures of clothes in files with the names and formats of MNIST."""
+"""Fashion-MNIST: images of clothes in files with the names and formats of MNIST."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SINGLE_FILES = ("fashion-mnist.npz", "fashion_mnist.npz")
 
 
 def load_fashion_mnist(path: str | os.PathLike[str] | None = None) -> tuple[Split, Split]:
-    """Load the Fashion-MNIST pictures of clothes: 28 x 28 pixels, 10 classes.
+    """Load the Fashion-MNIST images of clothes: 28 x 28 pixels, 10 classes.
 
     Reads the four idx files (plain or ``.gz``), which have the same names as the MNIST files, or
     an npz file with arrays x_train, y_train, x_test, y_test.

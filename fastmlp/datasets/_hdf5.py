@@ -58,7 +58,7 @@ def load_hdf5(
     ImportError
         If h5py is missing. Install it with the extra ``fastmlp[data]``.
     KeyError
-        If the file has no data set of that name; the message lists the names it has.
+        If the file contains no data set of that name; the message lists the names it contains.
     FastmlpFormatError
         If the file is damaged or too large, or contains a feature that is refused: external and
         soft links, external storage, virtual data sets, references, objects, and filters other
@@ -126,7 +126,7 @@ class _Reader:
         for part in key.strip("/").split("/"):
             if not isinstance(here, self._h5py.Group) or part not in here.keys():
                 known = ", ".join(self.all(file, open_=False))[:200] or "none"
-                raise KeyError(f"{self._name}: no data set {key!r}; the file has: {known}")
+                raise KeyError(f"{self._name}: no data set {key!r}; the file contains: {known}")
             here = self._follow(here, part, key)
         if not isinstance(here, self._h5py.Dataset):
             raise self._error(key, "a data set", f"a {type(here).__name__}")

@@ -60,7 +60,7 @@ class Machine:
     def data(self, length: int) -> bytes | bytearray:
         """Return ``length`` bytes; a large block as a bytearray, the later memory of an array."""
         if length < 0:
-            raise self.error("a length of at least 0", str(length))
+            raise self.error("a non-negative length", str(length))
         return self.stream.read(length) if length <= LARGE else self.stream.read_large(length)
 
     def line(self) -> bytes:

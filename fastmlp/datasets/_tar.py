@@ -1,6 +1,6 @@
 """Tar archives, read as a stream of members without extracting files or following links.
 
-The reader accepts regular files and folders with plain names. It refuses links, devices, sparse
+The reader accepts regular files and folders with plain names. It rejects links, devices, sparse
 files, long names and paths outside the archive, because a data set has none of them. Names are
 compared with the names that a loader asks for and never reach the file system.
 """

@@ -1,4 +1,4 @@
-"""Toy data: points in the plane, bit for bit the same on every machine."""
+"""Toy data: 2-D points, bit for bit the same on every machine."""
 
 from __future__ import annotations
 

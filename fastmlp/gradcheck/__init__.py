@@ -140,7 +140,7 @@ def gradcheck(
     max_per_parameter : int, default=None
         Maximum number of elements to check per parameter, drawn by ``seed``; None checks all.
     seed : int, default=0
-        Key of the random draw.
+        Non-negative random seed for this draw.
     tolerance : float, default=1e-7
         Largest relative error that passes.
     sample_weight : array of shape (N,), default=None

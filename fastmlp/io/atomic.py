@@ -77,7 +77,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise the errors of ``write_atomically`` that do not depend on the data.
 
     Creates a file beside ``path`` and removes it. Checking permissions is not enough: even root
-    meets folders that cannot hold files, and names that are too long.
+    cannot create files in some folders, or files with names that are too long.
     """
     target = os.path.realpath(os.fspath(path))
     mode = _mode(target, os.fspath(path))
@@ -102,7 +102,7 @@ def _open(target: str, mode: int | None, path: str) -> tuple[str, str, int]:
 
 
 def _mode(target: str, path: str) -> int | None:
-    """Return the mode for a replacement, or None if there is no file; refuse other kinds."""
+    """Return the mode for a replacement, or None if there is no file; reject other kinds."""
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:

@@ -7,7 +7,7 @@ header lists the name, dtype, shape and offsets of every tensor. Its metadata ha
 bit.
 
 A checkpoint is a model file with two additions: the metadata entry "training", JSON with the
-progress of the training, and float32 or float64 tensors with names that begin with "training/".
+progress of the run, and float32 or float64 tensors with names that begin with "training/".
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write_model(
     values : dict of str to array
         The parameters, float32 or float64.
     training : dict, optional
-        The progress of the training, as plain values. Makes the file a checkpoint.
+        The progress of the run, as plain values. Makes the file a checkpoint.
     state : dict of str to array, optional
         The arrays of a checkpoint, float32 or float64; NaN and infinity are allowed.
 
@@ -85,7 +85,7 @@ def write_model(
     # safetensors writes metadata in random order; sorting makes equal models equal files.
     header = _dump_sorted(json.loads(content[8 : 8 + length]))
     data = content[8 + length :]
-    if len(header) > _MAX_HEADER:  # the reader would refuse it
+    if len(header) > _MAX_HEADER:  # the reader would reject it
         raise ValueError(
             f"the header of a model file must have at most {_MAX_HEADER} bytes, got {len(header)}."
         )
@@ -111,7 +111,7 @@ class ModelFile:
     config : dict
         The architecture as passed to ``write_model``; not checked here.
     training : dict or None
-        The progress of the training as passed to ``write_model``; None if the file is not a
+        The progress of the run as passed to ``write_model``; None if the file is not a
         checkpoint.
     shapes : dict of str to tuple of int
         Shapes of all tensors, by their names in the file.
@@ -156,7 +156,7 @@ class ModelFile:
     def check(self, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
         """Raise ValueError unless the model has exactly these tensors; allocates no tensors.
 
-        A checkpoint may have additional tensors for the state of the training.
+        A checkpoint may have additional tensors for the state of the run.
         """
         found = {name: shape for name, shape in self.shapes.items() if not self._is_state(name)}
         if found != dict(shapes):
@@ -315,5 +315,5 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 def _integers(value: Any, what: str) -> tuple[int, ...]:
     if not isinstance(value, list) or any(type(v) is not int or v < 0 for v in value):
-        raise ValueError(f"{what} must be a list of integers of at least 0")
+        raise ValueError(f"{what} must be a list of non-negative integers")
     return tuple(value)

@@ -126,6 +126,6 @@ def _filters(w: Any, like: Array) -> Array:
     filters = operand(w, "w", like.dtype)
     if filters.ndim != 4 or not filters.shape[0] * filters.shape[1]:
         raise ValueError(
-            f"w must have shape (kh, kw, C, F) with kh and kw of at least 1, got {filters.shape}."
+            f"w must have shape (kh, kw, C, F) with kh and kw at least 1, got {filters.shape}."
         )
     return filters

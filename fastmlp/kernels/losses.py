@@ -301,8 +301,8 @@ def _weights(value: Any, count: int, name: str, dtype: DType) -> Array:
         raise ValueError(f"{name} must have shape ({count},), got {weights.shape}.")
     if not (weights.min() >= 0 and weights.max() < math.inf):
         raise ValueError(
-            f"{name} must hold finite numbers of at least 0, got numbers from {weights.min():g} to "
-            f"{weights.max():g}."
+            f"{name} must contain finite, non-negative numbers, got numbers from "
+            f"{weights.min():g} to {weights.max():g}."
         )
     return weights
 

@@ -1,4 +1,4 @@
-"""Batch and layer normalisation: compiled, with checks."""
+"""Batch and layer normalization: compiled, with checks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ROW_MOMENTS = (layers.row_moments["float"], layers.row_moments["double"])
 def batch_norm(
     x: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5, out: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """Return x normalised over all axes but the last, and the mean and variance over them.
+    """Return x normalized over all axes but the last, and the mean and variance over them.
 
     Parameters
     ----------

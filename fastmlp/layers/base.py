@@ -1,4 +1,4 @@
-"""The base class of layers: shapes, parameters, forward and backward."""
+"""The base class of layers: shapes, parameters, forward and backward passes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class Training:
     seed : int
         Seed of the network.
     step : int
-        Number of the step over the life of the network, from 1. It changes from pass to pass.
+        Number of the step, counted from the creation of the network and starting at 1. It changes
+        from pass to pass.
     updates : bool
         Whether the pass is a training step, which changes the network. False for ``gradients``.
     """
@@ -36,7 +37,7 @@ class GradientSink(Protocol):
     """Receiver of the gradients of a layer's parameters, where possible as factors of a product.
 
     The receiver may compute and store the gradient, or update the parameter without storing the
-    gradient. The layer does not know which.
+    gradient. This makes no difference to the layer.
     """
 
     def product(self, parameter: Parameter, x: Array, dz: Array) -> None:

@@ -50,8 +50,8 @@ class Dense(Layer):
     Notes
     -----
     Samples have shape (I,) and outputs shape (O,). The forward pass takes N*I*O multiply-adds, the
-    backward pass twice as many (once as many in the first layer of a network). A training step
-    stores the output, and also the pre-activation if the derivative needs it.
+    backward pass twice as many, or as many as the forward pass in the first layer of a network. A
+    training step stores the output, and also the pre-activation if the derivative needs it.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class Dense(Layer):
         sink: GradientSink,
         need_dx: bool,
     ) -> Array | None:
-        """Return the input gradient, (N, O) -> (N, I); pass the others to ``sink``."""
+        """Return the gradient of the input; pass the gradients of the parameters to ``sink``."""
         dz = self.activation.backward(ops, dy, workspace.saved)
         dx = None
         if need_dx:

@@ -34,11 +34,11 @@ class Dropout(Layer):
     Notes
     -----
     Samples may have any shape. The mask is a function of the network's seed, the layer's position
-    in the network, the step number over the life of the network (``model.steps_done + 1``), the
-    sample's position in the batch and the element's position in the sample. So the masks of a run
-    are the same on both backends, for any number of threads, and after resuming from a file. Masks
-    are not stored. The backward pass draws them again, and between two dense layers they are
-    applied in the same pass as the matrix products.
+    in the network, the step number counted from the creation of the network
+    (``model.steps_done + 1``), the sample's position in the batch and the element's position in the
+    sample. So the masks of a run are the same on both backends, for any number of threads, and
+    after resuming from a file. Masks are not stored. The backward pass draws them again, and
+    between two dense layers they are applied in the same pass as the matrix products.
 
     ``model.gradients`` and ``gradcheck`` use the mask of the first step.
 

@@ -54,11 +54,10 @@ class Embedding(Layer):
     Samples have shape (L,). The default initial values are N(0, 1), as in PyTorch; Keras uses
     ``init="uniform"``.
 
-    A step updates all rows, as in PyTorch with ``sparse=False``; the gradient of a row that the
-    batch does not use is zero. So with momentum such a row keeps moving, and a step of Adam takes
-    V * D operations however few rows the batch uses. If the update rule does not change rows with a
-    zero gradient, a step updates only the rows that the batch uses: SGD without momentum and
-    Adagrad, both without weight decay and penalties.
+    In general a step updates all rows, as in PyTorch with ``sparse=False``; the gradient of a row
+    that is not in the batch is zero. So with momentum such a row keeps moving, and a step of Adam
+    takes V * D operations however few rows the batch uses. The exceptions are SGD without momentum
+    and Adagrad, both without weight decay and penalties: they update only the rows in the batch.
 
     Examples
     --------

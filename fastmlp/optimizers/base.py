@@ -177,7 +177,7 @@ class Optimizer:
         Parameters
         ----------
         first_step : int
-            Number of the first of these steps; a training starts with step 1.
+            Number of the first of these steps; a run starts with step 1.
         rates : float64 array of shape (count,)
             Learning rates of the steps.
 

@@ -2,8 +2,8 @@
 
 An optimizer takes a number, one of these schedules, or any function of the step. A schedule is
 evaluated for all steps of an epoch before the epoch starts, so it costs nothing during the steps.
-It holds only settings. What it remembers, such as the best loss so far, is stored with the state of
-the optimizer.
+It holds only settings. Its state, such as the best loss so far, is stored with the state of the
+optimizer.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Schedule:
         raise NotImplementedError
 
     def __call__(self, time: int) -> float:
-        """Return the learning rate at one time, in a training without any measurement so far."""
+        """Return the learning rate at one time, in a run without any metric so far."""
         return float(self.values(np.array([_checks.integer(time, "time", minimum=0)]), {})[0])
 
     def rates(self, steps: Array, epochs: Array, memory: Memory) -> Array:
@@ -456,7 +456,7 @@ def rates(rate: Any, first: int, epoch: int, steps: int, epochs: int, memory: Me
     steps, epochs : int
         Number of steps per epoch, and number of epochs.
     memory : dict
-        What the schedule remembers.
+        The state of the schedule.
 
     Returns
     -------
@@ -465,7 +465,7 @@ def rates(rate: Any, first: int, epoch: int, steps: int, epochs: int, memory: Me
     Raises
     ------
     ValueError
-        If a rate is not a finite number of at least 0; the message gives the number of the step.
+        If a rate is not a finite, non-negative number; the message gives the number of the step.
     """
     if isinstance(rate, float):
         return np.full(steps * epochs, rate)
@@ -501,7 +501,7 @@ def _number(value: Any, step: int) -> float:
 
 def _no_rate(value: Any, step: int) -> ValueError:
     return ValueError(
-        "learning_rate: the schedule must return a finite number of at least 0, "
+        "learning_rate: the schedule must return a finite, non-negative number, "
         f"got {value!r} at step {step}."
     )
 

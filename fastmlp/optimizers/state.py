@@ -30,7 +30,7 @@ class OptimizerState:
     learning_rate : float
         Learning rate of the current step, or of the last one.
     memory : dict of str to float
-        What the learning-rate schedule remembers.
+        The state of the learning-rate schedule.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

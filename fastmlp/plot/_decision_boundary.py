@@ -1,4 +1,4 @@
-"""The decision boundary of a classifier of points in the plane."""
+"""The decision boundary of a classifier of 2-D points."""
 
 from __future__ import annotations
 

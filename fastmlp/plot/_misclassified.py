@@ -52,8 +52,8 @@ def misclassified(
     Returns
     -------
     ax : matplotlib Axes
-        Above each image stand the true label, the predicted label and its probability. The worst
-        image is the one whose true label has the smallest probability.
+        The title of each image gives the true label, the predicted label and its probability. The
+        worst image is the one whose true label has the smallest probability.
 
     Raises
     ------
@@ -185,8 +185,8 @@ def _whole(labels: Array, name: str) -> Array:
         index = int(wrong.argmax())
         hint = " Probabilities need shape (N, C) or (N, 1)." if labels.dtype.kind == "f" else ""
         raise ValueError(
-            f"{name} must hold integer labels of at least 0, got {labels[index].item()!r} at index "
-            f"{index}.{hint}"
+            f"{name} must contain non-negative integer labels, got {labels[index].item()!r} at "
+            f"index {index}.{hint}"
         )
     return labels.astype(np.int64)
 

@@ -69,7 +69,7 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01, out: Array | None = No
 def leaky_relu_backward(
     dy: Array, y: Array, *, negative_slope: float = 0.01, out: Array | None = None
 ) -> Array:
-    """Return dy where y is positive, else ``negative_slope * dy``, for a slope of at least 0."""
+    """Return dy where y is positive, else ``negative_slope * dy``, for a non-negative slope."""
     return np.multiply(dy, _slope(y, negative_slope), out=out)
 
 

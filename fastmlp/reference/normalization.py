@@ -1,6 +1,6 @@
-"""Batch and layer normalisation in plain numpy.
+"""Batch and layer normalization in plain numpy.
 
-``layer_norm`` normalises along the last axis. ``batch_norm`` normalises each of the F features of
+``layer_norm`` normalizes along the last axis. ``batch_norm`` normalizes each of the F features of
 the last axis over all other axes. Sums are in float64.
 """
 
@@ -26,7 +26,7 @@ __all__ = [
 def batch_norm(
     x: Array, gamma: Array, beta: Array, *, epsilon: float = 1e-5, out: Array | None = None
 ) -> tuple[Array, Array, Array]:
-    """Return x normalised over all axes but the last, and the mean and variance over them.
+    """Return x normalized over all axes but the last, and the mean and variance over them.
 
     ``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`` (Ioffe and Szegedy 2015), for x
     (..., F) and gamma, beta (F,). The variance divides by the number of rows. Mean and variance are

@@ -63,7 +63,7 @@ def html(
     model : Sequential
         The model after training.
     history : History
-        History of the training; it may have no complete epoch.
+        History of the run; it may have no complete epoch.
     title : str
         Name of the data.
     settings : dict of str to dict

@@ -1,4 +1,4 @@
-"""Samples as PNG pictures inside a page, written with zlib alone."""
+"""Samples as PNG images inside a page, written with zlib alone."""
 
 from __future__ import annotations
 

@@ -259,7 +259,8 @@ def test_ctrl_c_between_steps_ends_the_run_after_that_step(model, toy):
         (lambda: fm.ModelCheckpoint("a", every_steps=2.5), "every_steps must be an integer"),
         (
             lambda: fm.ModelCheckpoint("a", every_steps=2, monitor="loss"),
-            "every_steps cannot be set with a monitor, which epochs measure, got every_steps=2.",
+            "every_steps cannot be set if monitor is set, because monitored values are computed once "
+            "per epoch, got every_steps=2.",
         ),
         (lambda: fm.ModelCheckpoint("a", keep=0), "keep must be at least 1, got 0."),
         (
@@ -267,7 +268,10 @@ def test_ctrl_c_between_steps_ends_the_run_after_that_step(model, toy):
             "path must contain {epoch} or {step} if keep is not 1, got a.",
         ),
         (lambda: fm.LearningRateLogger(0), "every_steps must be at least 1, got 0."),
-        (lambda: fm.CSVLogger("a", ", "), "separator must be one character, got ', '."),
+        (
+            lambda: fm.CSVLogger("a", ", "),
+            "separator must be a single character other than a quote or a line break, got ', '.",
+        ),
     ],
 )
 def test_arguments_are_checked(make, message):

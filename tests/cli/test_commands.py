@@ -299,7 +299,7 @@ def test_divergence_gives_advice_and_status_1(tmp_path, run):
         (["evaluate", "MODEL", "--part", "third"], "digits has no part 'third'; it has train, valid, test."),
         (["evaluate", "MODEL", "--metrics", "mse"], "metrics: mse needs a regression loss"),
         (["gradcheck", "--n", "1,2"], "--n needs --layer NAME"),
-        *((["gradcheck", "--layer", "dense_0", "--n", n], "--n must be integers of at least 1, such as")
+        *((["gradcheck", "--layer", "dense_0", "--n", n], "--n must be positive integers, such as")
           for n in ("none", "0", "a", "")),
         (["gradcheck", "--samples", 0], "--samples must be at least 1, got 0."),
         (["gradcheck", "--loss", ""], "loss must be one of cross_entropy"),

@@ -49,7 +49,7 @@ def test_hdf5(arrays, tmp_path, run):
     assert "36 samples to train, 4 to validate" in out
     assert "40 samples" in run("evaluate", model, path, *named).out
     err = run("train", path, "--x", "nothing").err
-    assert "no data set 'nothing'; the file has: group/" in err
+    assert "no data set 'nothing'; the file contains: group/" in err
     assert err.count("\n") == 1
 
 

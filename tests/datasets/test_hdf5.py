@@ -62,9 +62,9 @@ def test_unknown_and_wrong_keys(tmp_path: Path) -> None:
         file["group/x"], file["y"] = np.zeros(3), np.zeros(3)
     with pytest.raises(KeyError) as error:
         load_hdf5(path, "y", "group/z")
-    assert error.value.args == (f"{path}: no data set 'group/z'; the file has: group/x, y",) or (
-        error.value.args == (f"{path}: no data set 'group/z'; the file has: y, group/x",)
-    )
+    assert error.value.args == (
+        f"{path}: no data set 'group/z'; the file contains: group/x, y",
+    ) or (error.value.args == (f"{path}: no data set 'group/z'; the file contains: y, group/x",))
     with pytest.raises(KeyError, match="no data set 'y/x'"):
         load_hdf5(path, "y/x")
     with pytest.raises(FastmlpFormatError, match="expected a data set, got a Group"):

@@ -237,10 +237,13 @@ def test_hostile_header(path, header, message):
     [
         ({"dtype": "F16"}, "must be F32 or F64, got 'F16'"),
         ({"dtype": ["F32"]}, "must be F32 or F64, got"),
-        ({"shape": [True, 4]}, "the shape of 'dense_0.weight' must be a list of integers"),
-        ({"shape": [3.0, 4]}, "must be a list of integers"),
-        ({"shape": [-3, -4]}, "must be a list of integers"),
-        ({"shape": "34"}, "must be a list of integers"),
+        (
+            {"shape": [True, 4]},
+            "the shape of 'dense_0.weight' must be a list of non-negative integers",
+        ),
+        ({"shape": [3.0, 4]}, "must be a list of non-negative integers"),
+        ({"shape": [-3, -4]}, "must be a list of non-negative integers"),
+        ({"shape": "34"}, "must be a list of non-negative integers"),
         ({"shape": [1] * 9}, "got 9 and 2"),
         ({"shape": [2**62, 2**62]}, "the offsets of tensor .* do not match its shape"),
         ({"data_offsets": [0, 4]}, "the offsets of tensor .* do not match its shape"),

@@ -58,8 +58,8 @@ DY = np.ones((2, 4, 4, 4), np.float32)
     [
         (lambda: kernels.conv2d(X[0], W), ValueError, "x must have shape (N, H, W, C) with at least one pixel, got (5, 6, 3)."),
         (lambda: kernels.conv2d(X[:, :0], W), ValueError, "x must have shape (N, H, W, C) with at least one pixel, got (2, 0, 6, 3)."),
-        (lambda: kernels.conv2d(X, W[0]), ValueError, "w must have shape (kh, kw, C, F) with kh and kw of at least 1, got (3, 3, 4)."),
-        (lambda: kernels.conv2d(X, W[:0]), ValueError, "w must have shape (kh, kw, C, F) with kh and kw of at least 1, got (0, 3, 3, 4)."),
+        (lambda: kernels.conv2d(X, W[0]), ValueError, "w must have shape (kh, kw, C, F) with kh and kw at least 1, got (3, 3, 4)."),
+        (lambda: kernels.conv2d(X, W[:0]), ValueError, "w must have shape (kh, kw, C, F) with kh and kw at least 1, got (0, 3, 3, 4)."),
         (lambda: kernels.conv2d(X, W[:, :, :2]), ValueError, "x and w must have shapes (N, H, W, C) and (kh, kw, C, F), got (2, 5, 6, 3) and (2, 3, 2, 4)."),
         (lambda: kernels.conv2d(X, W.astype(float)), TypeError, "w must have the dtype of the other arrays, float32, got float64."),
         (lambda: kernels.conv2d(X, W, np.ones(3, np.float32)), ValueError, "b must have shape (4,), got (3,)."),

@@ -235,7 +235,7 @@ def test_a_function_that_gives_no_rate(value, shown, backend, toy):
     model.backend = backend
     optimizer = fm.SGD(lambda step: 0.1 if step != 4 else value)
     message = (
-        "^learning_rate: the schedule must return a finite number of at least 0, "
+        "^learning_rate: the schedule must return a finite, non-negative number, "
         f"got {shown} at step 4.$"
     )
     with pytest.raises(ValueError, match=message):

@@ -125,7 +125,7 @@ LOGITS = PROBABILITIES * 10
         ),
         (
             (X, TRUE, PROBABILITIES[:, 0]), ValueError,
-            "y_pred must hold integer labels of at least 0, got 0.8 at index 0. Probabilities need "
+            "y_pred must contain non-negative integer labels, got 0.8 at index 0. Probabilities need "
             "shape (N, C) or (N, 1).",
         ),
         (
@@ -133,7 +133,7 @@ LOGITS = PROBABILITIES * 10
             "y_true must hold integer labels from 0 to 2 (the model has 3 outputs), got 3 at index 2.",
         ),
         ((X, TRUE[:5], TRUE), ValueError, "y_true must have shape (6,), one label per image, got (5,)."),
-        ((X, -TRUE, TRUE), ValueError, "y_true must hold integer labels of at least 0, got -1 at index 1."),
+        ((X, -TRUE, TRUE), ValueError, "y_true must contain non-negative integer labels, got -1 at index 1."),
         ((X, TRUE, TRUE, 0), ValueError, "count must be at least 1, got 0."),
         ((X, TRUE, TRUE, 2.5), TypeError, "count must be an integer, got 2.5 of type float."),
     ],

@@ -411,7 +411,7 @@ def test_too_few_batches(backend, toy):
     model = make(backend)
     with pytest.raises(
         ValueError,
-        match=r"^epoch 2: x must give 3 batches per epoch \(steps_per_epoch\), got 2 \(5 in total\)\.",
+        match=r"^epoch 2: x must yield 3 batches per epoch \(steps_per_epoch\), got 2 \(5 in total\)\.",
     ):
         model.fit(iter(Batches(*toy)), epochs=4, steps_per_epoch=3)
     assert len(model.history.epochs) == 1
@@ -421,16 +421,16 @@ def test_too_few_batches(backend, toy):
 
 
 def test_no_batch(backend, toy):
-    with pytest.raises(ValueError, match="epoch 1: x must give at least one batch, got none"):
+    with pytest.raises(ValueError, match="epoch 1: x must yield at least one batch, got none"):
         make(backend).fit([])
     once = iter(Batches(*toy))
-    with pytest.raises(ValueError, match="epoch 2: x must give at least one batch, got none"):
+    with pytest.raises(ValueError, match="epoch 2: x must yield at least one batch, got none"):
         make(backend).fit(lambda: once, epochs=3)
-    with pytest.raises(ValueError, match="x must give at least one batch, got none"):
+    with pytest.raises(ValueError, match="x must yield at least one batch, got none"):
         make(backend).evaluate([])
-    with pytest.raises(ValueError, match="x must give at least one batch, got none"):
+    with pytest.raises(ValueError, match="x must yield at least one batch, got none"):
         make(backend).predict(iter([]))
-    with pytest.raises(ValueError, match="validation_data must give at least one batch"):
+    with pytest.raises(ValueError, match="validation_data must yield at least one batch"):
         make(backend).fit(*toy, validation_data=lambda: [])
 
 
@@ -456,7 +456,7 @@ WRONG = {
         (X, Y, np.ones(4)),
         "sample_weight must be None, as in the first batch, got an array",
     ),
-    "bad weights": ((X, Y, -np.ones(4)), "sample_weight must hold finite numbers of at least 0"),
+    "bad weights": ((X, Y, -np.ones(4)), "sample_weight must contain finite, non-negative numbers"),
     "words": ((X, ["a"] * 4), "batch 2 of x: y must be an array of numbers, got 'a' at index 0"),
 }
 
@@ -485,16 +485,16 @@ def test_a_batch_too_small_for_a_layer(backend):
         ({"x": X}, "y is required when x is an array"),
         ({"x": "abc"}, "y is required when x is an array"),
         ({"x": 3}, "y is required when x is an array"),
-        ({"batch_size": 16}, "batch_size must be left out when x gives batches, got batch_size=16"),
-        ({"sample_weight": np.ones(4)}, "sample_weight must be left out when x gives batches"),
+        ({"batch_size": 16}, "batch_size must be omitted when x yields batches, got batch_size=16"),
+        ({"sample_weight": np.ones(4)}, "sample_weight must be omitted when x yields batches"),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1, got 0"),
         ({"steps_per_epoch": 1.5}, "steps_per_epoch must be an integer, got 1.5"),
         ({"x": iter([(X, Y)])}, "steps_per_epoch is required to train 2 epochs from an iterator"),
         (
             {"x": X, "y": Y, "steps_per_epoch": 3},
-            "steps_per_epoch can be set only when x gives batches",
+            "steps_per_epoch can be set only when x yields batches",
         ),
-        ({"x": iter([(X, Y)]), "y": Y}, "y must be left out when x gives"),
+        ({"x": iter([(X, Y)]), "y": Y}, "y must be omitted when x yields"),
         ({"validation_data": iter([(X, Y)])}, "validation_data cannot be an iterator"),
         ({"loss": fm.BinaryCrossEntropy(), "x": lambda: 3}, "x must return an iterable of batches"),
     ],
