@@ -499,7 +499,7 @@ def _short(value: Any) -> str:
 def refuse_old_names(kind: type[Any], renamed: Mapping[str, str]) -> None:
     """Check that a class defines no method under an old name."""
     for old, new in renamed.items():
-        if old in vars(kind):
+        if hasattr(kind, old):
             raise TypeError(
                 f"{kind.__name__} defines {old}, which is called {new} now. Rename the method."
             )

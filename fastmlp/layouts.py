@@ -388,6 +388,11 @@ def _with_parameters(model: Network) -> list[tuple[Layer, _Image | None]]:
     found: list[tuple[Layer, _Image | None]] = []
     image = None
     for layer in model.layers:
+        if isinstance(layer, Flatten) and type(layer) is not Flatten:
+            raise TypeError(
+                "model must flatten images with Flatten itself, because a subclass may use another "
+                f"order, got {layer.name} {layer!r}."
+            )
         if isinstance(layer, Flatten) and len(layer.input_shape or ()) == 3:
             height, width, channels = layer.input_shape or (0, 0, 0)
             image = height, width, channels

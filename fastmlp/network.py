@@ -433,9 +433,15 @@ class Network:
 
     @property
     def output_activation(self) -> str:
-        """Name of the activation of the last layer; "linear" if it has none."""
+        """Name of the activation of the last layer; "linear" if it has none.
+
+        A subclass with its own ``forward`` counts as linear, because what it applies is not known.
+        """
         last = self.layers[-1]
-        return last.activation.name if isinstance(last, (Dense, Conv2D, Activation)) else "linear"
+        for kind in (Dense, Conv2D, Activation):
+            if isinstance(last, kind) and type(last).forward is kind.forward:
+                return last.activation.name
+        return "linear"
 
     def summary(self) -> str:
         """Return a table of the layers with their output shapes and numbers of parameters."""

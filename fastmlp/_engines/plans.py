@@ -115,28 +115,30 @@ class Plan:
         labels, targets = self.begin(x, y, None, weights)
         losses, seconds, correct = np.empty(1), np.empty(1), np.empty(1, np.int64)
         steps = -(-len(x) // self.rows)
-        found = self.program.run(
-            x,
-            len(x),
-            self.rows,
-            sample_bytes=self.sample_bytes,
-            in_place=not self.gather,
-            x_row=self.features,
-            labels=labels,
-            targets=targets,
-            weights=weights,
-            out=out,
-            counts=counts,
-            poll=poll,
-            interval=_POLL_SECONDS,
-            every_step=self.asks_python,
-            steps_between=self.steps_between,
-            threads=self.threads_of_call(steps),
-            epoch_loss=losses,
-            epoch_seconds=seconds,
-            epoch_correct=correct,
-        )
-        self.end()
+        try:
+            found = self.program.run(
+                x,
+                len(x),
+                self.rows,
+                sample_bytes=self.sample_bytes,
+                in_place=not self.gather,
+                x_row=self.features,
+                labels=labels,
+                targets=targets,
+                weights=weights,
+                out=out,
+                counts=counts,
+                poll=poll,
+                interval=_POLL_SECONDS,
+                every_step=self.asks_python,
+                steps_between=self.steps_between,
+                threads=self.threads_of_call(steps),
+                epoch_loss=losses,
+                epoch_seconds=seconds,
+                epoch_correct=correct,
+            )
+        finally:
+            self.end()
         return PassResult(*found[:5])
 
     def begin(
@@ -314,12 +316,12 @@ class PlanEngine:
                 epoch_correct=corrects,
             )
         finally:  # also if Python raised between two steps
+            plan.end()
             ended, samples = plan.program.progress
             taken = ended * steps + (-(-samples // batch) if ended < epochs else 0)
             network.steps_done = before + taken - skipped
             state.end_run(taken)
             plan.changed()
-        plan.end()
         self.give_back(key, plan)
         at_ends = rates[steps - 1 :: steps][:complete]
         columns = Epochs(losses[:complete], corrects[:complete], seconds[:complete], at_ends)

@@ -50,7 +50,9 @@ class RunInfo(Protocol):
         """Yield the parameters, gradients and activations of all layers for some samples.
 
         The arguments are as ``probe`` returns them. The model is not changed. Each item is (layer,
-        kind, values); see ``fastmlp._engines.layer_values`` for the kinds.
+        kind, values). The kinds are "weight" and the other names of parameters and buffers,
+        "pre_activation", "activation" or (after pooling) "pooled_activation", and
+        "weight_gradient" and so on.
         """
 
     def check_checkpoint(self) -> None:

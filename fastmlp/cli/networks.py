@@ -71,7 +71,7 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
             "--conv and pooling are for images (H, W) or (H, W, C), but the samples have shape "
             f"{sample_shape}."
         )
-    layers: list[kinds.Layer] = [_standardize()] if chosen.get("standardize") else []
+    layers: list[kinds.Layer] = [kinds.Standardize()] if chosen.get("standardize") else []
 
     def add_linear(kind: Any, *arguments: Any, **options: Any) -> None:
         if chosen["batch_norm"]:
@@ -100,15 +100,6 @@ def make(chosen: Mapping[str, Any], sample_shape: Shape, n_outputs: int, scale: 
     model = models.Sequential(layers, shape, chosen["dtype"], chosen["seed"], scale=scale)
     model.backend = chosen["backend"]
     return model
-
-
-def _standardize() -> Any:
-    import fastmlp
-
-    kind: Any = getattr(fastmlp, "Standardize", None)
-    if kind is None:
-        raise ValueError("--standardize: this version of fastmlp has no Standardize.")
-    return kind()
 
 
 def initializer(activation: str) -> str:

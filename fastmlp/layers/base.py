@@ -158,7 +158,7 @@ class Layer:
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
-        # A class that still overrides a method of 0.1.0 would be ignored.
+        # The name before the release of 0.1.0: a class that overrides it would be ignored silently.
         _checks.refuse_old_names(cls, {"kink_sides": "active_pieces"})
 
     def __init__(

@@ -13,7 +13,8 @@ from fastmlp._types import Array, DType, Shape
 __all__ = ["Loss"]
 
 
-# Methods that had other names in 0.1.0; a class that still overrides them would be ignored.
+# Names of methods from before the release of 0.1.0. A method under an old name would be ignored
+# silently.
 _RENAMED = {
     "answers": "predictions_per_sample",
     "right": "count_correct",

@@ -9,7 +9,18 @@ import numpy as np
 
 from fastmlp import _checks
 from fastmlp._types import Array
-from fastmlp.layers import Conv2D, Dense, Layer
+from fastmlp.layers import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GaussianNoise,
+    Layer,
+    LayerNorm,
+    Standardize,
+)
 from fastmlp.network import Network, find_layer
 
 from ._figure import colour_bar, make_axes, open_axes
@@ -24,8 +35,7 @@ __all__ = ["filters"]
 _SIDE = 6.5  # inches
 _COUNT, _CHANNELS = 64, 32
 # Layers that keep the order of the features: after them a feature is still a pixel of the image.
-_IN_PLACE = ("Activation", "BatchNorm", "Dropout", "Flatten", "GaussianNoise", "LayerNorm",
-             "Standardize")  # fmt: skip
+_IN_PLACE = (Activation, BatchNorm, Dropout, Flatten, GaussianNoise, LayerNorm, Standardize)
 
 
 class _Tiles(NamedTuple):
@@ -122,7 +132,7 @@ def _seen(model: Network, layer: Layer) -> tuple[int, int, int] | None:
 
     A flat input is interpreted as an image if it has s * s or, failing that, 3 * s * s elements.
     """
-    if any(type(below).__name__ not in _IN_PLACE for below in model.layers[: layer.number]):
+    if any(type(below) not in _IN_PLACE for below in model.layers[: layer.number]):
         return None
     shape = model.input_shape
     if len(shape) == 3 and shape[2] in (1, 3):

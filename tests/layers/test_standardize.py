@@ -12,7 +12,7 @@ import pytest
 
 import fastmlp as fm
 from fastmlp import _memmap
-from fastmlp._plan import narrow as plan_lanes
+from fastmlp._plan import narrow
 
 
 def data(n=150, dtype=np.float64):
@@ -108,7 +108,7 @@ def test_it_is_part_of_the_gather(monkeypatch):
     model = make("kernels")
     model.layers[0].adapt(data()[0])
     assert model.plan(32, "predict").operations[0].fused == ["standardize_0"]
-    monkeypatch.setattr(plan_lanes, "_NARROW", 0)
+    monkeypatch.setattr(narrow, "_NARROW", 0)
     model = make("kernels")
     model.layers[0].adapt(data()[0])
     first = model.plan(32).operations[0]

@@ -13,7 +13,7 @@ from comparing import near
 
 import fastmlp as fm
 from fastmlp import losses
-from fastmlp._plan import narrow as plan_lanes
+from fastmlp._plan import narrow
 from fastmlp.losses import LOSSES, Loss
 
 CLASSES = 5
@@ -23,7 +23,7 @@ CLASSES = 5
 def layout(request, monkeypatch):
     """Run each test with samples in lanes and in rows: the networks here are narrow."""
     if request.param == "rows":
-        monkeypatch.setattr(plan_lanes, "_NARROW", 0)
+        monkeypatch.setattr(narrow, "_NARROW", 0)
 
 
 KINDS = [

@@ -7,7 +7,7 @@ import pytest
 from comparing import near
 
 import fastmlp as fm
-from fastmlp._plan import narrow as plan_lanes
+from fastmlp._plan import narrow
 from fastmlp.activations import ACTIVATIONS
 from fastmlp.optimizers import Optimizer
 
@@ -32,7 +32,7 @@ def pair(layers, inputs, loss, dtype="float64", optimizer=None, scale=1.0):
         model.backend = backend
         model.compile(loss=loss, optimizer=optimizer or fm.SGD(0.1, momentum=0.5))
         models.append(model)
-    assert plan_lanes.is_narrow(models[0])
+    assert narrow.is_narrow(models[0])
     return models
 
 
@@ -226,7 +226,7 @@ def test_threads_share_samples_and_change_no_bit(threads, eager_threads):
 )
 def test_which_networks_are_narrow(layers, inputs, narrow):
     model = fm.Sequential(layers, inputs)
-    assert plan_lanes.is_narrow(model) is narrow
+    assert narrow.is_narrow(model) is narrow
     lines = str(model.plan(16, purpose="predict")).splitlines()
     assert any(line.startswith("gather") for line in lines) is narrow
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from comparing import BACKENDS, near, same_runs, values
@@ -276,3 +279,35 @@ def test_python_in_a_plan_has_subnormal_numbers(toy):
     model.fit(*toy, epochs=1)
     assert min(seen) > 0
     assert np.float64(1e-308) / 1024 > 0
+
+
+class Fails(fm.Layer):
+    """Raises in forward where told to."""
+
+    fails = False
+
+    def forward(self, ops, x, workspace):
+        if self.fails:
+            raise RuntimeError("as told")
+        return x
+
+    def backward(self, ops, dy, workspace, sink, need_dx):
+        return dy
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate", "fit", "gradients"])
+def test_the_arrays_of_a_call_that_failed_are_released(call):
+    model = fm.Sequential([fm.Dense(4), Fails(), fm.Dense(3)], 5)
+    x, y = np.ones((40, 5), np.float32), np.arange(40) % 3
+    model.fit(x, y, epochs=1, verbose=0)
+    model.layers[1].fails = True
+    arguments = {"predict": (x,), "fit": (x, y, 1, 40)}.get(call, (x, y))
+    gc.disable()  # a plan with Python parts is a cycle; memory must not wait for the collector
+    try:
+        with pytest.raises(RuntimeError, match="as told"):
+            getattr(model, call)(*arguments)
+        released = weakref.ref(x)
+        del x, arguments
+        assert released() is None
+    finally:
+        gc.enable()

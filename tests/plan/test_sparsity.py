@@ -9,7 +9,7 @@ import fastmlp as fm
 from fastmlp._engines import engine
 
 pytest.importorskip("fastmlp.kernels", reason="not built", exc_type=ImportError)
-from fastmlp._plan import sparsity as plan_lists
+from fastmlp._plan import sparsity
 
 OPTIMIZERS = [
     fm.SGD(0.1),
@@ -214,17 +214,17 @@ def test_it_is_left_where_it_does_not_pay(layers, x):
 
 def test_the_share_is_that_of_the_samples_looked_at():
     model = network(lambda: [fm.Dense(10_000_000 // 784)], 784)
-    most = plan_lists.most_listed(model)
+    most = sparsity.most_listed(model)
     assert 0.55 < most < 0.6
     x = samples(5000, 784)
-    assert plan_lists.leaves_zeros(x, 32, most)
-    assert not plan_lists.leaves_zeros(x, 4, most)
-    assert not plan_lists.leaves_zeros(x, 4000, most)
+    assert sparsity.leaves_zeros(x, 32, most)
+    assert not sparsity.leaves_zeros(x, 4, most)
+    assert not sparsity.leaves_zeros(x, 4000, most)
     x[:, ::4] = 1
-    assert plan_lists.leaves_zeros(x, 32, most)
+    assert sparsity.leaves_zeros(x, 32, most)
     x[:, ::2] = 1
-    assert not plan_lists.leaves_zeros(x, 32, most)
-    assert plan_lists.most_listed(network(lambda: [fm.Dense(32)], 784)) == 0
+    assert not sparsity.leaves_zeros(x, 32, most)
+    assert sparsity.most_listed(network(lambda: [fm.Dense(32)], 784)) == 0
 
 
 @pytest.mark.parametrize("x", [np.zeros((9, 64), np.float16), np.zeros((8, 64)), np.zeros((9, 63))])

@@ -736,3 +736,28 @@ def test_a_method_under_an_old_name_is_refused():
     for base in (fm.Layer, fm.Dense, fm.Loss):
         with pytest.raises(TypeError, match=r"^Old defines kink_sides, .* Rename the method\.$"):
             type("Old", (base,), {"kink_sides": lambda *arguments: None})
+
+
+def test_the_activation_of_a_layer_with_another_forward_is_not_trusted(backend):
+    class Logits(fm.Dense):
+        def forward(self, ops, x, workspace):
+            return ops.dense(x, self.weight.value, self.bias.value)
+
+    class Named(fm.Dense):
+        pass
+
+    x = np.eye(4)
+    for kind, name in ((Logits, "linear"), (Named, "softmax"), (fm.Dense, "softmax")):
+        model = fm.Sequential([kind(3, activation="softmax")], 4)
+        model.backend = backend
+        assert model.output_activation == name
+        np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_layouts_do_not_guess_the_order_of_another_flatten():
+    class ChannelsFirst(fm.Flatten):
+        pass
+
+    model = fm.Sequential([fm.Conv2D(2, 3), ChannelsFirst(), fm.Dense(3)], (5, 5, 1))
+    with pytest.raises(TypeError, match=r"^model must flatten images with Flatten itself"):
+        fm.layouts.to_torch(model, ["0.weight", "0.bias", "2.weight", "2.bias"])
