@@ -209,7 +209,7 @@ def test_threads_share_samples_and_change_no_bit(threads, eager_threads):
 
 
 @pytest.mark.parametrize(
-    ("layers", "inputs", "narrow"),
+    ("layers", "inputs", "expected"),
     [
         ([fm.Dense(32), fm.Dense(2)], 32, True),
         ([fm.Dense(33), fm.Dense(2)], 2, False),
@@ -224,11 +224,11 @@ def test_threads_share_samples_and_change_no_bit(threads, eager_threads):
         ([fm.Embedding(9, 3, combine="sum"), fm.Dense(2)], 4, False),
     ],
 )
-def test_which_networks_are_narrow(layers, inputs, narrow):
+def test_which_networks_are_narrow(layers, inputs, expected):
     model = fm.Sequential(layers, inputs)
-    assert narrow.is_narrow(model) is narrow
+    assert narrow.is_narrow(model) is expected
     lines = str(model.plan(16, purpose="predict")).splitlines()
-    assert any(line.startswith("gather") for line in lines) is narrow
+    assert any(line.startswith("gather") for line in lines) is expected
 
 
 class OwnLoss(fm.MeanSquaredError):

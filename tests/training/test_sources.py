@@ -159,6 +159,6 @@ def test_a_schedule_that_fails_leaves_the_number_of_steps(backend, toy):
 
     model = make(backend)
     callbacks = [fm.LearningRateLogger()]  # else epochs are bundled
-    with pytest.raises(ValueError, match="the schedule must return a finite number"):
+    with pytest.raises(ValueError, match="the schedule must return a finite, non-negative number"):
         model.fit(*toy, batch_size=50, optimizer=fm.SGD(rate), callbacks=callbacks, epochs=2)
     assert model.steps_done == 3
