@@ -5,6 +5,7 @@ All other settings of the package are in pyproject.toml.
 
 import os
 import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,8 @@ class BuildExt(build_ext):
         if self.compiler.compiler_type != "msvc":
             for extension in self.extensions:
                 extension.extra_compile_args = UNIX_FLAGS
+                if sys.platform == "linux" and not DEBUG:  # no symbol tables: a smaller wheel
+                    extension.extra_link_args = ["-Wl,-s"]
             compile_one = self.compiler._compile
 
             def compile_with_level(obj, src, ext, cc_args, postargs, pp_opts):
