@@ -273,10 +273,13 @@ def test_empty_data(untouched, shape, message):
 def test_enormous_shapes_are_refused_at_once(untouched, x_shape, y_shape):
     x = np.broadcast_to(np.float32(0), x_shape)
     y = np.broadcast_to(np.int64(0), y_shape)
-    start = time.perf_counter()
-    with pytest.raises(ValueError, match="must have"):
-        untouched.fit(x, y)
-    assert time.perf_counter() - start < 0.01 * 5  # five for a busy machine
+    seconds = []
+    for _ in range(3):  # the best of three: a busy machine may interrupt one
+        start = time.perf_counter()
+        with pytest.raises(ValueError, match="must have"):
+            untouched.fit(x, y)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.01 * 5
 
 
 MSE_TARGETS = [
