@@ -49,9 +49,9 @@ def layer_values(
 
     Notes
     -----
-    The gradients are those of ``Sequential.gradients``: they come from a training pass that changes
-    nothing, with fixed dropout masks. A layer whose output is its input in another shape, such as
-    Flatten, has no activation.
+    The gradients equal the result of ``Sequential.gradients``: they come from a training pass that
+    changes nothing, with fixed dropout masks. A layer whose output is its input in another shape,
+    such as Flatten, has no activation.
 
     Compiled plans keep neither pre-activations nor gradients, which makes them fast. This function
     therefore runs layer by layer, with the operations of the network's backend, and takes as long

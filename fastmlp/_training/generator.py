@@ -65,7 +65,7 @@ class GeneratorSource:
     given_now, given : int
         Batches taken since the start of the pass, and in all.
     trained : int
-        Complete steps, including those of the run that was resumed.
+        Complete steps, including the steps before a resumed run was interrupted.
 
     Raises
     ------

@@ -133,7 +133,7 @@ class _Reader:
         return key, here
 
     def all(self, file: Any, *, open_: bool = True) -> dict[str, Any]:
-        """Return all data sets by path, including those in nested groups."""
+        """Return all data sets by path, also in nested groups."""
         found: dict[str, Any] = {}
         groups = [("", file, 0)]
         while groups:

@@ -122,7 +122,7 @@ def test_settings_are_looked_up_in_every_step(name, backend, toy):
             setattr(changed.optimizer, setting, value)
         changed.train_on_batch(*toy)
         results.append(changed.parameters["dense_0.weight"])
-    assert np.abs(results[1] - results[0]).max() > 1e-5
+    assert np.abs(results[1] - results[0]).max() > 1e-3
     np.testing.assert_array_equal(changed.predict(toy[0]), before)
 
 

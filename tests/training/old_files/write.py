@@ -1,4 +1,4 @@
-"""Write the old files and the results expected of them; fastmlp 0.1.0 wrote those that are here.
+"""Write the old files and the expected results. Fastmlp 0.1.0 wrote the files in this folder.
 
     FASTMLP_ISA=generic python write.py --files    writes the models and the checkpoints
     FASTMLP_ISA=avx2 python write.py               adds the results of a level to expected.json
